@@ -1,0 +1,18 @@
+//! The contracts between kinds of machine and the lifecycle: the narrow waist of the program.
+//!
+//! Architecture invariant: nothing here names a kind. Lifecycle code and kinds meet only here.
+
+mod device;
+mod event;
+mod kind;
+mod machine;
+mod spec;
+
+pub use device::{Bus, Device, DeviceCx, Width};
+pub use event::{Control, Effect, Event, IoId, IoOp, IoRequest, IoResult, Outside, PortId};
+pub use kind::{
+    Confidence, CreateError, Group, KindInfo, MachineKind, OptionSpec, OptionType, PortInfo,
+    PortKind, Region,
+};
+pub use machine::{Caps, Kick, Machine, Stop, digest};
+pub use spec::{Blob, DiskSpec, Spec};

@@ -1,0 +1,12 @@
+//! Paged memory: frames of mapped memory, persistent images, live copy-on-write spaces.
+//!
+//! Architecture invariant: this crate knows pages, not machines. It never asks what bytes mean.
+//! Architecture invariant: a page goes from clean to dirty at most once per epoch, through one
+//! function, `Space::own`; every writer comes through it.
+
+mod frame;
+mod image;
+mod space;
+
+pub use image::{Base, Image, Page, PageRef};
+pub use space::{Changes, Fault, Memory, Sealed, Space};

@@ -1,0 +1,388 @@
+//! Live spaces: the memory a running machine reads and writes.
+#![allow(unsafe_code, reason = "reads and writes frames by pointer; invariant M3 in SAFETY.md")]
+
+use crate::frame::Frame;
+use crate::{Image, Page};
+use omni_base::{Digest, Gpa, PAGE_SIZE, PAGE_SIZE_U64, PageNo};
+use std::ptr::NonNull;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// An access outside its space, or to a page that the host cannot read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("no memory at {0}")]
+pub struct Fault(pub Gpa);
+
+/// Slots in one group, which is made when first touched: an idle fork costs next to nothing.
+const GROUP: usize = 512;
+
+/// Flags of a slot, in the low bits of the page's address.
+mod flag {
+    /// The slot owns its frame: the page was written in this epoch.
+    pub(super) const OWNED: usize = 1;
+    /// A write must be reported: a cache holds something made from the content.
+    pub(super) const WATCHED: usize = 2;
+    /// A read pointer is out: a change of frame must be reported.
+    pub(super) const LENT: usize = 4;
+    pub(super) const ALL: usize = 7;
+}
+
+#[repr(align(4096))]
+struct ZeroPage([u8; PAGE_SIZE]);
+static ZERO: ZeroPage = ZeroPage([0; PAGE_SIZE]);
+
+type Group = Box<[AtomicUsize; GROUP]>;
+
+/// What holders of pointers and of things made from content must hear of.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Changes {
+    /// Pages whose content is in another frame now: read pointers to them are stale.
+    pub moved: Vec<PageNo>,
+    /// Watched pages that were written, or are about to be; they are watched no longer.
+    pub written: Vec<PageNo>,
+}
+
+/// What `Space::seal` gives: the image of the epoch and which pages changed in it.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    /// The content at the seal.
+    pub image: Image,
+    /// The pages written since the seal before, in order of first write.
+    pub dirty: Vec<PageNo>,
+}
+
+/// One paged address space of a machine: guest RAM, a heap, a stack, a disk.
+pub struct Space {
+    name: String,
+    pages: u64,
+    groups: Vec<OnceLock<Group>>,
+    /// The image as of the last seal; the owned pages differ from it.
+    image: Image,
+    /// The owned pages: dense, in order of first write.
+    dirty: Vec<PageNo>,
+    /// Rises when write pointers become stale.
+    epoch: u64,
+    changes: Changes,
+}
+
+impl std::fmt::Debug for Space {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let dirty = self.dirty.len();
+        write!(f, "Space({}, {} pages, {dirty} dirty)", self.name, self.pages)
+    }
+}
+
+impl Space {
+    /// A zero space of `pages` pages.
+    pub fn new(name: impl Into<String>, pages: u64) -> Self {
+        Self::from_image(name, pages, Image::default())
+    }
+
+    /// A space with the content of `image`, shared until written. O(1) but for one word in 512
+    /// pages.
+    ///
+    /// # Panics
+    /// Where `pages` is above `Image::PAGES_MAX`.
+    pub fn from_image(name: impl Into<String>, pages: u64, image: Image) -> Self {
+        assert!(pages <= Image::PAGES_MAX);
+        let groups = usize::try_from(pages).expect("a 64-bit host").div_ceil(GROUP);
+        Self {
+            name: name.into(),
+            pages,
+            groups: (0..groups).map(|_| OnceLock::new()).collect(),
+            image,
+            dirty: Vec::new(),
+            epoch: 0,
+            changes: Changes::default(),
+        }
+    }
+
+    /// The name, unique within the machine.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The size in pages.
+    #[must_use]
+    pub fn page_count(&self) -> u64 {
+        self.pages
+    }
+
+    /// The size in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.pages * PAGE_SIZE_U64
+    }
+
+    /// Reads bytes at `at`; they may cross pages.
+    ///
+    /// # Errors
+    /// Where a byte is outside the space, or the base cannot be read.
+    pub fn read(&self, at: Gpa, into: &mut [u8]) -> Result<(), Fault> {
+        self.check(at, into.len())?;
+        let mut done = 0;
+        while done < into.len() {
+            let here = Gpa(at.0 + done as u64);
+            let count = (PAGE_SIZE - here.offset()).min(into.len() - done);
+            let part = &mut into[done..done + count];
+            match self.resolve(here.page()) {
+                Some(ptr) => {
+                    // SAFETY: M3: the slot's frame is readable, and `&self` means that no one
+                    // writes.
+                    let page = unsafe { ptr.cast::<[u8; PAGE_SIZE]>().as_ref() };
+                    part.copy_from_slice(&page[here.offset()..][..count]);
+                }
+                None => {
+                    let mut page = [0; PAGE_SIZE];
+                    self.read_base(here.page(), &mut page)?;
+                    part.copy_from_slice(&page[here.offset()..][..count]);
+                }
+            }
+            done += count;
+        }
+        Ok(())
+    }
+
+    /// Reads `N` bytes at `at`.
+    ///
+    /// # Errors
+    /// As `read`.
+    pub fn load<const N: usize>(&self, at: Gpa) -> Result<[u8; N], Fault> {
+        let mut bytes = [0; N];
+        self.read(at, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Writes `bytes` at `at`: all of them, or none and a fault.
+    ///
+    /// # Errors
+    /// Where a byte is outside the space, or the base below it cannot be read.
+    pub fn store(&mut self, at: Gpa, bytes: &[u8]) -> Result<(), Fault> {
+        self.check(at, bytes.len())?;
+        let mut done = 0;
+        while done < bytes.len() {
+            let here = Gpa(at.0 + done as u64);
+            let count = (PAGE_SIZE - here.offset()).min(bytes.len() - done);
+            let ptr = self.own(here.page())?;
+            // SAFETY: M1 and M3: the slot owns the frame now, and `&mut self` means that no one
+            // else looks.
+            let page = unsafe { ptr.cast::<[u8; PAGE_SIZE]>().as_mut() };
+            page[here.offset()..][..count].copy_from_slice(&bytes[done..done + count]);
+            done += count;
+        }
+        Ok(())
+    }
+
+    /// Writes `count` bytes of `value` at `at`.
+    ///
+    /// # Errors
+    /// As `store`.
+    pub fn fill(&mut self, at: Gpa, count: u64, value: u8) -> Result<(), Fault> {
+        self.check(at, usize::try_from(count).map_err(|_| Fault(at))?)?;
+        let (mut at, mut left) = (at, count);
+        let block = [value; PAGE_SIZE];
+        while left > 0 {
+            let room = PAGE_SIZE - at.offset();
+            let step = usize::try_from(left).map_or(room, |left| room.min(left));
+            self.store(at, &block[..step])?;
+            at = Gpa(at.0 + step as u64);
+            left -= step as u64;
+        }
+        Ok(())
+    }
+
+    /// A pointer to the page for reading, or `None` outside the space and where the page is in
+    /// the base. Good until the page is named in `take_changes`.
+    pub fn read_ptr(&self, no: PageNo) -> Option<NonNull<u8>> {
+        if no.0 >= self.pages {
+            return None;
+        }
+        let ptr = self.resolve(no)?;
+        self.slot(no).fetch_or(flag::LENT, Ordering::Relaxed);
+        Some(ptr)
+    }
+
+    /// A pointer to the page for writing: marks it dirty. `None` outside the space or where the
+    /// base cannot be read. Good until `epoch` changes or the page is watched.
+    pub fn write_ptr(&mut self, no: PageNo) -> Option<NonNull<u8>> {
+        if no.0 >= self.pages {
+            return None;
+        }
+        self.own(no).ok()
+    }
+
+    /// Asks that the next write to the page be reported. The holder of write pointers to it must
+    /// drop them.
+    pub fn watch(&mut self, no: PageNo) {
+        if no.0 < self.pages {
+            self.resolve(no);
+            self.slot(no).fetch_or(flag::WATCHED, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether writes to the page are to be reported.
+    #[must_use]
+    pub fn is_watched(&self, no: PageNo) -> bool {
+        no.0 < self.pages && self.slot(no).load(Ordering::Relaxed) & flag::WATCHED != 0
+    }
+
+    /// Rises at each seal: write pointers from before are stale.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Whether `take_changes` has something to say.
+    #[inline]
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        !self.changes.moved.is_empty() || !self.changes.written.is_empty()
+    }
+
+    /// What changed since it was last asked.
+    pub fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Pages written since the last seal, in order of first write.
+    #[must_use]
+    pub fn dirty(&self) -> &[PageNo] {
+        &self.dirty
+    }
+
+    /// The image as of the last seal.
+    #[must_use]
+    pub fn sealed_image(&self) -> &Image {
+        &self.image
+    }
+
+    /// Ends the epoch: the dirty pages become immutable and shared, and none is dirty.
+    ///
+    /// No byte is copied or hashed here: the first write to a page afterwards copies it. Does not
+    /// change what the machine can observe.
+    pub fn seal(&mut self) -> Sealed {
+        let dirty = std::mem::take(&mut self.dirty);
+        for &no in &dirty {
+            let bits = self.slot(no).load(Ordering::Relaxed);
+            assert!(bits & flag::OWNED != 0, "a dirty page has a frame of its own");
+            self.slot(no).store(bits & !flag::OWNED, Ordering::Relaxed);
+            // SAFETY: M1: the flag said that the slot owned the frame, and it has just been
+            // cleared, so the frame is taken once.
+            let frame = unsafe { Frame::from_ptr(address(bits)) };
+            self.image.set(no, Page::from_frame(frame));
+        }
+        self.epoch += 1;
+        Sealed { image: self.image.clone(), dirty }
+    }
+
+    fn check(&self, at: Gpa, count: usize) -> Result<(), Fault> {
+        let end = at.0.checked_add(count as u64).ok_or(Fault(at))?;
+        if end <= self.size() { Ok(()) } else { Err(Fault(at)) }
+    }
+
+    fn slot(&self, no: PageNo) -> &AtomicUsize {
+        let no = usize::try_from(no.0).expect("a page of a live space");
+        let make = || Box::new([const { AtomicUsize::new(0) }; GROUP]);
+        &self.groups[no / GROUP].get_or_init(make)[no % GROUP]
+    }
+
+    /// The page's frame, looked up in the image on first use; `None` where it is in the base.
+    fn resolve(&self, no: PageNo) -> Option<NonNull<u8>> {
+        let slot = self.slot(no);
+        let bits = slot.load(Ordering::Relaxed);
+        if bits & !flag::ALL != 0 {
+            return Some(address(bits));
+        }
+        let ptr = match self.image.get(no) {
+            Some(page) => page.frame().as_ptr(),
+            None if self.image.base().is_some() => return None,
+            None => NonNull::from(&ZERO.0).cast(),
+        };
+        // Two threads that resolve at once store the same value.
+        slot.fetch_or(ptr.as_ptr().expose_provenance(), Ordering::Relaxed);
+        Some(ptr)
+    }
+
+    fn read_base(&self, no: PageNo, into: &mut [u8; PAGE_SIZE]) -> Result<(), Fault> {
+        let base = self.image.base().ok_or(Fault(no.base()))?;
+        base.read(no, into).map_err(|_| Fault(no.base()))
+    }
+
+    /// The page for writing: breaks sharing and marks it dirty on the first write of an epoch,
+    /// and reports the write where that was asked for.
+    fn own(&mut self, no: PageNo) -> Result<NonNull<u8>, Fault> {
+        let bits = self.slot(no).load(Ordering::Relaxed);
+        if bits & (flag::OWNED | flag::WATCHED) == flag::OWNED {
+            return Ok(address(bits));
+        }
+        if bits & flag::WATCHED != 0 {
+            self.slot(no).fetch_and(!flag::WATCHED, Ordering::Relaxed);
+            self.changes.written.push(no);
+            if bits & flag::OWNED != 0 {
+                return Ok(address(bits));
+            }
+        }
+        let frame = match self.resolve(no) {
+            Some(ptr) if ptr == NonNull::from(&ZERO.0).cast() => Frame::zeroed(),
+            // SAFETY: M3: the slot's frame is readable and immutable.
+            Some(ptr) => Frame::copy_of(unsafe { ptr.cast::<[u8; PAGE_SIZE]>().as_ref() }),
+            None => {
+                let mut frame = Frame::zeroed();
+                self.read_base(no, frame.bytes_mut())?;
+                frame
+            }
+        };
+        if bits & flag::LENT != 0 {
+            self.changes.moved.push(no);
+        }
+        self.dirty.push(no);
+        let ptr = frame.into_ptr();
+        self.slot(no).store(ptr.as_ptr().expose_provenance() | flag::OWNED, Ordering::Relaxed);
+        Ok(ptr)
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        for &no in &self.dirty {
+            let bits = self.slot(no).load(Ordering::Relaxed);
+            // SAFETY: M1: every dirty page has a frame that its slot owns, and the slot is not
+            // used again.
+            drop(unsafe { Frame::from_ptr(address(bits)) });
+        }
+    }
+}
+
+/// The address in a slot that has one.
+fn address(bits: usize) -> NonNull<u8> {
+    let ptr = std::ptr::with_exposed_provenance_mut(bits & !flag::ALL);
+    NonNull::new(ptr).expect("only resolved slots are asked for their address")
+}
+
+/// All spaces of one machine, in a fixed order.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// The spaces; their order is part of the machine's shape.
+    pub spaces: Vec<Space>,
+}
+
+impl Memory {
+    /// Seals every space.
+    pub fn seal(&mut self) -> Vec<Sealed> {
+        self.spaces.iter_mut().map(Space::seal).collect()
+    }
+
+    /// The space of this name.
+    #[must_use]
+    pub fn space(&self, name: &str) -> Option<&Space> {
+        self.spaces.iter().find(|space| space.name() == name)
+    }
+
+    /// The digest of all content, in the order of the spaces. Seals, which is invisible.
+    pub fn digest(&mut self) -> Digest {
+        let digests: Vec<Digest> =
+            self.spaces.iter_mut().map(|space| space.seal().image.digest()).collect();
+        Digest::of_parts(digests.iter().map(|digest| &digest.0[..]))
+    }
+}
