@@ -198,3 +198,62 @@ impl Field for Control {
         })
     }
 }
+
+impl Field for IoOp {
+    fn put(&self, out: &mut Writer) {
+        match self {
+            Self::Flush => 0u8.put(out),
+            Self::SaveFile { name, bytes } => {
+                1u8.put(out);
+                name.put(out);
+                bytes.put(out);
+            }
+            Self::LoadFile { name } => {
+                2u8.put(out);
+                name.put(out);
+            }
+        }
+    }
+    fn get(from: &mut Reader<'_>) -> Result<Self, StateError> {
+        Ok(match u8::get(from)? {
+            0 => Self::Flush,
+            1 => Self::SaveFile { name: Field::get(from)?, bytes: Field::get(from)? },
+            2 => Self::LoadFile { name: Field::get(from)? },
+            _ => return Err(StateError::Invalid("request")),
+        })
+    }
+}
+
+impl Field for IoRequest {
+    fn put(&self, out: &mut Writer) {
+        self.id.put(out);
+        self.port.put(out);
+        self.op.put(out);
+    }
+    fn get(from: &mut Reader<'_>) -> Result<Self, StateError> {
+        Ok(Self { id: Field::get(from)?, port: Field::get(from)?, op: Field::get(from)? })
+    }
+}
+
+impl Field for Effect {
+    fn put(&self, out: &mut Writer) {
+        match self {
+            Self::Output { port, bytes } => {
+                0u8.put(out);
+                port.put(out);
+                bytes.put(out);
+            }
+            Self::Io(request) => {
+                1u8.put(out);
+                request.put(out);
+            }
+        }
+    }
+    fn get(from: &mut Reader<'_>) -> Result<Self, StateError> {
+        Ok(match u8::get(from)? {
+            0 => Self::Output { port: Field::get(from)?, bytes: Field::get(from)? },
+            1 => Self::Io(Field::get(from)?),
+            _ => return Err(StateError::Invalid("effect")),
+        })
+    }
+}

@@ -20,10 +20,18 @@ struct Pool {
     clean: Vec<Raw>,
     next: Option<Raw>,
     left: usize,
+    /// Frames that someone holds.
+    used: u64,
 }
 
 static POOL: Mutex<Pool> =
-    Mutex::new(Pool { free: Vec::new(), clean: Vec::new(), next: None, left: 0 });
+    Mutex::new(Pool { free: Vec::new(), clean: Vec::new(), next: None, left: 0, used: 0 });
+
+/// Pages of guest memory that this process holds, shared ones counted once.
+#[must_use]
+pub fn frames_used() -> u64 {
+    pool().used
+}
 
 type Bytes = [u8; PAGE_SIZE];
 
@@ -43,6 +51,7 @@ impl Frame {
     /// A frame of zeros.
     pub(crate) fn zeroed() -> Self {
         let mut pool = pool();
+        pool.used += 1;
         if let Some(raw) = pool.clean.pop().or_else(|| pool.fresh()) {
             return Self(raw);
         }
@@ -56,6 +65,7 @@ impl Frame {
     /// A frame with this content.
     pub(crate) fn copy_of(bytes: &Bytes) -> Self {
         let mut pool = pool();
+        pool.used += 1;
         let raw = pool.free.pop().or_else(|| pool.clean.pop()).or_else(|| pool.fresh());
         drop(pool);
         let mut frame = Self(raw.expect("fresh gives a frame while no free ones are left"));
@@ -118,6 +128,7 @@ impl Pool {
     }
 
     fn give_back(&mut self, raw: Raw) {
+        self.used -= 1;
         if self.free.len() < FREE_FRAMES_MAX {
             self.free.push(raw);
             return;

@@ -8,5 +8,6 @@ mod frame;
 mod image;
 mod space;
 
+pub use frame::frames_used;
 pub use image::{Base, Image, Page, PageRef};
 pub use space::{Changes, Fault, Memory, Sealed, Space};
