@@ -1,0 +1,11 @@
+//! The shared translator: guest front-ends lower to one IR, tiers run it, nothing here is state.
+//!
+//! Architecture invariant: dropping any block or TLB entry at any tick is invisible to the guest.
+//! Architecture invariant: a run ends at exactly the instruction its budget says.
+
+mod front;
+
+pub use front::{
+    Access, At, Code, Context, Entry, Env, Exit, Flow, Frontend, Mapping, Mode, NOT_RESERVED,
+    NanRule, RegSlot, Regs, Reply, Target,
+};

@@ -1,0 +1,286 @@
+//! Blocks: straight-line code with side exits, and one terminator.
+
+use crate::{Binary, Cond, Unary, Width};
+
+/// A place in the file: below `TEMPS` a guest register, from there on a temporary.
+///
+/// Registers outlive the block; a temporary lives within one guest instruction.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Slot(pub u8);
+
+impl Slot {
+    /// The number of the first temporary.
+    pub const TEMPS: u8 = 160;
+
+    /// Whether it is a temporary.
+    #[must_use]
+    pub const fn is_temp(self) -> bool {
+        self.0 >= Self::TEMPS
+    }
+}
+
+/// An operand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Val {
+    /// What a slot holds.
+    Slot(Slot),
+    /// A constant.
+    Const(u64),
+}
+
+impl From<Slot> for Val {
+    fn from(slot: Slot) -> Self {
+        Self::Slot(slot)
+    }
+}
+
+impl From<u64> for Val {
+    fn from(value: u64) -> Self {
+        Self::Const(value)
+    }
+}
+
+/// The size of a memory access.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Size {
+    /// One byte.
+    B1,
+    /// Two bytes.
+    B2,
+    /// Four bytes.
+    B4,
+    /// Eight bytes.
+    B8,
+    /// Sixteen bytes; only for compare-and-swap.
+    B16,
+}
+
+impl Size {
+    /// The size in bytes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn bytes(self) -> u64 {
+        match self {
+            Self::B1 => 1,
+            Self::B2 => 2,
+            Self::B4 => 4,
+            Self::B8 => 8,
+            Self::B16 => 16,
+        }
+    }
+}
+
+/// How a memory access is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Memory {
+    /// How many bytes.
+    pub size: Size,
+    /// Whether a load sign-extends.
+    pub signed: bool,
+}
+
+/// What an atomic operation does with the old value and the operand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AtomicOp {
+    /// Replaces it.
+    Swap,
+    /// A binary operation at the width of the access.
+    Binary(Binary),
+}
+
+/// What a fence orders.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fence {
+    /// Loads before against loads and stores after.
+    Acquire,
+    /// Loads and stores before against stores after.
+    Release,
+    /// Everything.
+    Full,
+}
+
+/// A floating-point format.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// binary16.
+    F16,
+    /// binary32.
+    F32,
+    /// binary64.
+    F64,
+}
+
+/// A floating-point operation on the low bits of its operands; results have no box.
+///
+/// Exceptions are or-ed into the front-end's flags slot. The names are those of IEEE 754.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FloatOp {
+    /// Sum.
+    Add,
+    /// Difference.
+    Sub,
+    /// Product.
+    Mul,
+    /// Quotient.
+    Div,
+    /// Square root of the first operand.
+    Sqrt,
+    /// `a * b + c` with one rounding.
+    MulAdd,
+    /// minimumNumber (2019).
+    MinNumber,
+    /// maximumNumber (2019).
+    MaxNumber,
+    /// minimum (2019): a NaN operand gives NaN.
+    Minimum,
+    /// maximum (2019).
+    Maximum,
+    /// One if equal; quiet.
+    EqQuiet,
+    /// One if less; signals on any NaN.
+    LtSignal,
+    /// One if less or equal; signals on any NaN.
+    LeSignal,
+    /// One if less; quiet.
+    LtQuiet,
+    /// One if less or equal; quiet.
+    LeQuiet,
+    /// The class as one of ten bits (RISC-V `fclass`).
+    Class,
+    /// To another format.
+    ToFloat(Format),
+    /// To a 32-bit signed integer, sign-extended; saturating.
+    ToI32,
+    /// To a 32-bit unsigned integer, sign-extended; saturating.
+    ToU32,
+    /// To a 64-bit signed integer; saturating.
+    ToI64,
+    /// To a 64-bit unsigned integer; saturating.
+    ToU64,
+    /// From a 32-bit signed integer.
+    FromI32,
+    /// From a 32-bit unsigned integer.
+    FromU32,
+    /// From a 64-bit signed integer.
+    FromI64,
+    /// From a 64-bit unsigned integer.
+    FromU64,
+    /// To an integral value, without the inexact flag.
+    Round,
+    /// To an integral value, with the inexact flag.
+    RoundExact,
+    /// To a 32-bit integer modulo 2^32, sign-extended (RISC-V `fcvtmod.w.d`).
+    ToI32Modular,
+}
+
+/// A function of the front-end, called from code: what has no operation of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Helper(pub u16);
+
+/// A synchronous exception, in the numbering of the guest architecture.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Trap {
+    /// The cause.
+    pub cause: u64,
+    /// The address or word at fault.
+    pub value: u64,
+}
+
+/// An instruction of the IR.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Inst {
+    /// A guest instruction starts here, at this address.
+    Start(u64),
+    /// `dst = op a`
+    Unary(Unary, Slot, Val),
+    /// `dst = a op b`
+    Binary(Binary, Width, Slot, Val, Val),
+    /// `dst = if test != 0 { a } else { b }`
+    Select(Slot, Val, Val, Val),
+    /// `dst = base` with `bits` bits from `at` on replaced by the low bits of `value`.
+    Deposit {
+        /// The result.
+        dst: Slot,
+        /// What keeps the other bits.
+        base: Val,
+        /// The new bits.
+        value: Val,
+        /// The lowest place.
+        at: u8,
+        /// How many.
+        bits: u8,
+    },
+    /// `dst = *(base + offset)`; traps.
+    Load(Memory, Slot, Val, i32),
+    /// `*(base + offset) = value`; traps.
+    Store(Size, Val, i32, Val),
+    /// `dst = *at; *at = dst op value`, in one step; `at` must be aligned; traps. The old value is
+    /// sign-extended from the size.
+    Atomic(AtomicOp, Size, Slot, Val, Val),
+    /// `dst = *at` if it equals `expect` is replaced by `value`, in one step; `at` must be aligned;
+    /// traps. The old value is sign-extended from the size; only its low bytes are compared.
+    CompareSwap {
+        /// How many bytes.
+        size: Size,
+        /// The old value.
+        dst: Slot,
+        /// The address.
+        at: Val,
+        /// What must be there.
+        expect: Val,
+        /// What replaces it.
+        value: Val,
+    },
+    /// `dst = *at`, sign-extended, and reserves `at`: the front-end's reservation slot holds it.
+    /// `at` must be aligned; traps.
+    LoadReserved(Size, Slot, Val),
+    /// `*at = value; dst = 0` if `at` is reserved, else `dst = 1`; the reservation is gone either
+    /// way. `at` must be aligned; traps.
+    StoreConditional(Size, Slot, Val, Val),
+    /// Orders memory accesses of this vCPU as others see them.
+    Fence(Fence),
+    /// `dst = op(a, b, c)` with a rounding mode in the front-end's numbering.
+    Float {
+        /// The operation.
+        op: FloatOp,
+        /// The format of the operands, or of the result where they are integers.
+        format: Format,
+        /// The result.
+        dst: Slot,
+        /// The operands; those an operation does not have are zero.
+        args: [Val; 3],
+        /// The rounding mode.
+        round: Val,
+    },
+    /// `dst = helper(a, b, c)`; may read and write every register; traps.
+    Call(Helper, Slot, [Val; 3]),
+    /// Leaves for another address if the comparison holds. Counts as the end of its instruction.
+    ExitIf(Cond, Val, Val, u64),
+}
+
+/// How a block ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Term {
+    /// Goes on at a known address.
+    Jump(u64),
+    /// Goes to the first address if the comparison holds, else to the second.
+    Branch(Cond, Val, Val, u64, u64),
+    /// Goes to a computed address.
+    Indirect(Val),
+    /// The last instruction does not retire but traps.
+    Trap(Trap),
+    /// Goes back to whoever runs the vCPU, to go on at this address: the instruction changed the
+    /// mode, the address space, or what interrupts are pending.
+    Stop(Val),
+}
+
+/// A translated block.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Block {
+    /// The body; begins with a `Start`.
+    pub insts: Vec<Inst>,
+    /// The end.
+    pub term: Term,
+    /// Guest instructions in the block, which is what running all of it costs in ticks.
+    pub ticks: u32,
+}
