@@ -3,9 +3,17 @@
 //! Architecture invariant: dropping any block or TLB entry at any tick is invisible to the guest.
 //! Architecture invariant: a run ends at exactly the instruction its budget says.
 
+mod cache;
+mod code;
+mod float;
 mod front;
+mod interp;
+mod memory;
+mod run;
+mod tlb;
 
 pub use front::{
     Access, At, Code, Context, Entry, Env, Exit, Flow, Frontend, Mapping, Mode, NOT_RESERVED,
     NanRule, RegSlot, Regs, Reply, Target,
 };
+pub use run::Engine;

@@ -12,6 +12,9 @@ impl Slot {
     /// The number of the first temporary.
     pub const TEMPS: u8 = 160;
 
+    /// One past the last temporary; tiers use the slots from here on as they like.
+    pub const END: u8 = 250;
+
     /// Whether it is a temporary.
     #[must_use]
     pub const fn is_temp(self) -> bool {

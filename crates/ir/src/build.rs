@@ -22,6 +22,13 @@ impl Builder {
         self.temps = 0;
     }
 
+    /// Takes the last `start` back, after which nothing was built.
+    pub fn unstart(&mut self) {
+        let last = self.insts.pop();
+        assert!(matches!(last, Some(Inst::Start(_))), "only an empty instruction is taken back");
+        self.ticks -= 1;
+    }
+
     /// Guest instructions so far.
     #[must_use]
     pub fn ticks(&self) -> u32 {
@@ -35,7 +42,7 @@ impl Builder {
     pub fn temp(&mut self) -> Slot {
         let slot = Slot(Slot::TEMPS + self.temps);
         self.temps += 1;
-        assert!(slot.0 < u8::MAX, "an instruction needs few temporaries");
+        assert!(slot.0 < Slot::END, "an instruction needs few temporaries");
         slot
     }
 

@@ -1,0 +1,234 @@
+//! The cache of blocks: found by physical page, address and mode, and gone when a byte of their
+//! page is written.
+
+use crate::code::{Code, NO_LINK};
+use crate::{Flow, Frontend, Mode};
+use omni_base::{PAGE_SIZE_U64, PageNo};
+use omni_ir::{Block, Builder, Term};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// Guest instructions in a block at most.
+const BLOCK_TICKS_MAX: u32 = 64;
+
+/// Operations in the cache at most: about 100 MiB. Beyond, everything is translated anew.
+const CACHE_UOPS_MAX: usize = 4 << 20;
+
+/// The number of a block in the cache.
+pub(crate) type BlockId = u32;
+
+/// What finds a block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Key {
+    pub(crate) page: PageNo,
+    pub(crate) pc: u64,
+    pub(crate) mode: Mode,
+    /// The page of the second half of an instruction that crosses into it.
+    pub(crate) second: Option<PageNo>,
+}
+
+impl std::hash::Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // The page mostly follows from the address; where it does not, equality decides.
+        state.write_u64(self.pc ^ self.page.0 << 40 ^ u64::from(self.mode.0) << 56);
+    }
+}
+
+/// Multiplies: keys are addresses, and nobody gains by making them collide but against himself.
+#[derive(Default)]
+pub(crate) struct Multiply(u64);
+
+impl Hasher for Multiply {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+    fn write_u64(&mut self, value: u64) {
+        let mixed = (self.0 ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ mixed >> 29;
+    }
+}
+
+type Map<K, V> = HashMap<K, V, BuildHasherDefault<Multiply>>;
+
+/// A block in the cache.
+pub(crate) struct Cached {
+    pub(crate) code: Code,
+    /// Differs between blocks that had the same number one after the other.
+    pub(crate) generation: u32,
+    key: Key,
+}
+
+/// All blocks of a machine.
+#[derive(Default)]
+pub(crate) struct Cache {
+    blocks: Vec<Option<Cached>>,
+    free: Vec<BlockId>,
+    /// Blocks out of use whose memory may still be running; freed between blocks.
+    dead: Vec<BlockId>,
+    by_key: Map<Key, BlockId>,
+    by_page: Map<PageNo, Vec<BlockId>>,
+    uops: usize,
+    generation: u32,
+}
+
+impl Cache {
+    pub(crate) fn find(&self, key: &Key) -> Option<BlockId> {
+        self.by_key.get(key).copied()
+    }
+
+    /// The block, if it is alive.
+    pub(crate) fn get(&self, id: BlockId) -> Option<&Cached> {
+        self.blocks.get(id as usize)?.as_ref()
+    }
+
+    /// The code of a block that was found since the last sweep.
+    pub(crate) fn code(&self, id: BlockId) -> &Code {
+        &self.get(id).expect("blocks are freed between runs only").code
+    }
+
+    /// Puts a block in. Pages it comes from must be watched by the caller.
+    pub(crate) fn insert(&mut self, key: Key, code: Code) -> BlockId {
+        if self.uops > CACHE_UOPS_MAX {
+            self.clear();
+        }
+        self.uops += code.uops.len();
+        self.generation = self.generation.wrapping_add(1);
+        let cached = Some(Cached { code, generation: self.generation, key });
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.blocks[id as usize] = cached;
+                id
+            }
+            None => {
+                self.blocks.push(cached);
+                BlockId::try_from(self.blocks.len() - 1).expect("the cache is bounded")
+            }
+        };
+        self.by_key.insert(key, id);
+        for page in [Some(key.page), key.second].into_iter().flatten() {
+            self.by_page.entry(page).or_default().push(id);
+        }
+        id
+    }
+
+    /// Whether some block comes from the page.
+    pub(crate) fn has_page(&self, page: PageNo) -> bool {
+        self.by_page.contains_key(&page)
+    }
+
+    /// Takes every block of a page out of use; `sweep` frees them.
+    pub(crate) fn invalidate(&mut self, page: PageNo) {
+        for id in self.by_page.remove(&page).unwrap_or_default() {
+            let Some(block) = self.get(id) else { continue };
+            let key = block.key;
+            if self.by_key.get(&key) == Some(&id) {
+                self.by_key.remove(&key);
+                self.dead.push(id);
+                for other in [key.page, key.second.unwrap_or(key.page)] {
+                    if let Some(ids) = self.by_page.get_mut(&other) {
+                        ids.retain(|at| *at != id);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Frees blocks out of use. No block may be running.
+    pub(crate) fn sweep(&mut self) {
+        while let Some(id) = self.dead.pop() {
+            if let Some(block) = self.blocks[id as usize].take() {
+                self.uops -= block.code.uops.len();
+                self.free.push(id);
+            }
+        }
+    }
+
+    /// Frees every block. No block may be running.
+    pub(crate) fn clear(&mut self) {
+        let generation = self.generation;
+        *self = Self { generation, ..Self::default() };
+    }
+
+    /// Links an exit of a block to another of the same page, which dies with it.
+    pub(crate) fn link(&mut self, from: BlockId, leave: usize, to: BlockId) {
+        let Some(target) = self.get(to) else { return };
+        if target.key.second.is_some() {
+            return;
+        }
+        let (page, pc, mode) = (target.key.page, target.key.pc, target.key.mode);
+        let Some(Some(block)) = self.blocks.get_mut(from as usize) else { return };
+        let same = block.key.page == page && block.key.mode == mode;
+        let near = block.key.pc / PAGE_SIZE_U64 == pc / PAGE_SIZE_U64;
+        let Some(exit) = block.code.leaves.get_mut(leave) else { return };
+        if same && near && exit.pc == pc && exit.link == NO_LINK {
+            exit.link = to;
+        }
+    }
+}
+
+/// Makes a block of code at `start`: a superblock that follows jumps within its page, and leaves
+/// by the less likely side of branches. `None` where not even one instruction is all there.
+pub(crate) fn translate(
+    front: &dyn Frontend,
+    page: &[u8],
+    start: u64,
+    mode: Mode,
+) -> Option<Block> {
+    let base = start & !(PAGE_SIZE_U64 - 1);
+    let mut into = Builder::default();
+    let mut pc = start;
+    loop {
+        let code = code_at(page, pc, pc - base);
+        into.start(pc);
+        match front.lower(&code, mode, &mut into) {
+            Flow::Next(bytes) => pc += u64::from(bytes),
+            Flow::More if pc == start => return None,
+            Flow::More => {
+                into.unstart();
+                return Some(into.finish(pc));
+            }
+            Flow::End => match follow(&mut into, pc, base) {
+                Some(next) => pc = next,
+                None => return Some(into.finish(pc)),
+            },
+        }
+        let inside = pc.wrapping_sub(base) < PAGE_SIZE_U64;
+        if into.ticks() >= BLOCK_TICKS_MAX || !inside {
+            return Some(into.finish(pc));
+        }
+    }
+}
+
+/// The bytes at `pc`, which is `offset` into the page.
+fn code_at(page: &[u8], pc: u64, offset: u64) -> crate::Code {
+    let rest = usize::try_from(offset).ok().and_then(|at| page.get(at..)).unwrap_or_default();
+    let count = rest.len().min(16);
+    let mut bytes = [0; 16];
+    bytes[..count].copy_from_slice(&rest[..count]);
+    crate::Code { pc, bytes, count }
+}
+
+/// Where a block goes on after an instruction that ended it, if it is worth going on.
+///
+/// Forward only, so that a block ends: at a jump ahead, or past a conditional branch that does
+/// not close a loop.
+fn follow(into: &mut Builder, pc: u64, base: u64) -> Option<u64> {
+    let ahead = |to: u64| to > pc && to - base < PAGE_SIZE_U64;
+    match into.term()? {
+        Term::Jump(to) if ahead(to) => {
+            into.reopen();
+            Some(to)
+        }
+        Term::Branch(cond, a, b, to, or) if ahead(or) && to > pc && into.ticks() < 48 => {
+            into.reopen();
+            into.exit_if(cond, a, b, to);
+            Some(or)
+        }
+        Term::Branch(..) | Term::Jump(_) | Term::Indirect(_) | Term::Trap(_) | Term::Stop(_) => {
+            None
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! What the interpreter runs: one compact operation per operation of the IR, with its operands.
+
+use omni_ir::{
+    AtomicOp, Binary, Block, Cond, FloatOp, Format, Inst, Size, Slot, Term, Unary, Val, Width,
+};
+
+/// A slot that is always zero, for constants that are.
+pub(crate) const ZERO: u8 = Slot::END + 1;
+
+/// Four slots for constants of operations without a form for them.
+const SCRATCH: u8 = Slot::END + 2;
+
+/// No block is linked here.
+pub(crate) const NO_LINK: u32 = u32::MAX;
+
+/// One operation. `insn` is the number of its guest instruction in the block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Uop {
+    pub(crate) op: Op,
+    pub(crate) insn: u8,
+    pub(crate) dst: u8,
+    pub(crate) a: u8,
+    pub(crate) b: u8,
+    pub(crate) c: u8,
+    pub(crate) imm: u64,
+}
+
+/// Declares the operations that have forms of their own, and with them the type.
+macro_rules! ops {
+    ($( $rr:ident $ri:ident = $binary:ident $width:ident; )*) => {
+        /// What an operation does.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub(crate) enum Op {
+            $( $rr, $ri, )*
+            /// `dst = a op b`, for those too rare for a form of their own.
+            Binary(Binary, Width),
+            BinaryConst(Binary, Width),
+            Const,
+            Move,
+            Unary(Unary),
+            /// `dst = a != 0 ? b : c`
+            Select,
+            /// `imm` is the place and the width.
+            Deposit,
+            Load8, Load16, Load32, Load64, Load8S, Load16S, Load32S,
+            Store8, Store16, Store32, Store64,
+            Atomic(AtomicOp, Size),
+            CompareSwap(Size),
+            LoadReserved(Size),
+            StoreConditional(Size),
+            /// The rounding mode is in the slot `imm`.
+            Float(FloatOp, Format),
+            Call,
+            /// `imm` is the number of the exit.
+            ExitIf(Cond),
+            Jump,
+            /// Exit 0 if it holds, else exit 1.
+            BranchEq, BranchNe, BranchLtS, BranchGeS, BranchLtU, BranchGeU,
+            Indirect,
+            Trap,
+            Stop,
+        }
+
+        fn own_form(op: Binary, width: Width, constant: bool) -> Option<Op> {
+            match (op, width, constant) {
+                $( (Binary::$binary, Width::$width, false) => Some(Op::$rr),
+                   (Binary::$binary, Width::$width, true) => Some(Op::$ri), )*
+                _ => None,
+            }
+        }
+    };
+}
+
+/// Calls a macro with the table of operations that have forms of their own.
+macro_rules! own_forms {
+    ($mac:ident) => {
+        $mac! {
+            AddRR AddRI = Add Full;
+            AddWRR AddWRI = Add Signed32;
+            SubRR SubRI = Sub Full;
+            SubWRR SubWRI = Sub Signed32;
+            AndRR AndRI = And Full;
+            OrRR OrRI = Or Full;
+            XorRR XorRI = Xor Full;
+            ShlRR ShlRI = Shl Full;
+            ShlWRR ShlWRI = Shl Signed32;
+            ShrRR ShrRI = Shr Full;
+            ShrWRR ShrWRI = Shr Signed32;
+            SarRR SarRI = Sar Full;
+            SarWRR SarWRI = Sar Signed32;
+            LtURR LtURI = LtU Full;
+            LtSRR LtSRI = LtS Full;
+            MulRR MulRI = Mul Full;
+            MulWRR MulWRI = Mul Signed32;
+            Sh1AddRR Sh1AddRI = Sh1Add Full;
+            Sh2AddRR Sh2AddRI = Sh2Add Full;
+            Sh3AddRR Sh3AddRI = Sh3Add Full;
+        }
+    };
+}
+pub(crate) use own_forms;
+own_forms!(ops);
+
+/// Where a block can leave to by a known address.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leave {
+    pub(crate) pc: u64,
+    /// The block there, if it is in the same page and was entered from here before.
+    pub(crate) link: u32,
+}
+
+/// A block as the interpreter runs it.
+#[derive(Clone, Debug)]
+pub(crate) struct Code {
+    pub(crate) uops: Box<[Uop]>,
+    pub(crate) leaves: Box<[Leave]>,
+    /// The address of each guest instruction.
+    pub(crate) pcs: Box<[u64]>,
+}
+
+/// Compiles a block.
+pub(crate) fn compile(block: &Block) -> Code {
+    let mut into = Compiler { uops: vec![], leaves: vec![], pcs: vec![] };
+    if let Term::Branch(_, _, _, to, or) = block.term {
+        into.leave(to);
+        into.leave(or);
+    }
+    block.insts.iter().for_each(|inst| into.inst(inst));
+    into.term(block.term);
+    Code { uops: into.uops.into(), leaves: into.leaves.into(), pcs: into.pcs.into() }
+}
+
+struct Compiler {
+    uops: Vec<Uop>,
+    leaves: Vec<Leave>,
+    pcs: Vec<u64>,
+}
+
+impl Compiler {
+    fn leave(&mut self, pc: u64) -> u64 {
+        self.leaves.push(Leave { pc, link: NO_LINK });
+        self.leaves.len() as u64 - 1
+    }
+
+    fn push(&mut self, op: Op, dst: u8, [a, b, c]: [u8; 3], imm: u64) {
+        let insn = u8::try_from(self.pcs.len() - 1).expect("a block is short");
+        self.uops.push(Uop { op, insn, dst, a, b, c, imm });
+    }
+
+    /// The slot of an operand; a constant is put into the scratch slot `nth`.
+    fn slot(&mut self, val: Val, nth: u8) -> u8 {
+        match val {
+            Val::Slot(slot) => slot.0,
+            Val::Const(0) => ZERO,
+            Val::Const(value) => {
+                self.push(Op::Const, SCRATCH + nth, [0; 3], value);
+                SCRATCH + nth
+            }
+        }
+    }
+
+    fn inst(&mut self, inst: &Inst) {
+        match *inst {
+            Inst::Start(pc) => self.pcs.push(pc),
+            Inst::Unary(Unary::Move, dst, Val::Const(value)) => {
+                self.push(Op::Const, dst.0, [0; 3], value);
+            }
+            Inst::Unary(op, dst, a) => {
+                let a = self.slot(a, 0);
+                let op = if op == Unary::Move { Op::Move } else { Op::Unary(op) };
+                self.push(op, dst.0, [a, 0, 0], 0);
+            }
+            Inst::Binary(op, width, dst, a, b) => self.binary(op, width, dst, a, b),
+            Inst::Select(dst, test, a, b) => {
+                let args = [self.slot(test, 0), self.slot(a, 1), self.slot(b, 2)];
+                self.push(Op::Select, dst.0, args, 0);
+            }
+            Inst::Deposit { dst, base, value, at, bits } => {
+                let args = [self.slot(base, 0), self.slot(value, 1), 0];
+                self.push(Op::Deposit, dst.0, args, u64::from(at) | u64::from(bits) << 8);
+            }
+            Inst::Load(..)
+            | Inst::Store(..)
+            | Inst::Atomic(..)
+            | Inst::CompareSwap { .. }
+            | Inst::LoadReserved(..)
+            | Inst::StoreConditional(..) => self.memory(inst),
+            // One vCPU at a time on one thread: every order is the program's.
+            Inst::Fence(_) => {}
+            Inst::Float { op, format, dst, args: [a, b, c], round } => {
+                // The rounding mode takes the last scratch slot, so at most three are constants.
+                let args = [self.slot(a, 0), self.slot(b, 1), self.slot(c, 2)];
+                let round = self.slot(round, 3);
+                self.push(Op::Float(op, format), dst.0, args, u64::from(round));
+            }
+            Inst::Call(helper, dst, [a, b, c]) => {
+                let args = [self.slot(a, 0), self.slot(b, 1), self.slot(c, 2)];
+                self.push(Op::Call, dst.0, args, u64::from(helper.0));
+            }
+            Inst::ExitIf(cond, a, b, to) => {
+                let args = [self.slot(a, 0), self.slot(b, 1), 0];
+                let leave = self.leave(to);
+                self.push(Op::ExitIf(cond), 0, args, leave);
+            }
+        }
+    }
+
+    fn binary(&mut self, op: Binary, width: Width, dst: Slot, a: Val, b: Val) {
+        let a = self.slot(a, 0);
+        match b {
+            Val::Const(value) => {
+                let form = own_form(op, width, true).unwrap_or(Op::BinaryConst(op, width));
+                self.push(form, dst.0, [a, 0, 0], value);
+            }
+            Val::Slot(b) => {
+                let form = own_form(op, width, false).unwrap_or(Op::Binary(op, width));
+                self.push(form, dst.0, [a, b.0, 0], 0);
+            }
+        }
+    }
+
+    fn memory(&mut self, inst: &Inst) {
+        let offset = |offset: i32| i64::from(offset).cast_unsigned();
+        match *inst {
+            Inst::Load(memory, dst, base, by) => {
+                let op = match (memory.size, memory.signed) {
+                    (Size::B1, false) => Op::Load8,
+                    (Size::B2, false) => Op::Load16,
+                    (Size::B4, false) => Op::Load32,
+                    (Size::B1, true) => Op::Load8S,
+                    (Size::B2, true) => Op::Load16S,
+                    (Size::B4, true) => Op::Load32S,
+                    (Size::B8 | Size::B16, _) => Op::Load64,
+                };
+                let base = self.slot(base, 0);
+                self.push(op, dst.0, [base, 0, 0], offset(by));
+            }
+            Inst::Store(size, base, by, value) => {
+                let op = match size {
+                    Size::B1 => Op::Store8,
+                    Size::B2 => Op::Store16,
+                    Size::B4 => Op::Store32,
+                    Size::B8 | Size::B16 => Op::Store64,
+                };
+                let args = [self.slot(base, 0), self.slot(value, 1), 0];
+                self.push(op, 0, args, offset(by));
+            }
+            Inst::Atomic(op, size, dst, at, value) => {
+                let args = [self.slot(at, 0), self.slot(value, 1), 0];
+                self.push(Op::Atomic(op, size), dst.0, args, 0);
+            }
+            Inst::CompareSwap { size, dst, at, expect, value } => {
+                let args = [self.slot(at, 0), self.slot(expect, 1), self.slot(value, 2)];
+                self.push(Op::CompareSwap(size), dst.0, args, 0);
+            }
+            Inst::LoadReserved(size, dst, at) => {
+                let at = self.slot(at, 0);
+                self.push(Op::LoadReserved(size), dst.0, [at, 0, 0], 0);
+            }
+            Inst::StoreConditional(size, dst, at, value) => {
+                let args = [self.slot(at, 0), self.slot(value, 1), 0];
+                self.push(Op::StoreConditional(size), dst.0, args, 0);
+            }
+            _ => unreachable!("only accesses to memory come here"),
+        }
+    }
+
+    fn term(&mut self, term: Term) {
+        match term {
+            Term::Jump(to) => {
+                let leave = self.leave(to);
+                self.push(Op::Jump, 0, [0; 3], leave);
+            }
+            Term::Branch(cond, a, b, _, _) => {
+                let args = [self.slot(a, 0), self.slot(b, 1), 0];
+                let op = match cond {
+                    Cond::Eq => Op::BranchEq,
+                    Cond::Ne => Op::BranchNe,
+                    Cond::LtS => Op::BranchLtS,
+                    Cond::GeS => Op::BranchGeS,
+                    Cond::LtU => Op::BranchLtU,
+                    Cond::GeU => Op::BranchGeU,
+                };
+                self.push(op, 0, args, 0);
+            }
+            Term::Indirect(to) => {
+                let to = self.slot(to, 0);
+                self.push(Op::Indirect, 0, [to, 0, 0], 0);
+            }
+            Term::Trap(trap) => {
+                let cause = self.slot(Val::Const(trap.cause), 0);
+                self.push(Op::Trap, 0, [cause, 0, 0], trap.value);
+            }
+            Term::Stop(to) => {
+                let to = self.slot(to, 0);
+                self.push(Op::Stop, 0, [to, 0, 0], 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Tier 0: runs compiled operations one after the other. The reference for every other tier.
+
+use crate::code::{Leave, Op, Uop, own_forms};
+use crate::memory::{MemoryPath, Slow};
+use crate::{At, Env, NOT_RESERVED, Regs};
+use omni_ir::{AtomicOp, Binary, Helper, Size, Trap, Width};
+
+/// How a block was left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    /// By the exit of this number, having retired so many instructions.
+    Left(usize, u64),
+    /// To a computed address, at the block's end.
+    Indirect(u64),
+    /// Back to whoever runs the vCPU, to go on at this address; at the block's end.
+    Stop(u64),
+    /// The instruction of this number trapped.
+    Trap(usize, Trap),
+    /// Before the instruction of this number, which would be one too many.
+    Limit(usize),
+    /// An access asked to stop after its instruction, of this number; the operation of the second
+    /// number is next.
+    Yield(usize, usize),
+}
+
+/// A block in the middle of being run.
+pub(crate) struct Run<'a> {
+    pub(crate) uops: &'a [Uop],
+    pub(crate) leaves: &'a [Leave],
+    pub(crate) pcs: &'a [u64],
+    /// Instructions retired before this block.
+    pub(crate) ticks: u64,
+}
+
+impl Run<'_> {
+    fn at(&self, insn: u8) -> At {
+        At { ticks: self.ticks + u64::from(insn), pc: self.pcs[usize::from(insn)] }
+    }
+}
+
+#[inline(always)]
+fn sign(value: u64, bits: u32) -> u64 {
+    ((value << (64 - bits)).cast_signed() >> (64 - bits)).cast_unsigned()
+}
+
+/// Declares the interpreter, with one arm per operation that has a form of its own.
+macro_rules! interpreter {
+    ($( $rr:ident $ri:ident = $binary:ident $width:ident; )*) => {
+        /// Runs a block from its operation `first`. Where `CAREFUL`, no instruction from number
+        /// `limit` on is begun.
+        pub(crate) fn run<E: Env, const CAREFUL: bool>(
+            run: &Run<'_>,
+            first: usize,
+            limit: u64,
+            regs: &mut Regs,
+            mem: &mut MemoryPath<'_, E>,
+        ) -> Outcome {
+            let mut at = first;
+            loop {
+                let uop = &run.uops[at];
+                at += 1;
+                if CAREFUL && u64::from(uop.insn) >= limit {
+                    // Not `uop.insn`: an instruction before it may have no operation at all.
+                    return Outcome::Limit(limit as usize);
+                }
+                macro_rules! a { () => { regs.0[usize::from(uop.a)] } }
+                macro_rules! b { () => { regs.0[usize::from(uop.b)] } }
+                macro_rules! dst { () => { regs.0[usize::from(uop.dst)] } }
+                // Ends the operation as an access that took the long way says.
+                macro_rules! slow {
+                    ($slow:expr, $use:expr) => {
+                        match $slow {
+                            Ok(Slow { value, stop }) => {
+                                let put: fn(u64) -> u64 = $use;
+                                dst!() = put(value);
+                                if stop {
+                                    return Outcome::Yield(usize::from(uop.insn), at);
+                                }
+                            }
+                            Err(trap) => return Outcome::Trap(usize::from(uop.insn), trap),
+                        }
+                    };
+                }
+                macro_rules! load {
+                    ($int:ty, $size:expr, $use:expr) => {{
+                        let address = a!().wrapping_add(uop.imm);
+                        match mem.tlb.load::<{ size_of::<$int>() }>(address) {
+                            Some(bytes) => {
+                                let put: fn(u64) -> u64 = $use;
+                                dst!() = put(u64::from(<$int>::from_le_bytes(bytes)));
+                            }
+                            None => slow!(mem.load(address, $size, run.at(uop.insn)), $use),
+                        }
+                    }};
+                }
+                macro_rules! store {
+                    ($int:ty, $size:expr) => {{
+                        let address = a!().wrapping_add(uop.imm);
+                        let value = b!();
+                        if !mem.tlb.store(address, (value as $int).to_le_bytes()) {
+                            match mem.store(address, $size, value, run.at(uop.insn)) {
+                                Ok(false) => {}
+                                Ok(true) => return Outcome::Yield(usize::from(uop.insn), at),
+                                Err(trap) => return Outcome::Trap(usize::from(uop.insn), trap),
+                            }
+                        }
+                    }};
+                }
+                macro_rules! branch {
+                    ($holds:expr) => {
+                        return Outcome::Left(usize::from(!$holds), u64::from(uop.insn) + 1)
+                    };
+                }
+                match uop.op {
+                    $(
+                        Op::$rr => dst!() = Binary::$binary.eval(Width::$width, a!(), b!()),
+                        Op::$ri => dst!() = Binary::$binary.eval(Width::$width, a!(), uop.imm),
+                    )*
+                    Op::Binary(op, width) => dst!() = binary(op, width, a!(), b!()),
+                    Op::BinaryConst(op, width) => dst!() = binary(op, width, a!(), uop.imm),
+                    Op::Const => dst!() = uop.imm,
+                    Op::Move => dst!() = a!(),
+                    Op::Unary(op) => dst!() = op.eval(a!()),
+                    Op::Select => {
+                        let from = if a!() != 0 { uop.b } else { uop.c };
+                        dst!() = regs.0[usize::from(from)];
+                    }
+                    Op::Deposit => dst!() = deposit(a!(), b!(), uop.imm),
+                    Op::Load8 => load!(u8, Size::B1, |v| v),
+                    Op::Load16 => load!(u16, Size::B2, |v| v),
+                    Op::Load32 => load!(u32, Size::B4, |v| v),
+                    Op::Load64 => load!(u64, Size::B8, |v| v),
+                    Op::Load8S => load!(u8, Size::B1, |v| sign(v, 8)),
+                    Op::Load16S => load!(u16, Size::B2, |v| sign(v, 16)),
+                    Op::Load32S => load!(u32, Size::B4, |v| sign(v, 32)),
+                    Op::Store8 => store!(u8, Size::B1),
+                    Op::Store16 => store!(u16, Size::B2),
+                    Op::Store32 => store!(u32, Size::B4),
+                    Op::Store64 => store!(u64, Size::B8),
+                    Op::Atomic(op, size) => {
+                        let (address, value) = (a!(), b!());
+                        slow!(
+                            mem.atomic(address, size, run.at(uop.insn), |old| {
+                                Some(combine(op, size, old, value))
+                            }),
+                            |old| old
+                        );
+                    }
+                    Op::CompareSwap(size) => {
+                        let (address, expect) = (a!(), sign(b!(), bits(size)));
+                        let value = regs.0[usize::from(uop.c)];
+                        slow!(
+                            mem.atomic(address, size, run.at(uop.insn), |old| {
+                                (old == expect).then_some(value)
+                            }),
+                            |old| old
+                        );
+                    }
+                    Op::LoadReserved(size) => {
+                        let address = a!();
+                        slow!(mem.load_aligned(address, size, run.at(uop.insn)), |old| old);
+                        dst!() = sign(dst!(), bits(size));
+                        regs.0[usize::from(mem.reservation.0)] = address;
+                    }
+                    Op::StoreConditional(size) => {
+                        let (address, value) = (a!(), b!());
+                        let reserved = regs.0[usize::from(mem.reservation.0)];
+                        let lost = address != reserved || reserved == NOT_RESERVED;
+                        // The permission to store is asked for either way.
+                        let done = mem.atomic(address, size, run.at(uop.insn), |_| {
+                            (!lost).then_some(value)
+                        });
+                        match done {
+                            Ok(Slow { stop, .. }) => {
+                                regs.0[usize::from(mem.reservation.0)] = NOT_RESERVED;
+                                dst!() = u64::from(lost);
+                                if stop {
+                                    return Outcome::Yield(usize::from(uop.insn), at);
+                                }
+                            }
+                            Err(trap) => return Outcome::Trap(usize::from(uop.insn), trap),
+                        }
+                    }
+                    Op::Float(op, format) => {
+                        let args = [a!(), b!(), regs.0[usize::from(uop.c)]];
+                        let round = regs.0[(uop.imm & 0xff) as usize];
+                        let flags = regs.0[usize::from(mem.float_flags.0)];
+                        let (value, flags) = mem.float.eval((op, format), args, round, flags);
+                        regs.0[usize::from(mem.float_flags.0)] = flags;
+                        dst!() = value;
+                    }
+                    Op::Call => {
+                        let args = [a!(), b!(), regs.0[usize::from(uop.c)]];
+                        let helper = Helper((uop.imm & 0xffff) as u16);
+                        let when = run.at(uop.insn);
+                        match call(mem, helper, regs, args, when) {
+                            Ok(Slow { value, stop }) => {
+                                dst!() = value;
+                                if stop {
+                                    return Outcome::Yield(usize::from(uop.insn), at);
+                                }
+                            }
+                            Err(trap) => return Outcome::Trap(usize::from(uop.insn), trap),
+                        }
+                    }
+                    Op::ExitIf(cond) => {
+                        if cond.holds(a!(), b!()) {
+                            let leave = (uop.imm & 0xffff) as usize;
+                            return Outcome::Left(leave, u64::from(uop.insn) + 1);
+                        }
+                    }
+                    Op::Jump => {
+                        let leave = (uop.imm & 0xffff) as usize;
+                        return Outcome::Left(leave, u64::from(uop.insn) + 1);
+                    }
+                    Op::BranchEq => branch!(a!() == b!()),
+                    Op::BranchNe => branch!(a!() != b!()),
+                    Op::BranchLtS => branch!(a!().cast_signed() < b!().cast_signed()),
+                    Op::BranchGeS => branch!(a!().cast_signed() >= b!().cast_signed()),
+                    Op::BranchLtU => branch!(a!() < b!()),
+                    Op::BranchGeU => branch!(a!() >= b!()),
+                    Op::Indirect => return Outcome::Indirect(a!()),
+                    Op::Trap => {
+                        let trap = Trap { cause: a!(), value: uop.imm };
+                        return Outcome::Trap(usize::from(uop.insn), trap);
+                    }
+                    Op::Stop => return Outcome::Stop(a!()),
+                }
+            }
+        }
+    };
+}
+own_forms!(interpreter);
+
+fn call<E: Env>(
+    mem: &mut MemoryPath<'_, E>,
+    helper: Helper,
+    regs: &mut Regs,
+    args: [u64; 3],
+    when: At,
+) -> Result<Slow, Trap> {
+    let reply = mem.env.call(helper, regs, args, when)?;
+    let changed = mem.hear();
+    Ok(Slow { value: reply.value, stop: reply.stop || changed })
+}
+
+/// Out of line: the operations here are rare, and their tables would crowd the hot loop.
+#[inline(never)]
+fn binary(op: Binary, width: Width, a: u64, b: u64) -> u64 {
+    op.eval(width, a, b)
+}
+
+fn deposit(base: u64, value: u64, place: u64) -> u64 {
+    let (at, bits) = (place & 0xff, place >> 8);
+    let ones = if bits == 64 { u64::MAX } else { (1 << bits) - 1 };
+    base & !(ones << at) | (value & ones) << at
+}
+
+/// The width of a size in bits, at most 64.
+pub(crate) fn bits(size: Size) -> u32 {
+    match size {
+        Size::B1 => 8,
+        Size::B2 => 16,
+        Size::B4 => 32,
+        Size::B8 | Size::B16 => 64,
+    }
+}
+
+/// What an atomic operation leaves in memory. The old value is sign-extended from its size.
+fn combine(op: AtomicOp, size: Size, old: u64, value: u64) -> u64 {
+    match op {
+        AtomicOp::Swap => value,
+        AtomicOp::Binary(op) => {
+            let bits = bits(size);
+            let unsigned = matches!(op, Binary::MinU | Binary::MaxU) && bits < 64;
+            let narrow = |v: u64| if unsigned { v & ((1 << bits) - 1) } else { sign(v, bits) };
+            op.eval(Width::Full, narrow(old), narrow(value))
+        }
+    }
+}
