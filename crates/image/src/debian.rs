@@ -1,0 +1,250 @@
+//! Builds an image from Debian's archive.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+
+use crate::deb::{Content, Member, extract, fits};
+use crate::error::ImageError;
+use crate::fetch::{Fetcher, Retry};
+use crate::initramfs::{self, PARTS};
+use crate::keyring::Keyring;
+use crate::mirror::Mirror;
+use crate::modules::Modules;
+use crate::packages::{Index, Package};
+use crate::progress::Progress;
+use crate::reference::{Arch, Reference};
+use crate::release::Release;
+use crate::store::{FORMAT, FileInfo, Image, ImageInfo, PackageInfo};
+
+/// A release file is some hundred kilobytes.
+const RELEASE_BYTES_MAX: u64 = 16 << 20;
+
+/// The forms in which a suite may offer its index, best first.
+const INDEX_NAMES: [&str; 3] = ["Packages.xz", "Packages.zst", "Packages.gz"];
+
+/// What a kernel's package is called without its version.
+const KERNEL_PREFIX: &str = "linux-image-";
+
+/// All that it takes to make an image of Debian.
+pub struct DebianBuilder<'p> {
+    /// Where the archive is; the host's own apt sources when none is given.
+    pub mirror: Option<Mirror>,
+    /// Which release.
+    pub reference: Reference,
+    /// For which machine.
+    pub arch: Arch,
+    /// Folder of downloads, shared by all builds.
+    pub cache: PathBuf,
+    /// Trusted keys; Debian's own when none are given.
+    pub keyring: Option<Keyring>,
+    /// How patient to be with the network.
+    pub retry: Retry,
+    /// Told how far things are.
+    pub progress: &'p mut dyn Progress,
+}
+
+/// The archive of one suite, its release file checked.
+struct Archive<'p> {
+    fetcher: Fetcher<'p>,
+    mirror: Mirror,
+    suite: String,
+    arch: Arch,
+    release: Release,
+    signed_by: String,
+}
+
+/// The kernel's file and what else its package gives.
+struct Kernel {
+    version: String,
+    bytes: Vec<u8>,
+    modules: Modules,
+    tables: Vec<Member>,
+}
+
+impl DebianBuilder<'_> {
+    /// Fetches what is not in the cache yet and writes the image into the folder of images, in
+    /// place of an earlier one of the same name.
+    ///
+    /// # Errors
+    /// Whatever stood in the way, with what to do about it; what was fetched by then is kept, and
+    /// an earlier image stays as it was.
+    pub fn build(self, images: &Path) -> Result<Image, ImageError> {
+        let name = self.reference.image_name(self.arch);
+        let arch = self.arch;
+        let mirror = self.mirror.map_or_else(Mirror::of_host, Ok)?;
+        let keyring = self.keyring.map_or_else(Keyring::of_host, Ok)?;
+        let fetcher = Fetcher::open(&self.cache, self.retry, self.progress)?;
+        let suite = self.reference.suite();
+        let mut archive = Archive::open(fetcher, mirror, suite, arch, &keyring)?;
+        let index = archive.index()?;
+
+        let meta = archive.package(&index, &[arch.kernel_package()])?;
+        let kernel_package = meta
+            .depends()
+            .find(|name| name.starts_with(KERNEL_PREFIX))
+            .ok_or_else(|| archive.no_package(KERNEL_PREFIX))?;
+        let kernel_package = archive.package(&index, &[kernel_package])?;
+        let kernel = archive.kernel(kernel_package)?;
+
+        let mut packages = vec![meta, kernel_package];
+        let mut members = Vec::new();
+        for part in &PARTS {
+            let package = archive.package(&index, part.packages)?;
+            members.extend(archive.files(package, part.files)?);
+            packages.push(package);
+        }
+        let codename = &archive.release.codename;
+        let initrd =
+            initramfs::build(codename, &kernel.version, &kernel.modules, kernel.tables, members);
+        let info = ImageInfo {
+            format: FORMAT,
+            name,
+            distribution: "debian".to_owned(),
+            suite: archive.suite.clone(),
+            codename: codename.clone(),
+            arch,
+            kernel_version: kernel.version,
+            cmdline: arch.cmdline().to_owned(),
+            built: Timestamp::now().round(jiff::Unit::Second).unwrap_or_default().to_string(),
+            release_date: archive.release.date.clone(),
+            signed_by: archive.signed_by.clone(),
+            packages: packages.into_iter().map(package_info).collect(),
+            kernel: FileInfo::of(&kernel.bytes),
+            initrd: FileInfo::of(&initrd),
+        };
+        Image::write(images, info, &kernel.bytes, &initrd)
+    }
+}
+
+/// A package, as an image remembers it.
+fn package_info(package: &Package) -> PackageInfo {
+    PackageInfo {
+        name: package.name.clone(),
+        version: package.version.clone(),
+        sha256: package.listed.sha256,
+    }
+}
+
+impl<'p> Archive<'p> {
+    /// Fetches a suite's release file and checks who signed it.
+    fn open(
+        mut fetcher: Fetcher<'p>,
+        mirror: Mirror,
+        suite: &str,
+        arch: Arch,
+        keyring: &Keyring,
+    ) -> Result<Self, ImageError> {
+        let now = SystemTime::now();
+        let url = mirror.url(&format!("dists/{suite}/InRelease"));
+        let (text, signed_by) = match fetcher.current(&url, RELEASE_BYTES_MAX)? {
+            Some(bytes) => keyring
+                .open_inline(&bytes, now)
+                .map_err(|reason| ImageError::Signature { url, reason })?,
+            // Older archives keep the signature in a file of its own.
+            None => open_detached(&mut fetcher, &mirror, suite, keyring, now)?,
+        };
+        let release = Release::parse(&text, suite, now)?;
+        Ok(Self { fetcher, mirror, suite: suite.to_owned(), arch, release, signed_by })
+    }
+
+    /// The part of the suite's index that an image can need.
+    fn index(&mut self) -> Result<Index, ImageError> {
+        let folder = format!("main/binary-{}", self.arch.debian());
+        let found = INDEX_NAMES.iter().find_map(|name| {
+            let path = format!("{folder}/{name}");
+            Some((*name, self.release.file(&path)?.clone(), path))
+        });
+        let (name, listed, path) = found.ok_or_else(|| ImageError::Release {
+            suite: self.suite.clone(),
+            reason: format!("it offers no packages for {}", self.arch.debian()),
+        })?;
+        let url = self.mirror.url(&format!("dists/{}/{path}", self.suite));
+        let file = self.fetcher.pinned(name, &url, &listed)?;
+        let wanted = |package: &str| {
+            package.starts_with(KERNEL_PREFIX)
+                || PARTS.iter().any(|part| part.packages.contains(&package))
+        };
+        Index::read(&file, name, &wanted)
+    }
+
+    /// The first of these packages that the suite has.
+    fn package<'i>(&self, index: &'i Index, names: &[&str]) -> Result<&'i Package, ImageError> {
+        let found = names.iter().find_map(|name| index.get(name));
+        found.ok_or_else(|| self.no_package(names.first().copied().unwrap_or_default()))
+    }
+
+    /// The error of a package that is not there.
+    fn no_package(&self, package: &str) -> ImageError {
+        ImageError::NoPackage {
+            package: package.to_owned(),
+            suite: self.suite.clone(),
+            arch: self.arch.debian().to_owned(),
+        }
+    }
+
+    /// A package's file, fetched and checked.
+    fn fetch(&mut self, package: &Package) -> Result<PathBuf, ImageError> {
+        let name = package.filename.rsplit('/').next().unwrap_or(&package.name);
+        self.fetcher.pinned(name, &self.mirror.url(&package.filename), &package.listed)
+    }
+
+    /// The files of a package that fit the patterns, of which the first must be there.
+    fn files(&mut self, package: &Package, patterns: &[&str]) -> Result<Vec<Member>, ImageError> {
+        let file = self.fetch(package)?;
+        let wanted = |path: &str| patterns.iter().any(|pattern| fits(pattern, path));
+        let members = extract(&file, &package.name, self.fetcher.progress, &wanted)?;
+        let first = patterns.first().copied().unwrap_or_default();
+        if !members.iter().any(|member| fits(first, &member.path)) {
+            return Err(no_file(package, first));
+        }
+        Ok(members)
+    }
+
+    /// The kernel and its modules.
+    fn kernel(&mut self, package: &Package) -> Result<Kernel, ImageError> {
+        let file = self.fetch(package)?;
+        let version = package.name.strip_prefix(KERNEL_PREFIX).unwrap_or_default().to_owned();
+        let folder = format!("usr/lib/modules/{version}/");
+        let image = format!("boot/vmlinu*-{version}");
+        let built_in = format!("{folder}modules.builtin");
+        let progress = &mut *self.fetcher.progress;
+        let (modules, mut others) =
+            Modules::collect(&folder, &[&image, &built_in], &mut |wanted| {
+                extract(&file, &package.name, &mut *progress, wanted)
+            })?;
+        let at = others.iter().position(|member| fits(&image, &member.path));
+        let found = at.map(|at| others.swap_remove(at).content);
+        let Some(Content::File { bytes, .. }) = found else {
+            return Err(no_file(package, &image));
+        };
+        Ok(Kernel { version, bytes, modules, tables: others })
+    }
+}
+
+/// The error of a package without a file that it should have.
+fn no_file(package: &Package, file: &str) -> ImageError {
+    ImageError::NoFile { package: package.name.clone(), file: file.to_owned() }
+}
+
+/// The text of a release file whose signature is a file of its own, and who signed it.
+fn open_detached(
+    fetcher: &mut Fetcher<'_>,
+    mirror: &Mirror,
+    suite: &str,
+    keyring: &Keyring,
+    now: SystemTime,
+) -> Result<(String, String), ImageError> {
+    let url = mirror.url(&format!("dists/{suite}/Release"));
+    let missing = |url: &str| ImageError::Status { url: url.to_owned(), status: 404 };
+    let bytes = fetcher.current(&url, RELEASE_BYTES_MAX)?.ok_or_else(|| missing(&url))?;
+    let signature_url = format!("{url}.gpg");
+    let signatures = fetcher
+        .current(&signature_url, RELEASE_BYTES_MAX)?
+        .ok_or_else(|| missing(&signature_url))?;
+    let untrusted = |reason| ImageError::Signature { url: url.clone(), reason };
+    let signer = keyring.check_detached(&bytes, &signatures, now).map_err(untrusted)?;
+    let text = String::from_utf8(bytes).map_err(|_| untrusted("it is not text".to_owned()))?;
+    Ok((text, signer))
+}

@@ -1,0 +1,36 @@
+//! Bootable images, made from a distribution's own archive without root and without its tools.
+//!
+//! A [`DebianBuilder`] fetches a suite's signed index and a handful of packages from a [`Mirror`],
+//! checks every byte against the archive's keys, and writes an [`Image`]: the stock kernel as it is
+//! in its package, and a small initramfs with busybox, the kernel's modules for a machine's devices,
+//! and `mke2fs`.
+//!
+//! Architecture invariant: nothing that a network sent is parsed as a package before its hash has
+//! been traced to a trusted signature, and nothing here knows a machine.
+
+mod cpio;
+mod deb;
+mod deb822;
+mod debian;
+mod digest;
+mod error;
+mod fetch;
+mod initramfs;
+mod keyring;
+mod mirror;
+mod modules;
+mod packages;
+mod progress;
+mod reference;
+mod release;
+mod store;
+
+pub use debian::DebianBuilder;
+pub use digest::Sha256;
+pub use error::ImageError;
+pub use fetch::Retry;
+pub use keyring::Keyring;
+pub use mirror::Mirror;
+pub use progress::{Progress, Silent};
+pub use reference::{Arch, Reference, SUITE_DEFAULT};
+pub use store::{FORMAT, FileInfo, Image, ImageInfo, PackageInfo};
