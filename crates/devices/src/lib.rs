@@ -6,11 +6,13 @@
 //! take memory without bound.
 
 mod aclint;
+mod chacha20;
 mod plic;
 mod rtc;
 mod syscon;
 mod time;
 mod uart16550;
+pub mod virtio;
 
 pub use aclint::{ACLINT_HARTS_MAX, Aclint, AclintState, MTIME_PERIOD_NS, Sswi, SswiState};
 pub use plic::{PLIC_CONTEXTS_MAX, PLIC_IDS, Plic, PlicState};
