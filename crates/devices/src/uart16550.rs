@@ -76,6 +76,8 @@ record! {
         rx_timeout_at: Option<Tick>;
         /// The receiver FIFO.
         rx: VecDeque<u8>;
+        /// Whether a byte in the receiver came by loopback.
+        rx_looped: bool;
         /// Bytes on the wire, which wait for the guest.
         backlog: VecDeque<u8>;
         /// Reads of the line status register since something else was written.
@@ -99,6 +101,7 @@ impl UartState {
             rx_timeout: false,
             rx_timeout_at: None,
             rx: VecDeque::new(),
+            rx_looped: false,
             backlog: VecDeque::new(),
             polls: 0,
         }
@@ -179,8 +182,9 @@ impl Uart16550 {
 
     fn clear_rx(&mut self) {
         let mut bytes = std::mem::take(&mut self.state.rx);
-        if !self.loopback() {
+        if !std::mem::take(&mut self.state.rx_looped) {
             bytes.append(&mut self.state.backlog);
+            bytes.truncate(UART_BACKLOG_MAX);
             self.state.backlog = bytes;
         }
         self.state.rx_timeout = false;
@@ -237,6 +241,7 @@ impl Uart16550 {
 
     fn read_rbr(&mut self, now: Tick) -> u8 {
         let byte = self.state.rx.pop_front().unwrap_or(0);
+        self.state.rx_looped &= !self.state.rx.is_empty();
         self.receive(now);
         self.restart_rx_timeout(now);
         byte
@@ -262,6 +267,7 @@ impl Uart16550 {
         if self.loopback() {
             if self.state.rx.len() < self.rx_capacity() {
                 self.state.rx.push_back(byte);
+                self.state.rx_looped = true;
             } else {
                 self.state.lsr_errors |= lsr::OVERRUN;
             }
@@ -370,7 +376,7 @@ impl Device for Uart16550 {
 
     fn load(&mut self, path: &str, from: &mut Bundle) -> Result<(), StateError> {
         let state: UartState = from.take(path)?;
-        if state.rx.len() > FIFO_SIZE || state.backlog.len() > UART_BACKLOG_MAX + FIFO_SIZE {
+        if state.rx.len() > FIFO_SIZE || state.backlog.len() > UART_BACKLOG_MAX {
             return Err(StateError::Invalid("bytes in a UART"));
         }
         if state.ier > 0x0f || state.mcr > 0x1f || state.msr_delta > 0x0f {

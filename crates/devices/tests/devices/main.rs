@@ -1,0 +1,11 @@
+//! Devices at the level of their registers, driven by hand as a guest would.
+
+mod block;
+mod driver;
+mod guest;
+mod hostile;
+mod interrupts;
+mod ports;
+mod timers;
+mod transport;
+mod uart;
