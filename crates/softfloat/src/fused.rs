@@ -12,6 +12,9 @@ use crate::pack::{
 const WIDE_TOP: u32 = 2 * TOP;
 
 /// `a * b + c`, rounded once. For the negated forms flip the signs of operands.
+///
+/// Which NaN is chosen depends on the order of the factors: x86 wants them in the order that the
+/// form's digits give (`213`: second operand, then first), Arm in the order of the assembler.
 #[inline]
 pub fn mul_add<F: Float>(a: u64, b: u64, c: u64, env: &mut Env) -> u64 {
     match host::mul_add::<F>(a, b, c, env) {

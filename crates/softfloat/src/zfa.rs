@@ -98,5 +98,5 @@ const fn widen(bits: u32) -> u64 {
     let bits = bits as u64;
     let magnitude = bits & 0x7fff_ffff;
     let rebias = if magnitude >= 0x7f80_0000 { 2047 - 255 } else { 1023 - 127 };
-    (bits >> 31) << 63 | (magnitude << 29) + (rebias << 52)
+    ((bits >> 31) << 63) | ((magnitude << 29) + (rebias << 52))
 }
