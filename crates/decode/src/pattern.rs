@@ -51,10 +51,10 @@ impl Pattern {
         (self.bits ^ other.bits) & self.mask & other.mask == 0
     }
 
-    /// Whether every word that fits this fits the other too, and not the reverse.
+    /// Whether every word that fits the other fits this too.
     #[must_use]
-    pub const fn is_within(self, other: Self) -> bool {
-        self.meets(other) && self.mask & other.mask == other.mask && self.mask != other.mask
+    pub const fn covers(self, other: Self) -> bool {
+        self.meets(other) && self.mask & other.mask == self.mask
     }
 
     /// Ones where an operand's bits are.
@@ -74,7 +74,7 @@ mod tests {
         let wide = Pattern::new("000 . ..... ..... 01");
         let other = Pattern::new("010 . ..... ..... 01");
         assert_eq!((narrow.size, wide.size), (2, 2));
-        assert!(narrow.is_within(wide) && !wide.is_within(narrow) && !wide.is_within(wide));
+        assert!(wide.covers(narrow) && !narrow.covers(wide) && wide.covers(wide));
         assert!(wide.meets(narrow) && !wide.meets(other));
         assert_eq!(wide.free(), 0b0001_1111_1111_1100);
     }

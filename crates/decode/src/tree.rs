@@ -78,9 +78,8 @@ impl Tree {
 fn choose(rows: &[(Pattern, u16)], seen: u32) -> Option<(u32, u32)> {
     let gain = |bit: u32| {
         let fixed = |one: u32| {
-            let fits = |pattern: &Pattern| {
-                pattern.mask >> bit & 1 == 1 && pattern.bits >> bit & 1 == one
-            };
+            let fits =
+                |pattern: &Pattern| pattern.mask >> bit & 1 == 1 && pattern.bits >> bit & 1 == one;
             rows.iter().filter(|(pattern, _)| fits(pattern)).count()
         };
         if seen >> bit & 1 == 1 { 0 } else { fixed(0).min(fixed(1)) }
