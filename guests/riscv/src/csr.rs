@@ -1,6 +1,7 @@
 //! Control and status registers: who may touch which, what they hold, what writing them does.
 
-use crate::env::{Board, HartEnv};
+use crate::board::Board;
+use crate::env::HartEnv;
 use crate::hart::{Control, envcfg, status};
 use crate::lower::slot;
 use crate::mode::Privilege;
@@ -99,7 +100,8 @@ impl<B: Board> HartEnv<'_, B> {
         };
         let before = self.constants(regs);
         self.write(csr, new, regs, when);
-        let stop = self.attention || self.constants(regs) != before || self.interrupted(when);
+        let interrupted = self.control.interrupt(self.pending(when)).is_some();
+        let stop = self.attention || interrupted || self.constants(regs) != before;
         Ok(Reply { value, stop })
     }
 
@@ -138,10 +140,6 @@ impl<B: Board> HartEnv<'_, B> {
             no::TIME => self.mtime(when),
             _ => return self.control.read(csr),
         })
-    }
-
-    fn pending(&self, when: At) -> u64 {
-        self.control.pending(self.lines, self.mtime(when))
     }
 
     fn write(&mut self, csr: u64, value: u64, regs: &mut Regs, when: At) {

@@ -1,5 +1,6 @@
 //! What translated code sees of the world: the board behind address translation, and the helpers.
 
+use crate::board::Board;
 use crate::hart::{Control, status};
 use crate::lower::{helper, slot};
 use crate::mode::CodeMode;
@@ -9,41 +10,13 @@ use omni_engine::{Access, At, Context, Env, Mapping, NOT_RESERVED, Regs, Reply, 
 use omni_ir::{Helper, Size, Slot, Trap};
 use omni_memory::Space;
 
-/// What a hart needs of the board it is on.
-pub trait Board {
-    /// RAM. Its size is a multiple of the page size.
-    fn ram(&mut self) -> &mut Space;
-
-    /// The physical address of the first byte of RAM.
-    fn ram_base(&self) -> Gpa;
-
-    /// A load from a device, naturally aligned, `ticks` after the call of `run_hart`; `None` where
-    /// nothing answers.
-    fn device_load(&mut self, hart: u64, at: Gpa, size: Size, ticks: u64) -> Option<Reply>;
-
-    /// A store to a device.
-    fn device_store(
-        &mut self,
-        hart: u64,
-        at: Gpa,
-        size: Size,
-        value: u64,
-        ticks: u64,
-    ) -> Option<Reply>;
-
-    /// The real-time counter, `ticks` after the call of `run_hart`.
-    fn mtime(&self, ticks: u64) -> u64;
-}
-
 /// The world of one hart during a run.
 #[derive(Debug)]
 pub(crate) struct HartEnv<'a, B> {
     pub(crate) control: &'a mut Control,
     pub(crate) pmp_epoch: &'a mut u32,
     pub(crate) board: &'a mut B,
-    /// Interrupt lines from outside, in the bits of `mip`.
-    pub(crate) lines: u64,
-    /// Ticks from the call of `run_hart` to the beginning of this run.
+    /// Ticks from the call of `Hart::run` to the beginning of this run.
     pub(crate) ticks_before: u64,
     /// Set where the board must look before the hart goes on.
     pub(crate) attention: bool,
@@ -68,10 +41,9 @@ impl<B: Board> HartEnv<'_, B> {
         }
     }
 
-    /// Whether an interrupt is to be taken now.
-    pub(crate) fn interrupted(&self, when: At) -> bool {
-        let pending = self.control.pending(self.lines, self.mtime(when));
-        self.control.interrupt(pending).is_some()
+    /// Interrupts pending at this instruction.
+    pub(crate) fn pending(&self, when: At) -> u64 {
+        self.control.pending(self.board.lines(self.control.mhartid), self.mtime(when))
     }
 
     fn device_fault(at: u64, access: Access) -> Trap {
@@ -89,8 +61,7 @@ impl<B: Board> HartEnv<'_, B> {
     }
 
     fn wait(&mut self, when: At) -> Reply {
-        let pending = self.control.pending(self.lines, self.mtime(when));
-        self.control.waiting = pending & self.control.mie == 0;
+        self.control.waiting = self.pending(when) & self.control.mie == 0;
         Reply { value: 0, stop: true }
     }
 
@@ -152,9 +123,9 @@ impl<B: Board> Env for HartEnv<'_, B> {
     }
 
     fn device_load(&mut self, at: u64, gpa: Gpa, size: Size, when: At) -> Result<Reply, Trap> {
-        let (hart, ticks) = (self.control.mhartid, self.ticks_before + when.ticks);
+        let ticks = self.ticks_before + when.ticks;
         let aligned = gpa.0.is_multiple_of(size.bytes());
-        let reply = if aligned { self.board.device_load(hart, gpa, size, ticks) } else { None };
+        let reply = if aligned { self.board.device_load(gpa, size, ticks) } else { None };
         let reply = reply.ok_or_else(|| Self::device_fault(at, Access::Load))?;
         Ok(self.noticed(reply))
     }
@@ -167,10 +138,10 @@ impl<B: Board> Env for HartEnv<'_, B> {
         value: u64,
         when: At,
     ) -> Result<Reply, Trap> {
-        let (hart, ticks) = (self.control.mhartid, self.ticks_before + when.ticks);
+        let ticks = self.ticks_before + when.ticks;
         let aligned = gpa.0.is_multiple_of(size.bytes());
         let reply =
-            if aligned { self.board.device_store(hart, gpa, size, value, ticks) } else { None };
+            if aligned { self.board.device_store(gpa, size, value, ticks) } else { None };
         let reply = reply.ok_or_else(|| Self::device_fault(at, Access::Store))?;
         Ok(self.noticed(reply))
     }

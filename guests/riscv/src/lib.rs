@@ -4,6 +4,7 @@
 //! nothing. What code means is a function of its bytes and of `CodeMode`.
 //! Architecture invariant: nothing here knows a device; the board is behind `Board`.
 
+mod board;
 mod csr;
 mod env;
 mod hart;
@@ -16,7 +17,7 @@ mod pmp;
 mod run;
 mod trap;
 
-pub use env::Board;
+pub use board::Board;
 pub use hart::{Control, File, Hart, PMP_COUNT, Registers, envcfg, status};
 pub use lower::{Lower, Riscv, helper, slot};
 pub use mode::{CodeMode, Privilege};

@@ -1,6 +1,6 @@
 //! Address translation: Bare, Sv39, Sv48, Sv57, with Svnapot, Svpbmt, Svade and Svadu.
 
-use crate::env::Board;
+use crate::board::Board;
 use crate::hart::{Control, envcfg, status};
 use crate::mode::Privilege;
 use crate::trap::cause;
@@ -99,12 +99,7 @@ impl Control {
         if !allowed {
             return Err(Fault::Access);
         }
-        let target = match ram_page(board, walk.at) {
-            Some(page) => Target::Ram(page),
-            // Code comes from RAM alone.
-            None if asked.access == Access::Fetch => return Err(Fault::Access),
-            None => Target::Device(Gpa(walk.at)),
-        };
+        let target = board.target(Gpa(walk.at), asked.access).ok_or(Fault::Access)?;
         Ok(Mapping {
             target,
             load: walk.load && rights.allow(Access::Load),
@@ -127,13 +122,13 @@ impl Control {
         for level in (0..levels).rev() {
             let index = asked.at >> (12 + 9 * level) & 0x1ff;
             let place = table + index * 8;
-            let page = ram_page(board, place).ok_or(Fault::Access)?;
+            let (page, offset) = table_place(board, place)?;
             if !self.table_allows(place, Access::Load) {
                 return Err(Fault::Access);
             }
             tables[usize::from(depth)] = page;
             depth += 1;
-            let entry = read_entry(board, place)?;
+            let entry = read_entry(board, offset)?;
             if entry & pte::V == 0 || entry & (pte::R | pte::W) == pte::W {
                 return Err(Fault::Page);
             }
@@ -141,7 +136,7 @@ impl Control {
                 return Err(Fault::Page);
             }
             if entry & (pte::R | pte::X) != 0 {
-                let (at, entry) = self.leaf(board, asked, (entry, place, level))?;
+                let (at, entry) = self.leaf(board, asked, (entry, place, offset), level)?;
                 let load = self.readable(entry);
                 let store = entry & pte::W != 0 && entry & pte::D != 0;
                 return Ok(Walk { at, load, store, tables, depth });
@@ -159,7 +154,8 @@ impl Control {
         &self,
         board: &mut B,
         asked: Asked,
-        (mut entry, place, level): (u64, u64, u32),
+        (mut entry, place, offset): (u64, u64, Gpa),
+        level: u32,
     ) -> Result<(u64, u64), Fault> {
         self.check_leaf(asked, entry)?;
         let ppn = entry >> pte::PPN_SHIFT & pte::PPN;
@@ -183,7 +179,7 @@ impl Control {
                 return Err(Fault::Access);
             }
             entry |= wanted;
-            write_entry(board, place, entry)?;
+            write_entry(board, offset, entry)?;
         }
         let vpn = asked.at >> 12;
         let page = ppn & !below | vpn & below;
@@ -219,22 +215,18 @@ impl Control {
     }
 }
 
-/// The page of the RAM space at a physical address.
-pub(crate) fn ram_page<B: Board>(board: &mut B, at: u64) -> Option<PageNo> {
-    let offset = at.checked_sub(board.ram_base().0)?;
-    (offset < board.ram().size()).then(|| Gpa(offset).page())
+/// Where a table entry is in the RAM space. Tables are in RAM alone.
+fn table_place<B: Board>(board: &B, place: u64) -> Result<(PageNo, Gpa), Fault> {
+    match board.target(Gpa(place), Access::Load) {
+        Some(Target::Ram(page)) => Ok((page, Gpa(page.base().0 + Gpa(place).offset() as u64))),
+        Some(Target::Device(_)) | None => Err(Fault::Access),
+    }
 }
 
-fn ram_offset<B: Board>(board: &B, at: u64) -> Gpa {
-    Gpa(at.wrapping_sub(board.ram_base().0))
+fn read_entry<B: Board>(board: &mut B, at: Gpa) -> Result<u64, Fault> {
+    board.ram().load(at).map(u64::from_le_bytes).map_err(|_| Fault::Access)
 }
 
-fn read_entry<B: Board>(board: &mut B, place: u64) -> Result<u64, Fault> {
-    let offset = ram_offset(board, place);
-    board.ram().load(offset).map(u64::from_le_bytes).map_err(|_| Fault::Access)
-}
-
-fn write_entry<B: Board>(board: &mut B, place: u64, entry: u64) -> Result<(), Fault> {
-    let offset = ram_offset(board, place);
-    board.ram().store(offset, &entry.to_le_bytes()).map_err(|_| Fault::Access)
+fn write_entry<B: Board>(board: &mut B, at: Gpa, entry: u64) -> Result<(), Fault> {
+    board.ram().store(at, &entry.to_le_bytes()).map_err(|_| Fault::Access)
 }

@@ -1,6 +1,7 @@
 //! Runs a hart: interrupts, translated code, traps, until the board must look.
 
-use crate::env::{Board, HartEnv};
+use crate::board::Board;
+use crate::env::HartEnv;
 use crate::hart::Hart;
 use crate::lower::{Riscv, slot};
 use crate::trap::cause;
@@ -12,12 +13,8 @@ use omni_ir::Trap;
 pub struct Turn {
     /// The number of the engine's vCPU.
     pub vcpu: usize,
-    /// Interrupt lines from outside, in the bits of `mip`; constant for the turn.
-    pub lines: u64,
     /// Ticks to take at most. The board ends it where `stimecmp` or a device's time comes.
     pub budget: u64,
-    /// Whether calls from S go to the board rather than to M.
-    pub sbi: bool,
 }
 
 /// Why a turn ended.
@@ -49,8 +46,8 @@ impl Hart {
     pub fn run<B: Board>(&mut self, engine: &mut Engine, board: &mut B, turn: Turn) -> TurnEnd {
         let mut ticks = 0;
         let why = loop {
-            let mtime = board.mtime(ticks);
-            let pending = self.control.pending(turn.lines, mtime);
+            let lines = board.lines(self.control.mhartid);
+            let pending = self.control.pending(lines, board.mtime(ticks));
             if self.control.waiting {
                 if pending & self.control.mie == 0 {
                     break Why::Waiting;
@@ -72,7 +69,7 @@ impl Hart {
             if let Some(trap) = trap {
                 self.control.count(0, 1);
                 ticks += 1;
-                if turn.sbi && trap.cause == cause::ECALL_SUPERVISOR {
+                if board.answers_supervisor() && trap.cause == cause::ECALL_SUPERVISOR {
                     break Why::Sbi;
                 }
                 self.control.take_trap(trap);
@@ -106,7 +103,6 @@ impl Hart {
             control: &mut self.control,
             pmp_epoch: &mut self.pmp_epoch,
             board,
-            lines: turn.lines,
             ticks_before: ticks,
             attention: false,
         };
