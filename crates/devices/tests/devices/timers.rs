@@ -147,6 +147,10 @@ fn an_alarm_rings_at_its_tick_and_until_cleared() {
     carry_over(&rtc, &mut later);
     assert!(guest.wait(&mut later) && guest.line());
     assert_eq!((guest.read32(&mut later, 0x18), later.deadline()), (0, None));
+    guest.write32(&mut later, 0x10, 0);
+    assert!(!guest.line(), "it may not interrupt");
+    guest.write32(&mut later, 0x10, 1);
+    assert!(guest.line());
     guest.write32(&mut later, 0x1c, 1);
     assert!(!guest.line());
     guest.write32(&mut later, 0x08, 5);

@@ -111,6 +111,19 @@ fn an_indirect_table_is_one_request() {
 }
 
 #[test]
+fn a_table_within_a_table_breaks_the_device() {
+    for (within, expect) in [(false, 15), (true, 15 | NEEDS_RESET)] {
+        let mut guest = Guest::new();
+        let (mut device, mut driver) = running(&mut guest, RING_FEATURES);
+        guest.poke(BUFFERS, &desc(BUFFERS + 16, 16, if within { 4 } else { 2 }, 0));
+        guest.poke(BUFFERS + 16, &desc(BUFFERS + 64, 8, 2, 0));
+        driver.add_indirect(&mut guest, BUFFERS, 16);
+        driver.kick(&mut device, &mut guest);
+        assert_eq!(status(&mut device, &mut guest), expect);
+    }
+}
+
+#[test]
 fn a_device_asks_for_a_reset_when_the_driver_breaks_a_rule() {
     let end = RAM_BASE + RAM_SIZE;
     let table = |entries: &[[u8; 16]]| entries.concat();
@@ -146,7 +159,8 @@ fn a_device_asks_for_a_reset_when_the_driver_breaks_a_rule() {
 #[test]
 fn rings_that_jump_or_lie_outside_memory_break_the_device() {
     let mut guest = Guest::new();
-    let (mut device, driver) = running(&mut guest, 0);
+    let (mut device, mut driver) = running(&mut guest, 0);
+    driver.add(&mut guest, &[(BUFFERS, 8, true)]);
     guest.poke(avail_at(0) + 2, &17u16.to_le_bytes());
     driver.kick(&mut device, &mut guest);
     assert_eq!(status(&mut device, &mut guest), 15 | NEEDS_RESET, "more than the ring holds");

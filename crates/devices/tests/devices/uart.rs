@@ -152,6 +152,19 @@ fn loopback_keeps_bytes_inside_and_overruns_when_full() {
 }
 
 #[test]
+fn what_a_fifo_reset_gives_back_fits_on_the_wire() {
+    let mut guest = Guest::new();
+    let mut uart = started(&mut guest);
+    guest.input(&mut uart, &vec![7; UART_BACKLOG_MAX]);
+    guest.input(&mut uart, &[8; 16]);
+    guest.write8(&mut uart, 1, 0);
+    guest.write8(&mut uart, 4, 0);
+    guest.write8(&mut uart, 2, 3);
+    assert_eq!(uart.state().backlog, vec![7; UART_BACKLOG_MAX]);
+    carry_over(&uart, &mut self::uart());
+}
+
+#[test]
 fn looped_bytes_never_become_input() {
     let (mut guest, mut uart) = (Guest::new(), uart());
     guest.input(&mut uart, &vec![7; UART_BACKLOG_MAX]);
