@@ -1,0 +1,32 @@
+//! Something small to run for each kind: what the battery runs.
+
+use omni_base::Tick;
+use omni_machine::Spec;
+
+/// A machine to try a kind with.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// What it is told by, unique.
+    pub name: &'static str,
+    /// The machine.
+    pub spec: Spec,
+    /// How long it has to run to show all that it does.
+    pub span: Tick,
+    /// What is typed at its consoles.
+    pub script: &'static [u8],
+}
+
+/// At least one machine of every kind.
+#[must_use]
+pub fn samples() -> Vec<Sample> {
+    vec![story()]
+}
+
+/// A story that reads lines and keys, draws at random, and takes lines back.
+fn story() -> Sample {
+    let mut spec = Spec::new("zmachine");
+    spec.files.insert("image".into(), omni_vm_zmachine::sample_story().into());
+    let script =
+        b"look\ntake lamp\ninventory\nundo\nsave\ngame\nnorth\nscore\nrestore\ngame\nwait\n";
+    Sample { name: "story", spec, span: Tick(100_000), script }
+}

@@ -1,0 +1,26 @@
+//! What can be done to any machine: snapshot, restore, fork, record, replay, visit a moment.
+//!
+//! Architecture invariant: no code here names a kind of machine, and no kind depends on this
+//! crate. They meet at `omni-machine` only.
+//! Architecture invariant: no I/O; files come and go as bytes.
+//! Architecture invariant: a machine is run through `run_to` only, which asserts its contract.
+#![forbid(unsafe_code)]
+
+mod container;
+mod difference;
+mod error;
+mod file;
+mod log;
+mod record;
+mod snapshot;
+mod timeline;
+mod waist;
+
+pub use difference::{Difference, Divergence, Mark};
+pub use error::LifecycleError;
+pub use file::{FileError, WriteOptions};
+pub use log::{Check, Log, LogCursor, LogError, Moment};
+pub use record::{Outcome, World, record, replay};
+pub use snapshot::{Snapshot, SpaceImage, fork, kind_of, restore, take};
+pub use timeline::{Rung, Timeline};
+pub use waist::run_to;

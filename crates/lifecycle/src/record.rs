@@ -1,0 +1,132 @@
+//! Recording and replay.
+
+use crate::{Check, Difference, Divergence, LifecycleError, Log, Mark, Moment, run_to};
+use omni_base::Tick;
+use omni_machine::{Effect, Event, Kick, Machine, MachineKind, Outside, Stop};
+
+/// What came out of a run: every effect with its tick.
+pub type Outcome = Vec<(Tick, Effect)>;
+
+/// The outside: takes effects, and decides which events come and when.
+pub trait World {
+    /// Takes an effect.
+    fn take(&mut self, tick: Tick, effect: &Effect);
+    /// When the next event is due.
+    fn due(&self) -> Option<Tick>;
+    /// Hands the event that is due over.
+    fn pop(&mut self) -> Event;
+    /// Ticks that may pass until a new event is looked for, at least 1. The machine does not
+    /// notice how long they are.
+    fn slice(&self) -> u64;
+}
+
+/// Runs a machine against a world up to `until`, or until it halts, writing down every event.
+/// Gives the effects in order.
+pub fn record(
+    machine: &mut dyn Machine,
+    world: &mut dyn World,
+    until: Tick,
+    log: &mut Log,
+) -> Outcome {
+    let mut tap = Tap { world, outcome: Outcome::new() };
+    while machine.tick() < until {
+        let slice = machine.tick().0.saturating_add(tap.world.slice().max(1));
+        let slice = Tick(until.0.min(slice));
+        let due = tap.world.due().filter(|due| *due < slice);
+        let until = due.unwrap_or(slice).max(machine.tick());
+        if let Stop::Halted { .. } = run_to(machine, until, &Kick::default(), &mut tap) {
+            break;
+        }
+        while tap.world.due().is_some_and(|due| due <= machine.tick()) {
+            let event = tap.world.pop();
+            machine.apply(&event, &mut tap);
+            log.event(machine.tick(), event);
+        }
+    }
+    tap.outcome
+}
+
+/// Runs a machine that is at moment `from` of a log up to its moment `to`, with the log's events
+/// let in where they were. Gives the effects, to be dropped or compared; the outside is neither
+/// asked nor told.
+///
+/// The state is held against every check of the log on the way.
+///
+/// # Errors
+/// Where the log is not of this machine, does not hold the moments, or the machine goes another
+/// way; it stands at the moment of the difference then.
+pub fn replay(
+    kinds: &[&dyn MachineKind],
+    machine: &mut dyn Machine,
+    log: &Log,
+    from: Moment,
+    to: Moment,
+) -> Result<Outcome, LifecycleError> {
+    log.fits(kinds, machine)?;
+    if let Some(moment) = [from, to].into_iter().find(|moment| !log.holds(*moment)) {
+        return Err(LifecycleError::NoMoment(moment));
+    }
+    if to < from || machine.tick() != from.tick {
+        return Err(LifecycleError::NoMoment(from));
+    }
+    let mut player = Player { machine, outcome: Outcome::new(), now: from, same_until: None };
+    if from == log.start() && Mark::of(player.machine).digest() != log.start_digest() {
+        return Err(player.diverged(from, Some(Difference::Start)));
+    }
+    for at in from.events..=to.events {
+        let after = log.checks().partition_point(|check| check.moment < player.now);
+        let checks = log.checks()[after..].iter();
+        for check in checks.take_while(|c| c.moment.events == at && c.moment <= to) {
+            player.check(check)?;
+        }
+        if let Some((tick, event)) = log.events().get(at).filter(|_| at < to.events) {
+            player.run(Moment { events: at, tick: *tick })?;
+            player.machine.apply(event, &mut player.outcome);
+            player.now.events += 1;
+        }
+    }
+    player.run(to)?;
+    Ok(player.outcome)
+}
+
+/// A replay on its way.
+struct Player<'a> {
+    machine: &'a mut dyn Machine,
+    outcome: Outcome,
+    now: Moment,
+    same_until: Option<Moment>,
+}
+
+impl Player<'_> {
+    fn run(&mut self, to: Moment) -> Result<(), LifecycleError> {
+        let stop = run_to(self.machine, to.tick, &Kick::default(), &mut self.outcome);
+        self.now.tick = to.tick;
+        let short = self.machine.tick() < to.tick && matches!(stop, Stop::Halted { .. });
+        if short { Err(self.diverged(to, None)) } else { Ok(()) }
+    }
+
+    fn check(&mut self, check: &Check) -> Result<(), LifecycleError> {
+        self.run(check.moment)?;
+        if let Some(what) = check.mark.difference(&Mark::of(self.machine)) {
+            return Err(self.diverged(check.moment, Some(what)));
+        }
+        self.same_until = Some(check.moment);
+        Ok(())
+    }
+
+    fn diverged(&self, at: Moment, what: Option<Difference>) -> LifecycleError {
+        LifecycleError::Diverged(Box::new(Divergence { at, same_until: self.same_until, what }))
+    }
+}
+
+struct Tap<'a> {
+    world: &'a mut dyn World,
+    outcome: Outcome,
+}
+
+impl Outside for Tap<'_> {
+    fn emit(&mut self, tick: Tick, effect: Effect) {
+        self.world.take(tick, &effect);
+        self.outcome.push((tick, effect));
+    }
+}
