@@ -338,7 +338,7 @@ impl Hart {
         c.mstatus = 0;
         c.medeleg = crate::csr::MEDELEG & !(1 << crate::trap::cause::ECALL_SUPERVISOR);
         c.mideleg = crate::trap::irq::SUPERVISOR;
-        c.mie = 0;
+        (c.mie, c.mip, c.stimecmp) = (0, 0, u64::MAX);
         c.mcounteren = u32::MAX;
         c.menvcfg = envcfg::SUPERVISOR & !envcfg::FIOM | envcfg::PBMTE | envcfg::STCE;
         c.satp = 0;

@@ -15,11 +15,11 @@ mod mode;
 pub mod operand;
 mod pmp;
 mod run;
-mod trap;
+pub mod trap;
 
 pub use board::Board;
 pub use hart::{Control, File, Hart, PMP_COUNT, Registers, envcfg, status};
 pub use lower::{Lower, Riscv, helper, slot};
 pub use mode::{CodeMode, Privilege};
 pub use run::{Turn, TurnEnd, Why};
-pub use trap::{cause, irq};
+
