@@ -243,7 +243,9 @@ impl<E: Env> MemoryPath<'_, E> {
     }
 
     fn keep_store(&mut self, at: u64, no: PageNo, ptr: NonNull<u8>, mapping: &Mapping) {
-        if !mapping.keep || self.env.ram().is_watched(no) {
+        // A store to a table of its own mapping makes the mapping stale at once.
+        let own_table = mapping.tables[..usize::from(mapping.depth)].contains(&no);
+        if !mapping.keep || own_table || self.env.ram().is_watched(no) {
             return;
         }
         self.tlb.insert_store(at, no, ptr, mapping);
