@@ -3,10 +3,12 @@
 use crate::driver::{BUFFERS, RING_FEATURES, SIZE, avail_at, desc_at, start};
 use crate::guest::{Guest, PORT, RAM_BASE, RAM_SIZE, carry_over, saved};
 use omni_base::Tick;
-use omni_devices::virtio::{Block, Console, Entropy, Net, VirtioMmio};
+use omni_devices::virtio::{
+    Block, BlockState, Console, ConsoleState, Entropy, Net, NetState, VirtioMmio,
+};
 use omni_devices::{Aclint, GoldfishRtc, Plic, Sswi, Syscon, TimeBase, Uart16550};
 use omni_machine::{Control, Device, IoId, Width};
-use omni_state::Bundle;
+use omni_state::{Bundle, Record};
 use proptest::prelude::*;
 
 fn devices() -> Vec<Box<dyn Device>> {
@@ -314,4 +316,25 @@ fn a_record_with_too_much_in_it_is_refused() {
     bundle.put("dev/queue0", &queue);
     assert!(disk.load("dev", &mut bundle).is_err());
     assert_eq!(saved(&disk), saved(&VirtioMmio::new("d", Block::new(PORT, 1, 512, false, "d"))));
+}
+
+#[test]
+fn a_model_with_too_much_in_it_is_refused() {
+    fn refused<R: Record>(name: &str, change: impl FnOnce(&mut R)) {
+        let fresh = || devices().into_iter().find(|device| device.name() == name).expect("listed");
+        let mut bundle = Bundle::default();
+        fresh().save("dev", &mut bundle);
+        let mut record: R = bundle.take("dev/model").expect("saved");
+        change(&mut record);
+        bundle.put("dev/model", &record);
+        assert!(fresh().load("dev", &mut bundle).is_err(), "{name}");
+    }
+    let flush = |id| (IoId(id), 0, RAM_BASE);
+    refused("disk", |disk: &mut BlockState| disk.flushes = (0..257).map(flush).collect());
+    refused("disk", |disk: &mut BlockState| disk.flushes = vec![flush(2), flush(2)]);
+    refused("disk", |disk: &mut BlockState| disk.flushes = vec![(IoId(1), 256, RAM_BASE)]);
+    refused("net", |net: &mut NetState| net.waiting = vec![vec![0; 60]; 257].into());
+    refused("net", |net: &mut NetState| net.waiting = vec![vec![0; 9217]].into());
+    refused("net", |net: &mut NetState| net.waiting = vec![vec![0; 13]].into());
+    refused("hvc", |hvc: &mut ConsoleState| hvc.backlog = vec![0; 65_537].into());
 }
