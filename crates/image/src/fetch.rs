@@ -196,7 +196,7 @@ impl<'p> Fetcher<'p> {
             // The server starts anew, or its file is not the one that was begun.
             let starts_anew = response.status().is_success()
                 || response.status() == StatusCode::RANGE_NOT_SATISFIABLE;
-            if starts_anew {
+            if starts_anew && have > 0 {
                 file.set_len(0).map_err(disk("shorten"))?;
                 have = 0;
             }

@@ -33,8 +33,9 @@ pub(crate) struct Part {
 }
 
 /// Files that are text and the same in every image.
-const FILES: [(&str, u32, &str); 9] = [
+const FILES: [(&str, u32, &str); 10] = [
     ("init", 0o755, include_str!("../rootfs/init")),
+    ("etc/console", 0o755, include_str!("../rootfs/console")),
     ("etc/profile", 0o644, include_str!("../rootfs/profile")),
     ("etc/udhcpc.script", 0o755, include_str!("../rootfs/udhcpc.script")),
     ("usr/sbin/mkfs.vfat", 0o755, include_str!("../rootfs/mkfs.vfat")),

@@ -232,6 +232,15 @@ fn usable(signature: &Signature, key: &SignedPublicKey, now: SystemTime) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use pgp::composed::{
+        EncryptionCaps, KeyType, SecretKeyParamsBuilder, SignedSecretKey, SubpacketConfig,
+    };
+    use pgp::packet::{Subpacket, SubpacketData};
+    use pgp::ser::Serialize;
+    use pgp::types::{Password, Timestamp};
+
     use super::*;
 
     #[test]
@@ -251,5 +260,70 @@ mod tests {
         assert!(Keyring::from_bytes(b"").is_err());
         assert!(Keyring::from_bytes(b"hello").is_err());
         assert!(Keyring::from_bytes(&EMBEDDED[..100]).is_err());
+    }
+
+    /// A new key, and a text with a signature by it that lasts for a day.
+    fn signed() -> (SignedSecretKey, &'static [u8], Vec<u8>) {
+        let mut params = SecretKeyParamsBuilder::default();
+        params
+            .key_type(KeyType::Ed25519Legacy)
+            .can_sign(true)
+            .can_encrypt(EncryptionCaps::None)
+            .primary_user_id("a <a@example.com>".into());
+        let key = params.build().unwrap().generate(rand::thread_rng()).unwrap();
+        let day = pgp::types::Duration::try_from(Duration::from_secs(86_400)).unwrap();
+        let hashed = [
+            SubpacketData::SignatureCreationTime(Timestamp::now()),
+            SubpacketData::SignatureExpirationTime(day),
+            SubpacketData::IssuerFingerprint(key.fingerprint()),
+        ];
+        let subpackets = SubpacketConfig::UserDefined {
+            hashed: hashed.into_iter().map(|data| Subpacket::regular(data).unwrap()).collect(),
+            unhashed: Vec::new(),
+        };
+        let text = b"Codename: x\n";
+        let signature = DetachedSignature::sign_binary_data_with_subpackets(
+            rand::thread_rng(),
+            &key.primary_key,
+            &Password::empty(),
+            HashAlgorithm::Sha256,
+            &text[..],
+            subpackets,
+        );
+        (key, text, signature.unwrap().to_bytes().unwrap())
+    }
+
+    #[test]
+    fn a_signature_counts_within_its_time_only() {
+        let (key, text, signature) = signed();
+        let bytes = SignedPublicKey::from(key).to_bytes().unwrap();
+        let keyring = Keyring::from_bytes(&bytes).unwrap();
+        let now = SystemTime::now();
+        let days = |count: u64| Duration::from_secs(count * 86_400);
+        let check = |now| keyring.check_detached(text, &signature, now);
+        check(now).unwrap();
+        assert!(check(now + days(2)).unwrap_err().contains("expired"));
+        assert!(check(now - days(2)).unwrap_err().contains("future"));
+        assert!(keyring.check_detached(b"Codename: y\n", &signature, now).is_err());
+    }
+
+    #[test]
+    fn a_damaged_signature_never_counts() {
+        let (key, text, signature) = signed();
+        let bytes = SignedPublicKey::from(key.clone()).to_bytes().unwrap();
+        let keyring = Keyring::from_bytes(&bytes).unwrap();
+        let now = SystemTime::now();
+        for at in 0..signature.len() {
+            let mut damaged = signature.clone();
+            damaged[at] ^= 1;
+            // A hint that is no part of what is signed may change; the text may not.
+            if keyring.check_detached(text, &damaged, now).is_ok() {
+                let other = keyring.check_detached(b"Codename: y\n", &damaged, now);
+                assert!(other.is_err(), "byte {at}");
+            }
+        }
+        for length in 0..signature.len() {
+            assert!(keyring.check_detached(text, &signature[..length], now).is_err());
+        }
     }
 }

@@ -190,7 +190,9 @@ impl Image {
     ) -> Result<Self, ImageError> {
         let folder = folder_of(images, &info.name)?;
         fs::create_dir_all(images).map_err(ImageError::disk("create", images))?;
-        let fresh = images.join(format!(".new-{}-{}", info.name, process::id()));
+        let fresh_prefix = format!(".new-{}-", info.name);
+        remove_leftovers(images, &fresh_prefix);
+        let fresh = images.join(format!("{fresh_prefix}{}", process::id()));
         let text = serde_json::to_vec_pretty(&info).expect("strings and numbers are always JSON");
         let written = write_folder(&fresh, kernel, initrd, &text)
             .and_then(|()| put_in_place(images, &fresh, &folder));
@@ -212,6 +214,14 @@ fn folder_of(images: &Path, name: &str) -> Result<PathBuf, ImageError> {
     Ok(images.join(name))
 }
 
+/// Removes what a build that was killed has left. What cannot be removed does no harm.
+fn remove_leftovers(images: &Path, prefix: &str) {
+    let entries = fs::read_dir(images).into_iter().flatten().flatten();
+    for entry in entries.filter(|e| e.file_name().to_string_lossy().starts_with(prefix)) {
+        let _ = fs::remove_dir_all(entry.path());
+    }
+}
+
 /// Writes the files of an image into a new folder.
 fn write_folder(
     folder: &Path,
@@ -219,10 +229,7 @@ fn write_folder(
     initrd: &[u8],
     description: &[u8],
 ) -> Result<(), ImageError> {
-    if folder.exists() {
-        fs::remove_dir_all(folder).map_err(ImageError::disk("remove", folder))?;
-    }
-    fs::create_dir_all(folder).map_err(ImageError::disk("create", folder))?;
+    fs::create_dir(folder).map_err(ImageError::disk("create", folder))?;
     for (name, bytes) in [(KERNEL, kernel), (INITRD, initrd), (DESCRIPTION, description)] {
         write_file(&folder.join(name), bytes)?;
     }
