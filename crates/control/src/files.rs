@@ -1,0 +1,133 @@
+//! The files of a machine: what it was made from, and how it is.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// What every JSON object of the program says of its form.
+pub const API: &str = "omni/v1";
+
+/// What a machine was made from: `machine.json`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct MachineFile {
+    /// The form of this file.
+    pub api: String,
+    /// The id: hexadecimal.
+    pub id: String,
+    /// The name.
+    pub name: String,
+    /// The name of its kind.
+    pub kind: String,
+    /// The architecture, where the kind has one.
+    pub arch: Option<String>,
+    /// The image as it was asked for.
+    pub image: String,
+    /// Files by role.
+    pub files: BTreeMap<String, PathBuf>,
+    /// Disks in order.
+    pub disks: Vec<DiskFile>,
+    /// Options of the kind.
+    pub options: BTreeMap<String, String>,
+    /// The seed of its entropy.
+    pub seed: u64,
+    /// Its wall clock at the start; the host's at each start where there is none.
+    pub epoch_s: Option<u64>,
+    /// Its network: `user` or `none`.
+    pub net: String,
+    /// Ports of the host that lead into it.
+    pub publish: Vec<String>,
+    /// Labels of its owner.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it is removed when it ends.
+    pub remove: bool,
+    /// Its time limit in milliseconds.
+    pub timeout_ms: Option<u64>,
+    /// Where its signature is written.
+    pub signature: Option<PathBuf>,
+    /// The directory of the files that it saves and loads.
+    pub files_dir: PathBuf,
+    /// The snapshot that it begins with.
+    #[serde(default)]
+    pub snapshot: Option<PathBuf>,
+    /// The tag of the snapshot that it came from.
+    #[serde(default)]
+    pub parent: Option<String>,
+    /// When it was made, RFC 3339.
+    pub created: String,
+}
+
+/// A disk of a machine.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DiskFile {
+    /// The image below, never written.
+    pub path: PathBuf,
+    /// Whether the guest may write.
+    pub read_only: bool,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// Where a machine is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// It has never run.
+    #[default]
+    Created,
+    /// It runs.
+    Running,
+    /// It is held.
+    Paused,
+    /// It has ended.
+    Stopped,
+    /// Its monitor was lost, or it could not begin.
+    Failed,
+}
+
+impl Phase {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Whether a monitor should be there.
+    #[must_use]
+    pub fn is_live(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
+    }
+}
+
+/// How a machine is: `state.json`, replaced whole at each change.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct StateFile {
+    /// Where it is in its life.
+    pub state: Phase,
+    /// Its exit code, once it has ended.
+    pub exit_code: Option<u8>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// When it began, RFC 3339.
+    pub started: Option<String>,
+    /// When it ended, RFC 3339.
+    pub finished: Option<String>,
+    /// The process of its monitor.
+    pub pid: Option<u32>,
+    /// The socket of its monitor.
+    pub socket: Option<PathBuf>,
+    /// Figures of its last life, once it has ended.
+    pub last: BTreeMap<String, serde_json::Value>,
+}
+
+/// The present time, RFC 3339, to the millisecond.
+#[must_use]
+pub fn now_text() -> String {
+    let now = jiff::Timestamp::now();
+    format!("{now:.3}")
+}

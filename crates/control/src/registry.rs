@@ -1,0 +1,339 @@
+//! The machines of this user: one directory each.
+
+use crate::{ControlError, Dirs, MachineFile, Phase, StateFile};
+use omni_host::{FileLock, private_dir, read_bounded, replace_file};
+use serde::de::DeserializeOwned;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A file of a machine, in bytes.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// Hexadecimal digits of an id.
+const ID_DIGITS: usize = 12;
+
+/// A machine as its files tell.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// Its directory.
+    pub dir: PathBuf,
+    /// What it was made from.
+    pub machine: MachineFile,
+    /// How it is; `failed` where it should live and no monitor does.
+    pub state: StateFile,
+}
+
+impl Entry {
+    /// Reads the files of a machine.
+    ///
+    /// # Errors
+    /// Where they cannot be read or are damaged.
+    pub fn load(dir: &Path) -> Result<Self, ControlError> {
+        let machine = read_json(&dir.join("machine.json"))?;
+        let read = || read_json::<StateFile>(&dir.join("state.json"));
+        let mut state = read()?;
+        if state.state.is_live() && !FileLock::is_held(&lock_path(dir)) {
+            // It may have ended between the two looks, so a third one decides.
+            state = read()?;
+            if state.state.is_live() {
+                state.state = Phase::Failed;
+                state.error = Some("its monitor was lost".into());
+            }
+        }
+        Ok(Self { dir: dir.into(), machine, state })
+    }
+
+    /// Writes how it is. For its monitor, and for whoever made it.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn write_state(dir: &Path, state: &StateFile) -> Result<(), ControlError> {
+        write_json(&dir.join("state.json"), state)
+    }
+
+    /// The lock that its monitor holds.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        lock_path(&self.dir)
+    }
+
+    /// The log of its console: the older part, and the newer.
+    #[must_use]
+    pub fn logs(&self) -> [PathBuf; 2] {
+        [self.dir.join("console.log.1"), self.dir.join("console.log")]
+    }
+
+    /// The overlay of a disk.
+    #[must_use]
+    pub fn overlay(&self, disk: usize) -> PathBuf {
+        self.dir.join(format!("disk{disk}.overlay"))
+    }
+}
+
+/// All machines of this user.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    dirs: Dirs,
+}
+
+impl Registry {
+    /// Opens the registry, which may be empty.
+    ///
+    /// # Errors
+    /// Where its directory cannot be made.
+    pub fn open(dirs: &Dirs) -> Result<Self, ControlError> {
+        let machines = dirs.machines();
+        private_dir(&dirs.state).map_err(ControlError::io(&dirs.state))?;
+        private_dir(&machines).map_err(ControlError::io(&machines))?;
+        Ok(Self { dirs: dirs.clone() })
+    }
+
+    /// Adds a machine. An empty name is filled in from `stem`; the id is new.
+    ///
+    /// # Errors
+    /// Where the name cannot be one or is taken, and what the host says.
+    pub fn create(&self, mut machine: MachineFile, stem: &str) -> Result<Entry, ControlError> {
+        let _lock = self.lock()?;
+        let all = self.list()?;
+        let taken = |name: &str| all.iter().any(|entry| entry.machine.name == name);
+        if machine.name.is_empty() {
+            let stem = tame(stem);
+            let mut names = (1u64..).map(|number| format!("{stem}-{number}"));
+            machine.name = names.find(|name| !taken(name)).expect("numbers do not end");
+        }
+        check_name(&machine.name)?;
+        if taken(&machine.name) {
+            return Err(ControlError::Exists(machine.name));
+        }
+        machine.id = new_id()?;
+        let dir = self.dirs.machines().join(&machine.id);
+        private_dir(&dir).map_err(ControlError::io(&dir))?;
+        let state = StateFile::default();
+        let written = write_json(&dir.join("state.json"), &state)
+            .and_then(|()| write_json(&dir.join("machine.json"), &machine));
+        if let Err(error) = written {
+            // The first error is the one to tell of.
+            let _ = fs::remove_dir_all(&dir);
+            return Err(error);
+        }
+        Ok(Entry { dir, machine, state })
+    }
+
+    /// All machines, oldest first. One whose files are damaged is shown as failed, so that it can
+    /// be removed.
+    ///
+    /// # Errors
+    /// Where the directory cannot be read.
+    pub fn list(&self) -> Result<Vec<Entry>, ControlError> {
+        let machines = self.dirs.machines();
+        let mut all = Vec::new();
+        for item in fs::read_dir(&machines).map_err(ControlError::io(&machines))? {
+            let dir = item.map_err(ControlError::io(&machines))?.path();
+            let id = dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if id.len() != ID_DIGITS || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                continue;
+            }
+            match Entry::load(&dir) {
+                Ok(entry) => all.push(entry),
+                // Removed while we looked, or not made whole yet.
+                Err(_)
+                    if !dir.join("machine.json").exists() && !dir.join("state.json").exists() => {}
+                Err(error) => all.push(damaged(&dir, id, &error)),
+            }
+        }
+        all.sort_by(|a, b| {
+            (&a.machine.created, &a.machine.id).cmp(&(&b.machine.created, &b.machine.id))
+        });
+        Ok(all)
+    }
+
+    /// The machine of this name, id, or unique beginning of an id.
+    ///
+    /// # Errors
+    /// Where there is none, or more than one.
+    pub fn find(&self, key: &str) -> Result<Entry, ControlError> {
+        let mut all = self.list()?;
+        if let Some(at) = all.iter().position(|e| e.machine.name == key || e.machine.id == key) {
+            return Ok(all.swap_remove(at));
+        }
+        all.retain(|entry| !key.is_empty() && entry.machine.id.starts_with(key));
+        match all.len() {
+            0 => Err(ControlError::NoMachine(key.into())),
+            1 => Ok(all.swap_remove(0)),
+            _ => Err(ControlError::Ambiguous(key.into())),
+        }
+    }
+
+    /// Gives a machine another name. A live one keeps running.
+    ///
+    /// # Errors
+    /// As `find` and `create`.
+    pub fn rename(&self, key: &str, name: &str) -> Result<Entry, ControlError> {
+        check_name(name)?;
+        let _lock = self.lock()?;
+        let mut entry = self.find(key)?;
+        let others = self.list()?;
+        let clash = |e: &Entry| e.machine.name == name && e.machine.id != entry.machine.id;
+        if others.iter().any(clash) {
+            return Err(ControlError::Exists(name.into()));
+        }
+        entry.machine.name = name.into();
+        write_json(&entry.dir.join("machine.json"), &entry.machine)?;
+        Ok(entry)
+    }
+
+    /// Removes a machine that does not live, with its disks' overlays.
+    ///
+    /// # Errors
+    /// Where it lives, and what the host says.
+    pub fn remove(&self, entry: &Entry) -> Result<(), ControlError> {
+        if entry.state.state.is_live() {
+            return Err(ControlError::WrongState {
+                name: entry.machine.name.clone(),
+                state: entry.state.state.word(),
+                hint: "'omni stop' it first, or use 'omni rm --force'".into(),
+            });
+        }
+        self.remove_files(&entry.machine.id, &entry.dir)
+    }
+
+    /// Removes the files of a machine. For its own monitor, at its end.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn remove_files(&self, id: &str, dir: &Path) -> Result<(), ControlError> {
+        if let Ok(socket) = self.dirs.socket(id) {
+            // There is none where the monitor ended in good order.
+            let _ = fs::remove_file(socket);
+        }
+        // Out of sight in one step, so that no one finds half a machine.
+        let hidden = dir.with_extension("removed");
+        fs::rename(dir, &hidden).map_err(ControlError::io(dir))?;
+        fs::remove_dir_all(&hidden).map_err(ControlError::io(&hidden))
+    }
+
+    fn lock(&self) -> Result<FileLock, ControlError> {
+        let path = self.dirs.machines().join("lock");
+        FileLock::take(&path).map_err(ControlError::io(&path))
+    }
+}
+
+fn damaged(dir: &Path, id: &str, error: &ControlError) -> Entry {
+    let machine = MachineFile { id: id.into(), name: id.into(), ..MachineFile::default() };
+    let state =
+        StateFile { state: Phase::Failed, error: Some(error.to_string()), ..StateFile::default() };
+    Entry { dir: dir.into(), machine, state }
+}
+
+fn lock_path(dir: &Path) -> PathBuf {
+    dir.join("monitor.lock")
+}
+
+fn check_name(name: &str) -> Result<(), ControlError> {
+    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let rest = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let fits = first && rest && name.len() <= 63;
+    if fits { Ok(()) } else { Err(ControlError::BadName(name.into())) }
+}
+
+/// What of a text can begin a name.
+fn tame(stem: &str) -> String {
+    let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '-' };
+    let text: String = stem.chars().take(40).map(plain).collect();
+    let text = text.trim_matches('-').to_ascii_lowercase();
+    if text.is_empty() { "machine".into() } else { text }
+}
+
+fn new_id() -> Result<String, ControlError> {
+    let mut random = [0; ID_DIGITS / 2];
+    let flags = rustix::rand::GetRandomFlags::empty();
+    let filled = rustix::rand::getrandom(&mut random, flags);
+    filled.map_err(|error| ControlError::Io("getrandom".into(), error.into()))?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ControlError> {
+    let bytes = read_bounded(path, FILE_BYTES_MAX).map_err(ControlError::io(path))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| ControlError::Damaged(path.into(), error.to_string()))
+}
+
+fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), ControlError> {
+    let mut bytes = serde_json::to_vec_pretty(value).expect("plain data");
+    bytes.push(b'\n');
+    replace_file(path, &bytes).map_err(ControlError::io(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use omni_host::TempDir;
+
+    fn registry(dir: &TempDir) -> Registry {
+        let at = |name: &str| dir.path().join(name);
+        let dirs =
+            Dirs { state: at("state"), cache: at("cache"), config: at("config"), run: at("run") };
+        Registry::open(&dirs).expect("writable")
+    }
+
+    fn named(name: &str) -> MachineFile {
+        MachineFile { name: name.into(), created: crate::now_text(), ..MachineFile::default() }
+    }
+
+    #[test]
+    fn a_machine_is_found_by_name_id_and_unique_beginning() {
+        let dir = TempDir::new("registry").expect("a writable host");
+        let registry = registry(&dir);
+        let one = registry.create(named("one"), "").expect("free");
+        let two = registry.create(named(""), "Zork I.z3").expect("free");
+        assert_eq!(two.machine.name, "zork-i-z3-1");
+        for key in ["one", &one.machine.id, &one.machine.id[..11]] {
+            assert_eq!(registry.find(key).expect("there").machine.id, one.machine.id);
+        }
+        assert!(matches!(registry.find(""), Err(ControlError::NoMachine(_))));
+        assert!(matches!(registry.find("three"), Err(ControlError::NoMachine(_))));
+        assert!(matches!(registry.create(named("one"), ""), Err(ControlError::Exists(_))));
+        for bad in ["../x", "a b", ".hidden", "-f", "a/b"] {
+            let got = registry.create(named(bad), "");
+            assert!(matches!(got, Err(ControlError::BadName(_))), "{bad}");
+        }
+        registry.rename("one", "uno").expect("free");
+        let clash = registry.rename("uno", "zork-i-z3-1");
+        assert!(matches!(clash, Err(ControlError::Exists(_))));
+        registry.remove(&registry.find("uno").expect("there")).expect("not live");
+        assert_eq!(registry.list().expect("readable").len(), 1);
+    }
+
+    #[test]
+    fn a_machine_whose_monitor_is_lost_has_failed_and_can_be_removed() {
+        let dir = TempDir::new("registry-lost").expect("a writable host");
+        let registry = registry(&dir);
+        let entry = registry.create(named("m"), "").expect("free");
+        let lock = FileLock::try_take(&entry.lock()).expect("openable").expect("free");
+        let live = StateFile { state: Phase::Running, ..StateFile::default() };
+        Entry::write_state(&entry.dir, &live).expect("writable");
+        let found = registry.find("m").expect("there");
+        assert_eq!(found.state.state, Phase::Running);
+        assert!(matches!(registry.remove(&found), Err(ControlError::WrongState { .. })));
+        drop(lock);
+        let found = registry.find("m").expect("there");
+        assert_eq!(found.state.state, Phase::Failed);
+        registry.remove(&found).expect("no one holds it");
+        assert!(registry.list().expect("readable").is_empty());
+    }
+
+    #[test]
+    fn damaged_files_are_shown_and_can_be_removed() {
+        let dir = TempDir::new("registry-damaged").expect("a writable host");
+        let registry = registry(&dir);
+        let entry = registry.create(named("m"), "").expect("free");
+        let whole = fs::read(entry.dir.join("machine.json")).expect("there");
+        for cut in [0, 1, whole.len() / 2] {
+            fs::write(entry.dir.join("machine.json"), &whole[..cut]).expect("writable");
+            let found = registry.find(&entry.machine.id).expect("by id");
+            assert_eq!(found.state.state, Phase::Failed);
+        }
+        registry.remove(&registry.find(&entry.machine.id).expect("by id")).expect("removable");
+        assert!(registry.list().expect("readable").is_empty());
+    }
+}

@@ -1,0 +1,236 @@
+//! A disk of a machine on the host: an image that is never written, and an overlay above it.
+
+use crate::files::error_code;
+use crate::overlay::{Index, Overlay, OverlayError};
+use crate::queue::{Item, Queue};
+use crate::raw::RawFile;
+use omni_base::{Digest, PAGE_SIZE, PageNo};
+use omni_machine::{Event, IoId};
+use omni_memory::{Base, Image, PageRef};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+/// Flushes under way for one disk. A guest has few at a time; more of them wait in the machine.
+const FLUSHES_MAX: usize = 64;
+
+/// Why a disk could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    /// The image cannot be read.
+    #[error("the disk {0}: {1}")]
+    Io(PathBuf, io::Error),
+    /// The image is of a format that is not read yet.
+    #[error(
+        "the disk {0} is {1}; only raw images can be used so far: convert it with \
+         'qemu-img convert -O raw {0} disk.raw'"
+    )]
+    Format(PathBuf, &'static str),
+    /// The overlay cannot be used.
+    #[error(transparent)]
+    Overlay(#[from] OverlayError),
+}
+
+/// The format of a disk image that is not raw, by its magic.
+#[must_use]
+pub fn sniff_disk(head: &[u8]) -> Option<&'static str> {
+    const FORMATS: &[(&[u8], usize, &str)] = &[
+        (b"QFI\xfb", 0, "a qcow2 image"),
+        (b"KDMV", 0, "a VMDK image"),
+        (b"# Disk DescriptorFile", 0, "a VMDK descriptor"),
+        (b"conectix", 0, "a VHD image"),
+        (b"vhdxfile", 0, "a VHDX image"),
+        (b"\x7f\x10\xda\xbe", 0x40, "a VDI image"),
+    ];
+    let hit = |&&(magic, at, _): &&(&[u8], usize, _)| {
+        head.get(at..).is_some_and(|rest| rest.starts_with(magic))
+    };
+    FORMATS.iter().find(hit).map(|&(_, _, name)| name)
+}
+
+/// One disk of a machine: what it begins with, and the thread that makes its writes durable.
+pub struct Disk {
+    bytes: u64,
+    start: Image,
+    persisted: Image,
+    writer: Option<(SyncSender<Job>, JoinHandle<()>)>,
+}
+
+/// A flush: what changed since the one before.
+struct Job {
+    pages: Vec<(PageNo, PageRef)>,
+    answer: Option<(Arc<Queue>, IoId)>,
+}
+
+impl Disk {
+    /// Opens a raw image, with the overlay where the machine writes; without one the disk is for
+    /// reading only.
+    ///
+    /// # Errors
+    /// Where the image is no raw image or cannot be read, and where the overlay does not fit.
+    pub fn open(image: &Path, overlay: Option<&Path>) -> Result<Self, DiskError> {
+        let fail = |error| DiskError::Io(image.into(), error);
+        let raw = RawFile::open(image).map_err(fail)?;
+        let mut head = [0; 512];
+        raw.read_at(0, &mut head).map_err(fail)?;
+        if let Some(format) = sniff_disk(&head) {
+            return Err(DiskError::Format(image.into(), format));
+        }
+        let bytes = raw.bytes().next_multiple_of(512);
+        let Some(path) = overlay else {
+            let start = Image::over(Arc::new(raw));
+            return Ok(Self { bytes, persisted: start.clone(), start, writer: None });
+        };
+        let overlay = Overlay::open(path, raw.digest())?;
+        let start = Image::over(Arc::new(Layered { index: overlay.index().clone(), raw }));
+        let (sender, jobs) = sync_channel(FLUSHES_MAX);
+        let body = move || write_all(overlay, &jobs);
+        let thread = std::thread::Builder::new().name("disk".into()).spawn(body).map_err(fail)?;
+        Ok(Self { bytes, persisted: start.clone(), start, writer: Some((sender, thread)) })
+    }
+
+    /// The size in bytes, a multiple of 512.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// What is on the disk when the machine begins.
+    #[must_use]
+    pub fn image(&self) -> &Image {
+        &self.start
+    }
+
+    /// Makes an image of the machine's disk durable, and then answers the request.
+    pub fn flush(&mut self, now: &Image, queue: &Arc<Queue>, id: IoId) {
+        let answer = Some((queue.clone(), id));
+        if !self.send(now, answer) {
+            // A disk for reading only has nothing to make durable.
+            queue.push(Item::Event(Event::IoDone { id, result: Ok(Vec::new()) }));
+        }
+    }
+
+    /// Makes the machine's last writes durable, flushed or not, and waits for it.
+    pub fn finish(&mut self, now: &Image) {
+        self.send(now, None);
+        if let Some((sender, thread)) = self.writer.take() {
+            drop(sender);
+            // A writer that panicked has said so, and what it committed is safe.
+            let _ = thread.join();
+        }
+    }
+
+    fn send(&mut self, now: &Image, answer: Option<(Arc<Queue>, IoId)>) -> bool {
+        let Some((sender, _)) = &self.writer else { return false };
+        let mut pages = Vec::new();
+        now.changed_since(&self.persisted, &mut |no, page| pages.push((no, page.clone())));
+        self.persisted = now.clone();
+        sender.send(Job { pages, answer }).is_ok()
+    }
+}
+
+/// The writer's thread. Pages of a flush that failed are tried again with the next one.
+fn write_all(mut overlay: Overlay, jobs: &Receiver<Job>) {
+    let mut owed: Vec<(PageNo, PageRef)> = Vec::new();
+    while let Ok(job) = jobs.recv() {
+        owed.extend(job.pages);
+        let done = if owed.is_empty() { Ok(()) } else { overlay.commit(&owed) };
+        if done.is_ok() {
+            owed.clear();
+        } else {
+            // The last write of a page is the one that counts.
+            owed.reverse();
+            owed.sort_by_key(|(no, _)| *no);
+            owed.dedup_by_key(|(no, _)| *no);
+        }
+        if let Some((queue, id)) = job.answer {
+            let result = done.map(|()| Vec::new()).map_err(|error| error_code(&error));
+            queue.push(Item::Event(Event::IoDone { id, result }));
+        }
+    }
+}
+
+/// The committed pages of an overlay above a raw image.
+#[derive(Debug)]
+struct Layered {
+    index: Index,
+    raw: RawFile,
+}
+
+impl Base for Layered {
+    fn read(&self, no: PageNo, into: &mut [u8; PAGE_SIZE]) -> io::Result<()> {
+        match self.index.offsets.get(&no.0) {
+            Some(&offset) => self.index.file.read_exact_at(into, offset),
+            None => self.raw.read(no, into),
+        }
+    }
+
+    fn digest(&self) -> Digest {
+        Digest::of_parts([&self.raw.digest().0[..], &self.index.chain.0])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TempDir;
+    use omni_base::Gpa;
+    use omni_memory::Space;
+
+    fn answer(queue: &Queue) -> Event {
+        queue.wait(None);
+        match queue.take().pop_front() {
+            Some(Item::Event(event)) => event,
+            _ => panic!("an answer"),
+        }
+    }
+
+    #[test]
+    fn a_flushed_write_is_there_after_the_next_start_and_the_image_is_untouched() {
+        let dir = TempDir::new("disk").expect("a writable host");
+        let (image, overlay) = (dir.path().join("disk.raw"), dir.path().join("disk.overlay"));
+        std::fs::write(&image, vec![7; 10_000]).expect("writable");
+        let queue = Arc::new(Queue::default());
+        let mut disk = Disk::open(&image, Some(&overlay)).expect("raw");
+        assert_eq!(disk.bytes(), 10_240);
+        let mut space = Space::from_image("disk0", 3, disk.image().clone());
+        space.store(Gpa(4090), b"hello world").expect("inside");
+        disk.flush(&space.seal().image, &queue, IoId(1));
+        assert_eq!(answer(&queue), Event::IoDone { id: IoId(1), result: Ok(vec![]) });
+        space.store(Gpa(0), b"unflushed").expect("inside");
+        disk.finish(&space.seal().image);
+        let again = Disk::open(&image, Some(&overlay)).expect("raw");
+        let space = Space::from_image("disk0", 3, again.image().clone());
+        let mut got = [0; 11];
+        space.read(Gpa(4090), &mut got).expect("inside");
+        assert_eq!(&got, b"hello world");
+        space.read(Gpa(0), &mut got).expect("inside");
+        assert_eq!(&got, b"unflushed\x07\x07");
+        space.read(Gpa(9995), &mut got).expect("inside");
+        assert_eq!(&got, b"\x07\x07\x07\x07\x07\0\0\0\0\0\0", "beyond the end it is zero");
+        assert_eq!(std::fs::read(&image).expect("there"), vec![7; 10_000]);
+    }
+
+    #[test]
+    fn a_disk_for_reading_answers_a_flush_at_once() {
+        let dir = TempDir::new("disk-ro").expect("a writable host");
+        let image = dir.path().join("disk.raw");
+        std::fs::write(&image, [1; 512]).expect("writable");
+        let queue = Arc::new(Queue::default());
+        let mut disk = Disk::open(&image, None).expect("raw");
+        disk.flush(&disk.image().clone(), &queue, IoId(9));
+        assert_eq!(answer(&queue), Event::IoDone { id: IoId(9), result: Ok(vec![]) });
+    }
+
+    #[test]
+    fn a_format_that_is_not_raw_is_named() {
+        let dir = TempDir::new("disk-format").expect("a writable host");
+        let image = dir.path().join("disk.qcow2");
+        std::fs::write(&image, b"QFI\xfb\0\0\0\x03").expect("writable");
+        let error = Disk::open(&image, None).err().expect("not raw").to_string();
+        assert!(error.contains("qcow2") && error.contains("qemu-img convert"), "{error}");
+    }
+}

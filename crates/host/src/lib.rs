@@ -1,0 +1,32 @@
+//! The outside of machines: the host's clock, disks, files, consoles, terminals and signals.
+//!
+//! Architecture invariant: nothing here names a kind. Machines never see this crate: whatever it
+//! does reaches them as an event, at a tick, through one bounded queue.
+//! Architecture invariant: no thread but the runner's touches a machine.
+
+mod console;
+mod disk;
+mod files;
+mod lock;
+mod overlay;
+mod pace;
+mod place;
+mod queue;
+mod raw;
+mod runner;
+mod signals;
+mod terminal;
+
+pub use console::{Chunk, Console, Subscription};
+pub use disk::{Disk, DiskError, sniff_disk};
+pub use files::FilesDir;
+pub use lock::FileLock;
+pub use overlay::{Overlay, OverlayError};
+pub use place::{
+    TempDir, free_bytes, host_memory, kernel_release, private_dir, read_bounded, replace_file, uid,
+};
+pub use queue::{Call, Item, Queue};
+pub use raw::RawFile;
+pub use runner::{Backends, Ended, Runner, Stats};
+pub use signals::{Signal, watch_signals};
+pub use terminal::{RawMode, is_terminal, terminal_size};

@@ -1,0 +1,168 @@
+//! Places and figures of the host: private directories, whole files, memory, the kernel.
+
+use rustix::fs::{Mode, OFlags};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// The user that this process acts for.
+#[must_use]
+pub fn uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Makes a directory that only its owner can use, with its parents.
+///
+/// # Errors
+/// Where it cannot be made, or is a link or another user's, which would let that user in.
+pub fn private_dir(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let meta = fs::symlink_metadata(path)?;
+    if !meta.is_dir() || meta.uid() != uid() {
+        let why = format!("{} is not a directory of this user", path.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    }
+    if meta.mode() & 0o077 != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// Replaces a file whole: a crash at any point leaves the old or the new content.
+///
+/// # Errors
+/// What the host says.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // One name per writer, so that two of them cannot mix.
+    let fresh = path.with_extension(format!("new-{}", std::process::id()));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&fresh)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    if let Err(error) = written.and_then(|()| fs::rename(&fresh, path)) {
+        // The error at hand says more than one about the file left over would.
+        let _ = fs::remove_file(&fresh);
+        return Err(error);
+    }
+    sync_parent(path)
+}
+
+/// Makes the names in the directory of this file survive a loss of power.
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+}
+
+/// Reads a regular file of at most `most` bytes.
+///
+/// # Errors
+/// What the host says; a file that is larger, or is no regular file, is an error.
+pub fn read_bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    // A pipe under this name must not hang the reader.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let meta = file.metadata()?;
+    if meta.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a directory"));
+    }
+    if !meta.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("over {most} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Bytes free for this user on the file system of a path.
+#[must_use]
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    stat.f_bavail.checked_mul(stat.f_frsize)
+}
+
+/// The host's memory in bytes: all of it, and what is available.
+#[must_use]
+pub fn host_memory() -> Option<(u64, u64)> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    };
+    Some((field("MemTotal:")?, field("MemAvailable:")?))
+}
+
+/// The name and release of the host's kernel.
+#[must_use]
+pub fn kernel_release() -> String {
+    let name = rustix::system::uname();
+    format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy())
+}
+
+/// A private directory that is removed when this is dropped.
+#[derive(Debug)]
+pub struct TempDir(PathBuf);
+
+impl TempDir {
+    /// Makes one, with `name` in its name.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn new(name: &str) -> io::Result<Self> {
+        let mut random = [0; 8];
+        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+        let unique = u64::from_le_bytes(random);
+        let path = std::env::temp_dir().join(format!("omni-{name}-{unique:016x}"));
+        fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        // Best effort: a temporary directory left over harms no one.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_private_directory_is_closed_to_others_even_if_it_was_open() {
+        let dir = TempDir::new("private").expect("a writable host");
+        let path = dir.path().join("a/b");
+        fs::create_dir_all(&path).expect("writable");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("own");
+        private_dir(&path).expect("own");
+        assert_eq!(fs::metadata(&path).expect("there").mode() & 0o777, 0o700);
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("/tmp", &link).expect("writable");
+        assert!(private_dir(&link).is_err());
+    }
+
+    #[test]
+    fn a_file_is_read_up_to_its_bound_and_no_special_file_hangs() {
+        let dir = TempDir::new("bounded").expect("a writable host");
+        let path = dir.path().join("file");
+        replace_file(&path, b"12345").expect("writable");
+        assert_eq!(read_bounded(&path, 5).expect("fits"), b"12345");
+        assert!(read_bounded(&path, 4).is_err());
+        assert!(read_bounded(dir.path(), 4).is_err());
+        assert!(read_bounded(Path::new("/dev/zero"), 4).is_err());
+    }
+
+    #[test]
+    fn the_host_tells_its_figures() {
+        assert!(host_memory().is_some_and(|(all, free)| all >= free && free > 0));
+        assert!(kernel_release().starts_with("Linux "));
+        assert!(free_bytes(Path::new("/")).is_some());
+    }
+}

@@ -1,0 +1,72 @@
+//! Raw disk images, read in place and never written.
+
+use omni_base::{Digest, PAGE_SIZE, PAGE_SIZE_U64, PageNo};
+use omni_memory::Base;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+
+/// A file as the content below a disk.
+#[derive(Debug)]
+pub struct RawFile {
+    file: File,
+    bytes: u64,
+    identity: Digest,
+}
+
+impl RawFile {
+    /// Opens a file. Its identity is its path, size and time of change: to read all of a large
+    /// disk at each start would take too long.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let path = path.canonicalize()?;
+        let file = File::open(&path)?;
+        let meta = file.metadata()?;
+        if !meta.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        let bytes = meta.len();
+        let name = path.as_os_str().as_encoded_bytes();
+        let parts =
+            [bytes.to_le_bytes(), meta.mtime().to_le_bytes(), meta.mtime_nsec().to_le_bytes()];
+        let identity = Digest::of_parts([name, b"\0", parts.as_flattened()]);
+        Ok(Self { file, bytes, identity })
+    }
+
+    /// The size of the file in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Reads bytes at an offset; beyond the end they are zero.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        let mut done = 0;
+        while done < into.len() {
+            match self.file.read_at(&mut into[done..], offset.saturating_add(done as u64)) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        into[done..].fill(0);
+        Ok(())
+    }
+}
+
+impl Base for RawFile {
+    fn read(&self, no: PageNo, into: &mut [u8; PAGE_SIZE]) -> io::Result<()> {
+        self.read_at(no.0.saturating_mul(PAGE_SIZE_U64), into)
+    }
+
+    fn digest(&self) -> Digest {
+        self.identity
+    }
+}

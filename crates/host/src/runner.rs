@@ -1,0 +1,266 @@
+//! The loop that owns a machine and lets it live in the host's time.
+
+use crate::pace::Pace;
+use crate::queue::{Item, Queue};
+use omni_base::Tick;
+use omni_machine::{Effect, Event, IoRequest, Kick, Machine, Outside, PortId, Stop};
+use omni_memory::Memory;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a runner sleeps before it asks again whether its outputs can be taken.
+const HOLD: Duration = Duration::from_millis(5);
+
+/// Where the effects of a machine go, on the runner's thread; none of it may block for long.
+pub trait Backends: Send {
+    /// Takes what the machine put out of a port.
+    fn output(&mut self, port: PortId, bytes: Vec<u8>);
+
+    /// Starts on a request; its answer comes by the queue. The machine stands still meanwhile,
+    /// so its memory can be sealed.
+    fn request(&mut self, request: IoRequest, memory: &mut Memory);
+
+    /// Whether the machine must wait because nobody takes what it put out.
+    fn full(&self) -> bool;
+}
+
+/// How a machine ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// By itself, with this exit code.
+    Halted(u64),
+    /// By someone's hand.
+    Killed,
+    /// By its time limit.
+    Timeout,
+}
+
+/// Figures of a running machine, for whoever asks from another thread.
+#[derive(Debug, Default)]
+pub struct Stats {
+    tick: AtomicU64,
+    paused: AtomicU64,
+    cpu_us: AtomicU64,
+}
+
+impl Stats {
+    /// The tick at the end of the last slice.
+    #[must_use]
+    pub fn tick(&self) -> Tick {
+        Tick(self.tick.load(Ordering::Relaxed))
+    }
+
+    /// Whether the machine is paused.
+    #[must_use]
+    pub fn paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed) != 0
+    }
+
+    /// Host time spent in the machine, in microseconds.
+    #[must_use]
+    pub fn cpu_us(&self) -> u64 {
+        self.cpu_us.load(Ordering::Relaxed)
+    }
+}
+
+/// Collects the effects of a slice. A request ends the slice soon, as someone waits for it.
+struct Collect {
+    effects: Vec<Effect>,
+    kick: Kick,
+}
+
+impl Outside for Collect {
+    fn emit(&mut self, _: Tick, effect: Effect) {
+        match (&effect, self.effects.last_mut()) {
+            // One byte at a time is how serial ports talk; frames stay apart at their ports.
+            (Effect::Output { port, bytes }, Some(Effect::Output { port: last, bytes: all }))
+                if port == last && bytes.len() == 1 =>
+            {
+                all.extend_from_slice(bytes);
+            }
+            (Effect::Io(_), _) => {
+                self.kick.kick();
+                self.effects.push(effect);
+            }
+            (Effect::Output { .. }, _) => self.effects.push(effect),
+        }
+    }
+}
+
+/// Owns a machine and runs it.
+pub struct Runner<B> {
+    machine: Box<dyn Machine>,
+    queue: Arc<Queue>,
+    backends: B,
+    pace: Pace,
+    stats: Arc<Stats>,
+    outside: Collect,
+    paused: bool,
+    idle: Option<Option<Tick>>,
+    deadline: Option<Instant>,
+}
+
+impl<B: Backends> Runner<B> {
+    /// A runner of this machine. `limit` is how long it may run, in the host's time.
+    pub fn new(
+        machine: Box<dyn Machine>,
+        queue: Arc<Queue>,
+        backends: B,
+        limit: Option<Duration>,
+    ) -> Self {
+        let pace = Pace::new(machine.spec().ns_per_tick, machine.tick());
+        let kick = queue.kick().clone();
+        let outside = Collect { effects: Vec::new(), kick };
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let stats = Arc::default();
+        let (paused, idle) = (false, None);
+        Self { machine, queue, backends, pace, stats, outside, paused, idle, deadline }
+    }
+
+    /// The figures, which stay current while the machine runs.
+    #[must_use]
+    pub fn stats(&self) -> Arc<Stats> {
+        self.stats.clone()
+    }
+
+    /// Runs the machine to its end. Requests in flight at the start are issued again, as after a
+    /// restore.
+    pub fn run(&mut self) -> Ended {
+        for effect in self.machine.pending() {
+            self.dispatch(effect);
+        }
+        loop {
+            if let Some(ended) = self.take_items() {
+                return ended;
+            }
+            if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ended::Timeout;
+            }
+            if self.paused {
+                self.queue.wait(self.deadline);
+                self.pace.resumed(self.machine.tick());
+            } else if self.backends.full() {
+                self.queue.wait(Instant::now().checked_add(HOLD));
+                self.pace.resumed(self.machine.tick());
+            } else if let Some(code) = self.step() {
+                return Ended::Halted(code);
+            }
+        }
+    }
+
+    /// The machine and its backends, once it has ended.
+    pub fn into_parts(self) -> (Box<dyn Machine>, B) {
+        (self.machine, self.backends)
+    }
+
+    /// One slice, or one sleep.
+    fn step(&mut self) -> Option<u64> {
+        if let Some(wake) = self.idle {
+            let target = self.pace.target();
+            let due = wake.is_some_and(|wake| wake <= target);
+            if !due {
+                // Time that nobody sees need not pass: the machine catches up when it wakes.
+                let moment = wake.and_then(|wake| self.pace.moment(wake));
+                self.queue.wait(earlier(moment, self.deadline));
+                return None;
+            }
+            let until = wake.unwrap_or(target).max(self.machine.tick());
+            return self.run_to(Tick(until.0.saturating_add(1)));
+        }
+        let until = Tick(self.machine.tick().0.saturating_add(self.pace.slice()));
+        self.run_to(until)
+    }
+
+    /// Runs up to a tick, and sends out what came of it.
+    fn run_to(&mut self, until: Tick) -> Option<u64> {
+        let (began, from) = (Instant::now(), self.machine.tick());
+        let kick = self.queue.kick().clone();
+        let stop = self.machine.run(until, &kick, &mut self.outside);
+        let (took, tick) = (began.elapsed(), self.machine.tick());
+        self.stats.tick.store(tick.0, Ordering::Relaxed);
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.stats.cpu_us.fetch_add(took_us, Ordering::Relaxed);
+        self.send_effects();
+        self.idle = None;
+        match stop {
+            Stop::Reached | Stop::Kicked => self.pace.ran(tick.0 - from.0, took, tick),
+            Stop::Idle { wake } => {
+                self.pace.idled();
+                self.idle = Some(wake);
+            }
+            Stop::Halted { code } => return Some(code),
+        }
+        None
+    }
+
+    fn send_effects(&mut self) {
+        let effects = std::mem::take(&mut self.outside.effects);
+        effects.into_iter().for_each(|effect| self.dispatch(effect));
+    }
+
+    fn dispatch(&mut self, effect: Effect) {
+        match effect {
+            Effect::Output { port, bytes } => self.backends.output(port, bytes),
+            Effect::Io(request) => self.backends.request(request, self.machine.memory()),
+        }
+    }
+
+    /// Lets in whatever waits. An event that finds the machine idle meets it at the tick of the
+    /// present moment.
+    fn take_items(&mut self) -> Option<Ended> {
+        for item in self.queue.take() {
+            match item {
+                Item::Event(event) => {
+                    if let Some(code) = self.let_in(&event) {
+                        return Some(Ended::Halted(code));
+                    }
+                }
+                Item::Pause | Item::Resume => {
+                    self.paused = matches!(item, Item::Pause);
+                    self.stats.paused.store(u64::from(self.paused), Ordering::Relaxed);
+                }
+                Item::Kill => return Some(Ended::Killed),
+                Item::Call(call) => {
+                    self.catch_up();
+                    call(&mut *self.machine);
+                    self.pace.resumed(self.machine.tick());
+                }
+            }
+        }
+        None
+    }
+
+    fn let_in(&mut self, event: &Event) -> Option<u64> {
+        let halted = self.catch_up();
+        if halted.is_some() {
+            return halted;
+        }
+        self.machine.apply(event, &mut self.outside);
+        self.send_effects();
+        self.idle = None;
+        None
+    }
+
+    /// Lets the time pass that an idle machine has slept.
+    fn catch_up(&mut self) -> Option<u64> {
+        let wake = self.idle?;
+        let target = self.pace.target();
+        let until = wake.map_or(target, |wake| wake.min(target));
+        if self.paused || until <= self.machine.tick() {
+            return None;
+        }
+        self.run_to(until)
+    }
+}
+
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+#[cfg(test)]
+#[path = "runner_tests.rs"]
+mod tests;
