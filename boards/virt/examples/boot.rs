@@ -1,0 +1,56 @@
+//! Boots a kernel with an initial RAM disk, console on standard output: for bring-up and profiles.
+//!
+//! `cargo run --release -p omni-board-virt --example boot KERNEL [INITRD] [SECONDS] [CPUS]`
+
+use omni_base::Tick;
+use omni_board_virt::RiscvVirt;
+use omni_machine::{Effect, Event, Kick, MachineKind, Outside, PortId, Spec, Stop};
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+struct Out;
+
+impl Outside for Out {
+    fn emit(&mut self, _: Tick, effect: Effect) {
+        if let Effect::Output { port: PortId(0), bytes } = effect {
+            let mut out = std::io::stdout().lock();
+            let _ = out.write_all(&bytes).and_then(|()| out.flush());
+        }
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let mut spec = Spec::new("riscv-virt");
+    spec.options.insert("append".into(), "console=ttyS0 earlycon=sbi".into());
+    spec.options.insert("cpus".into(), args.get(3).cloned().unwrap_or_else(|| "1".into()));
+    spec.files.insert("image".into(), std::fs::read(&args[0])?.into());
+    if let Some(initrd) = args.get(1) {
+        spec.files.insert("initrd".into(), std::fs::read(initrd)?.into());
+    }
+    let limit = Duration::from_secs(args.get(2).map_or(Ok(60), |s| s.parse())?);
+    let mut machine = RiscvVirt.create(&spec)?;
+    let start = Instant::now();
+    let mut typed = false;
+    loop {
+        let until = Tick(machine.tick().0 + 20_000_000);
+        let stop = machine.run(until, &Kick::default(), &mut Out);
+        if let Stop::Halted { .. } = stop {
+            break;
+        }
+        if start.elapsed() > limit {
+            break;
+        }
+        if let (Stop::Idle { wake: None }, false) = (stop, typed) {
+            typed = true;
+            let mut err = std::io::stderr().lock();
+            writeln!(err, "idle at tick {} after {:?}", machine.tick().0, start.elapsed())?;
+            let bytes = b"uname -a; poweroff -f\n".to_vec();
+            machine.apply(&Event::Input { port: PortId(0), bytes }, &mut Out);
+        }
+    }
+    let (ticks, seconds) = (machine.tick().0, start.elapsed().as_secs_f64());
+    let mut err = std::io::stderr().lock();
+    writeln!(err, "{ticks} ticks in {seconds:.2} s")?;
+    Ok(())
+}

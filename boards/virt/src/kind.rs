@@ -1,0 +1,150 @@
+//! The kind: what a `riscv-virt` machine is, what it takes, and how it is made.
+
+use crate::boot::{self, is_elf, is_image};
+use crate::layout::{
+    CONSOLE, DISK_0, DISKS_MAX, EXTENSIONS, HARTS_MAX, NET, RAM_BASE, VIRTIO_CONSOLE,
+};
+use crate::machine::{CAPS, Virt};
+use crate::wires::mac;
+use omni_base::{Gpa, PAGE_SIZE_U64};
+use omni_machine::{
+    Confidence, CreateError, Group, KindInfo, Machine, MachineKind, OptionSpec, OptionType, PortId,
+    PortInfo, PortKind, Region, Spec,
+};
+use omni_memory::Space;
+use omni_state::Bundle;
+
+/// The kind `riscv-virt`.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct RiscvVirt;
+
+const MEMORY_MIN: u64 = 16 << 20;
+const MEMORY_MAX: u64 = 64 << 30;
+
+static INFO: KindInfo = KindInfo {
+    name: "riscv-virt",
+    group: Group::System,
+    about: "RISC-V 64 board that runs unmodified operating systems and bare programs",
+    arch: Some("riscv64"),
+    extensions: EXTENSIONS,
+    caps: CAPS,
+    semantics: 1,
+    options: &[
+        OptionSpec {
+            name: "memory",
+            ty: OptionType::Size,
+            default: "512M",
+            about: "RAM, 16M to 64G",
+        },
+        OptionSpec { name: "cpus", ty: OptionType::Number, default: "1", about: "harts, 1 to 8" },
+        OptionSpec {
+            name: "append",
+            ty: OptionType::Text,
+            default: "",
+            about: "the kernel's command line",
+        },
+        OptionSpec {
+            name: "net",
+            ty: OptionType::Text,
+            default: "none",
+            about: "whether there is a network interface: none, or how it is connected",
+        },
+        OptionSpec {
+            name: "mmu",
+            ty: OptionType::Text,
+            default: "sv57",
+            about: "the paging mode the device tree offers: sv39, sv48 or sv57",
+        },
+    ],
+    files: &["image", "kernel", "initrd", "firmware"],
+};
+
+/// The shape of a machine, from its options.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Shape {
+    pub(crate) ram_bytes: u64,
+    pub(crate) harts: u64,
+    pub(crate) net: bool,
+    pub(crate) mmu: &'static str,
+}
+
+impl Shape {
+    /// Checks the options of a spec.
+    pub(crate) fn of(spec: &Spec) -> Result<Self, CreateError> {
+        let bad = |name: &str, why: String| CreateError::Option { name: name.into(), why };
+        let known = |name: &&String| INFO.options.iter().any(|option| option.name == *name);
+        if let Some(name) = spec.options.keys().find(|name| !known(name)) {
+            return Err(bad(name, "is not one that riscv-virt has".into()));
+        }
+        let ram_bytes = spec.number("memory", 512 << 20)?;
+        if !(MEMORY_MIN..=MEMORY_MAX).contains(&ram_bytes) || ram_bytes % PAGE_SIZE_U64 != 0 {
+            return Err(bad("memory", "must be from 16M to 64G, in units of 4K".into()));
+        }
+        let harts = spec.number("cpus", 1)?;
+        if !(1..=HARTS_MAX).contains(&harts) {
+            return Err(bad("cpus", format!("must be from 1 to {HARTS_MAX}")));
+        }
+        if spec.disks.len() > DISKS_MAX {
+            return Err(bad("disk", format!("there can be at most {DISKS_MAX}")));
+        }
+        if spec.disks.iter().any(|disk| disk.bytes == 0 || !disk.bytes.is_multiple_of(512)) {
+            return Err(bad("disk", "its size must be a multiple of 512, and not zero".into()));
+        }
+        let mmu = match spec.option("mmu").unwrap_or("sv57") {
+            "sv39" => "riscv,sv39",
+            "sv48" => "riscv,sv48",
+            "sv57" => "riscv,sv57",
+            other => return Err(bad("mmu", format!("'{other}' is not sv39, sv48 or sv57"))),
+        };
+        let net = !matches!(spec.option("net"), None | Some("none"));
+        Ok(Self { ram_bytes, harts, net, mmu })
+    }
+}
+
+impl MachineKind for RiscvVirt {
+    fn info(&self) -> &'static KindInfo {
+        &INFO
+    }
+
+    fn probe(&self, image: &[u8]) -> Confidence {
+        if is_elf(image) || is_image(image) { Confidence::Sure } else { Confidence::No }
+    }
+
+    fn ports(&self, spec: &Spec) -> Result<Vec<PortInfo>, CreateError> {
+        let shape = Shape::of(spec)?;
+        let port = |id, name: &str, kind| PortInfo { id, name: name.into(), kind };
+        let mut ports = vec![
+            port(CONSOLE, "ttyS0", PortKind::Console),
+            port(VIRTIO_CONSOLE, "hvc0", PortKind::Console),
+        ];
+        if shape.net {
+            ports.push(port(NET, "net0", PortKind::Net { mac: mac(spec) }));
+        }
+        for (at, id) in (0..spec.disks.len()).zip(DISK_0..) {
+            let name = format!("disk{at}");
+            let kind = PortKind::Disk { space: name.clone() };
+            ports.push(PortInfo { id: PortId(id), name, kind });
+        }
+        Ok(ports)
+    }
+
+    fn signature(&self, spec: &Spec) -> Option<Region> {
+        let shape = Shape::of(spec).ok()?;
+        let (begin, end) = boot::plan(spec, shape.ram_bytes).ok()?.signature?;
+        let at = Gpa(begin - RAM_BASE.0);
+        Some(Region { space: "ram".into(), at, bytes: end - begin })
+    }
+
+    fn create(&self, spec: &Spec) -> Result<Box<dyn Machine>, CreateError> {
+        Ok(Box::new(Virt::create(spec)?))
+    }
+
+    fn restore(
+        &self,
+        spec: &Spec,
+        spaces: Vec<Space>,
+        records: Bundle,
+    ) -> Result<Box<dyn Machine>, CreateError> {
+        Ok(Box::new(Virt::restore(spec, spaces, records)?))
+    }
+}

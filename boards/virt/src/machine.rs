@@ -1,0 +1,259 @@
+//! The machine: harts in turns, devices at their deadlines, all on one timeline.
+
+use crate::boot::{self, BoardTree, Boot, Start};
+use crate::layout::{ISA, RAM_BASE};
+use crate::sbi::HartStatus;
+use crate::wires::Wires;
+use omni_base::Tick;
+use omni_engine::Engine;
+use omni_guest_riscv::{Hart, Turn, Why};
+use omni_machine::{Caps, Control, CreateError, Effect, Event, Kick, Machine, Outside, Spec, Stop};
+use omni_memory::{Memory, Space};
+use omni_state::{Bundle, StateError};
+
+/// Ticks of one hart's turn, where there are several.
+const TURN_TICKS: u64 = 20_000;
+
+/// Ticks between looks at the kick: well under a millisecond.
+const KICK_TICKS: u64 = 50_000;
+
+/// What machines of this kind can do.
+pub(crate) const CAPS: Caps =
+    Caps { exact_ticks: true, deterministic: true, self_contained: true, parallel: false };
+
+/// A RISC-V `virt` machine.
+pub(crate) struct Virt {
+    spec: Spec,
+    boot: Boot,
+    pub(crate) harts: Vec<Hart>,
+    pub(crate) wires: Wires,
+    // Derived from here on.
+    engine: Engine,
+}
+
+impl Virt {
+    /// A machine at its first tick.
+    pub(crate) fn create(spec: &Spec) -> Result<Self, CreateError> {
+        let shape = crate::kind::Shape::of(spec)?;
+        let mut spaces = vec![Space::new("ram", shape.ram_bytes / omni_base::PAGE_SIZE_U64)];
+        for (at, disk) in spec.disks.iter().enumerate() {
+            let pages = disk.bytes.div_ceil(omni_base::PAGE_SIZE_U64);
+            spaces.push(Space::from_image(format!("disk{at}"), pages, disk.image.clone()));
+        }
+        let mut machine = Self::with(spec, spaces)?;
+        machine.power_on(true)?;
+        Ok(machine)
+    }
+
+    /// A machine as a snapshot holds it.
+    pub(crate) fn restore(
+        spec: &Spec,
+        spaces: Vec<Space>,
+        mut records: Bundle,
+    ) -> Result<Self, CreateError> {
+        let mut machine = Self::with(spec, spaces)?;
+        machine.wires.load(&mut records)?;
+        for at in 0..machine.harts.len() {
+            machine.harts[at] = Hart::load(&format!("hart/{at}"), &mut records)?;
+            if machine.harts[at].control.mhartid != at as u64 {
+                return Err(StateError::Invalid("hart id").into());
+            }
+        }
+        records.finish()?;
+        Ok(machine)
+    }
+
+    fn with(spec: &Spec, spaces: Vec<Space>) -> Result<Self, CreateError> {
+        let shape = crate::kind::Shape::of(spec)?;
+        let boot = boot::plan(spec, shape.ram_bytes)?;
+        let names = std::iter::once("ram".to_owned())
+            .chain((0..spec.disks.len()).map(|at| format!("disk{at}")));
+        let bytes =
+            std::iter::once(shape.ram_bytes).chain(spec.disks.iter().map(|disk| disk.bytes));
+        let pages = bytes.map(|bytes| bytes.div_ceil(omni_base::PAGE_SIZE_U64));
+        let expected: Vec<(String, u64)> = names.zip(pages).collect();
+        let given = spaces.iter().map(|space| (space.name().to_owned(), space.page_count()));
+        if expected != given.collect::<Vec<_>>() {
+            return Err(CreateError::Shape("RAM and disks as in its spec"));
+        }
+        let supervisor = boot.start == Start::Supervisor;
+        let wires = Wires::new(spec, &shape, Memory { spaces }, boot.htif, supervisor);
+        let harts = (0..shape.harts).map(|id| Hart::new(id, RAM_BASE.0)).collect();
+        let engine = Engine::new(usize::try_from(shape.harts).expect("few harts"));
+        Ok(Self { spec: spec.clone(), boot, harts, wires, engine })
+    }
+
+    /// Loads RAM and puts harts and devices into the state of a cold start.
+    fn power_on(&mut self, fresh: bool) -> Result<(), CreateError> {
+        let tree = BoardTree {
+            harts: u32::try_from(self.harts.len()).expect("few harts"),
+            items: &self.wires.items,
+            mmu: self.wires.mmu,
+            isa: ISA,
+        };
+        self.boot.load(&mut self.wires.memory.spaces[0], &self.spec, &tree, fresh)?;
+        self.wires.reset();
+        let (entry, tree_at) = (self.boot.entry, self.boot.tree_at());
+        for (at, hart) in (0..).zip(&mut self.harts) {
+            *hart = Hart::new(at, entry);
+            hart.set_x(10, at);
+            hart.set_x(11, tree_at);
+            match self.boot.start {
+                Start::Supervisor => {
+                    hart.enter_supervisor(entry, at, tree_at);
+                    let status = if at == 0 { HartStatus::Started } else { HartStatus::Stopped };
+                    self.wires.state.status[usize::try_from(at).expect("few harts")] = status;
+                }
+                Start::Firmware => hart.set_x(12, self.boot.next_stage_at()),
+                Start::Bare => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The size of RAM in bytes.
+    pub(crate) fn ram_bytes(&self) -> u64 {
+        self.wires.memory.spaces[0].size()
+    }
+
+    /// Brings everything up to the present tick: due devices, lines, software interrupts.
+    fn settle(&mut self) {
+        self.wires.settle();
+        let edges = self.wires.take_software_interrupts();
+        for (at, hart) in self.harts.iter_mut().enumerate() {
+            if edges >> at & 1 == 1 {
+                hart.control.mip |= omni_guest_riscv::trap::irq::SSI;
+            }
+        }
+        if std::mem::take(&mut self.wires.state.reset) {
+            // What was loaded once fits again.
+            self.power_on(false).expect("the spec was sound when the machine was made");
+        }
+    }
+
+    fn runnable(&self, at: usize) -> bool {
+        let hart = &self.harts[at];
+        let started = self.wires.state.status[at] == HartStatus::Started;
+        let (lines, mtime) = (self.wires.levels[at], self.wires.mtime_now());
+        started && (!hart.control.waiting || hart.wakes(lines, mtime))
+    }
+
+    /// The hart whose turn it is, or `None` where all wait. A turn that is over goes to the next.
+    fn turn(&mut self) -> Option<usize> {
+        let now = usize::from(self.wires.state.turn);
+        if self.wires.state.turn_left > 0 && self.runnable(now) {
+            return Some(now);
+        }
+        let count = self.harts.len();
+        let next = (1..=count).map(|by| (now + by) % count).find(|at| self.runnable(*at))?;
+        if next != now {
+            // Another hart may have stored there meanwhile.
+            self.harts[now].clear_reservation();
+        }
+        self.wires.state.turn = u8::try_from(next).expect("few harts");
+        self.wires.state.turn_left = TURN_TICKS;
+        Some(next)
+    }
+
+    /// When something happens by itself: a device, or the timer of a hart.
+    fn next_deadline(&self) -> Option<u64> {
+        let now = self.wires.mtime_now();
+        let timers = self.harts.iter().filter_map(Hart::next_deadline);
+        let timers = timers.filter(|due| *due > now).filter_map(|due| self.wires.tick_at(due));
+        timers.chain(self.wires.deadline()).min()
+    }
+
+    /// Runs a hart until its turn, its budget or the time to the next deadline is over.
+    fn run_turn(&mut self, at: usize, until: u64) {
+        let tick = self.wires.state.tick;
+        let deadline = self.next_deadline().unwrap_or(u64::MAX);
+        let left = until.min(deadline.max(tick + 1)) - tick;
+        let budget = left.min(self.wires.state.turn_left).min(KICK_TICKS);
+        self.wires.hart = at;
+        let hart = &mut self.harts[at];
+        let end = hart.run(&mut self.engine, &mut self.wires, Turn { vcpu: at, budget });
+        self.pass(end.ticks);
+        if end.why == Why::Sbi {
+            self.answer(at);
+        }
+    }
+
+    fn pass(&mut self, ticks: u64) {
+        self.wires.state.tick += ticks;
+        self.wires.state.turn_left = self.wires.state.turn_left.saturating_sub(ticks);
+    }
+
+    fn idle(&self) -> Option<Stop> {
+        let none = (0..self.harts.len()).all(|at| !self.runnable(at));
+        none.then(|| Stop::Idle { wake: self.next_deadline().map(Tick) })
+    }
+}
+
+impl Machine for Virt {
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    fn caps(&self) -> Caps {
+        CAPS
+    }
+
+    fn tick(&self) -> Tick {
+        Tick(self.wires.state.tick)
+    }
+
+    fn run(&mut self, until: Tick, kick: &Kick, outside: &mut dyn Outside) -> Stop {
+        loop {
+            self.settle();
+            self.wires.emit(outside);
+            if let Some(code) = self.wires.state.halted {
+                return Stop::Halted { code };
+            }
+            if self.wires.state.tick >= until.0 {
+                return self.idle().unwrap_or(Stop::Reached);
+            }
+            if kick.taken() {
+                return Stop::Kicked;
+            }
+            match self.turn() {
+                Some(hart) => self.run_turn(hart, until.0),
+                None => {
+                    let wake = self.next_deadline().unwrap_or(u64::MAX);
+                    self.wires.state.tick = wake.min(until.0).max(self.wires.state.tick + 1);
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, event: &Event, outside: &mut dyn Outside) {
+        match event {
+            Event::Control(Control::Reset) => self.wires.state.reset = true,
+            Event::Input { .. }
+            | Event::IoDone { .. }
+            | Event::Generation { .. }
+            | Event::Control(Control::PowerButton | Control::Resize { .. }) => {
+                self.wires.apply(event);
+            }
+        }
+        self.wires.emit(outside);
+    }
+
+    fn memory(&mut self) -> &mut Memory {
+        &mut self.wires.memory
+    }
+
+    fn save(&self, into: &mut Bundle) {
+        self.wires.save(into);
+        for (at, hart) in self.harts.iter().enumerate() {
+            hart.save(&format!("hart/{at}"), into);
+        }
+    }
+
+    fn pending(&self) -> Vec<Effect> {
+        self.wires.pending()
+    }
+
+    fn drop_caches(&mut self, seed: u64) {
+        self.engine.drop_caches(seed);
+    }
+}
