@@ -112,7 +112,9 @@ impl Vm {
         if value != 0 {
             return match self.input.wait {
                 Wait::Key => self.finish_key(0),
-                _ => self.finish_line(0),
+                Wait::Line => self.finish_line(0),
+                // Only reads are timed; the routine of another wait has nothing to end.
+                Wait::None | Wait::SaveName | Wait::LoadName | Wait::Save | Wait::Load => Ok(()),
             };
         }
         self.input.wake = self.cpu.tick.saturating_add(self.input.period);
@@ -167,7 +169,7 @@ impl Vm {
                 }
             }
             Key::Char(char) => {
-                let zscii = self.from_unicode(char.into()).unwrap_or(b'?');
+                let zscii = self.zscii_of(char.into()).unwrap_or(b'?');
                 if self.input.line.len() < max {
                     self.input.line.push(zscii);
                     if self.echo {
@@ -189,7 +191,7 @@ impl Vm {
         let zscii = match key {
             Key::Enter => ENTER,
             Key::Delete => DELETE,
-            Key::Char(char) => self.from_unicode(char.into()).unwrap_or(b'?'),
+            Key::Char(char) => self.zscii_of(char.into()).unwrap_or(b'?'),
             Key::Function(zscii) => zscii,
             Key::Kill | Key::Nothing => return Ok(()),
         };
@@ -282,9 +284,9 @@ impl Vm {
         if zscii.is_ascii() {
             return zscii.to_ascii_lowercase();
         }
-        let unicode = self.to_unicode(zscii.into()).and_then(|code| char::from_u32(code.into()));
+        let unicode = self.unicode_of(zscii.into()).and_then(|code| char::from_u32(code.into()));
         let lower = unicode.and_then(|char| char.to_lowercase().next());
-        lower.and_then(|char| self.from_unicode(char.into())).unwrap_or(zscii)
+        lower.and_then(|char| self.zscii_of(char.into())).unwrap_or(zscii)
     }
 
     /// `save` or `restore`: asks for a name, or takes the one in memory for a part of memory.
@@ -423,6 +425,61 @@ fn file_name(line: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::CONSOLE;
+    use crate::machine::tests::story_machine;
+    use omni_base::Tick;
+    use omni_machine::{Event, Kick, Machine, Stop};
+
+    #[test]
+    fn a_timed_read_calls_its_routine_by_the_clock_and_ends_when_that_says_so() {
+        const CALLS: u8 = 17;
+        let mut vm = story_machine();
+        vm.spec.ns_per_tick = 1_000_000;
+        // A routine that counts its calls, and says at the third that the read is to end.
+        let routine = [0, 0x95, CALLS, 0xc1, 0x9f, CALLS, 3, 0xc1, 0xb1];
+        // A key within a second, else that routine; its value to a variable; then the end.
+        let code = [0xf6, 0x53, 1, 10, 1, 0x80, 18, 0xba];
+        for (start, bytes) in [(0x600, &routine[..]), (0x700, &code)] {
+            for (at, byte) in (start..).zip(bytes) {
+                vm.set_byte(at, *byte).expect("dynamic memory");
+            }
+        }
+        vm.set_variable(CALLS, 0).expect("a global variable");
+        vm.set_variable(18, 77).expect("a global variable");
+        vm.cpu.pc = 0x700;
+        let mut effects = Vec::new();
+        let mut run = |vm: &mut Vm, until| vm.run(Tick(until), &Kick::default(), &mut effects);
+        assert_eq!(run(&mut vm, 500), Stop::Idle { wake: Some(Tick(1000)) });
+        assert_eq!(run(&mut vm, 1000), Stop::Reached);
+        assert!(matches!(run(&mut vm, 2500), Stop::Idle { wake: Some(_) }));
+        assert_eq!(vm.variable(CALLS), Ok(2));
+        assert_eq!(run(&mut vm, 9000), Stop::Halted { code: 0 });
+        assert_eq!((vm.variable(CALLS), vm.variable(18)), (Ok(3), Ok(0)));
+    }
+
+    #[test]
+    fn a_terminal_in_raw_mode_sees_what_it_types_and_can_rub_it_out() {
+        let mut vm = story_machine();
+        vm.echo = true;
+        vm.mode = Mode::Stream;
+        let mut effects = Vec::new();
+        vm.run(Tick(100), &Kick::default(), &mut effects);
+        effects.clear();
+        for bytes in [&b"qx\x7f"[..], b"\r"] {
+            vm.apply(&Event::Input { port: CONSOLE, bytes: bytes.to_vec() }, &mut effects);
+            let until = Tick(vm.tick().0 + 100);
+            vm.run(until, &Kick::default(), &mut effects);
+        }
+        let text: Vec<u8> = effects.iter().flat_map(|(_, effect)| output(effect)).collect();
+        assert_eq!(String::from_utf8_lossy(&text), "qx\x08 \x08\r\nBye.\r\n");
+    }
+
+    fn output(effect: &omni_machine::Effect) -> Vec<u8> {
+        match effect {
+            omni_machine::Effect::Output { bytes, .. } => bytes.clone(),
+            omni_machine::Effect::Io(_) => Vec::new(),
+        }
+    }
 
     #[test]
     fn a_key_is_whole_or_waits() {

@@ -1,6 +1,6 @@
 //! The kind: what it says of itself, and how its machines are made.
 
-use crate::machine::{CAPS, CONSOLE, FILES, Mode, TYPED_MAX, Vm};
+use crate::machine::{CAPS, CODE_BYTES, CONSOLE, FILES, Mode, TYPED_MAX, Vm};
 use crate::memory::{MEMORY, UNDO};
 use crate::ops::Table;
 use crate::ops_io::TABLES_MAX;
@@ -159,6 +159,9 @@ fn blank(spec: &Spec) -> Result<Vm, CreateError> {
         screen: blank_screen(columns, rows),
         out: Vec::new(),
         request: None,
+        code: [0; CODE_BYTES],
+        code_at: 0,
+        code_bytes: 0,
         table: Table::of(story.version),
         story,
     })

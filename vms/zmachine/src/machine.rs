@@ -1,10 +1,11 @@
 //! The machine: the contract, and the loop of instructions.
 
 use crate::fault::Fault;
+use crate::memory::MEMORY;
 use crate::ops::{Args, Table};
 use crate::state::{Cpu, Input, Screen, Wait};
 use crate::story::Story;
-use omni_base::Tick;
+use omni_base::{Gpa, Tick};
 use omni_machine::{
     Caps, Control, Effect, Event, IoId, IoRequest, Kick, Machine, Outside, PortId, Spec, Stop,
 };
@@ -27,6 +28,9 @@ pub(crate) const TYPED_MAX: usize = 1 << 20;
 /// Ticks between two looks at the kick, a power of two.
 const KICK_TICKS: u64 = 256;
 
+/// Bytes of code read at once: most instructions.
+pub(crate) const CODE_BYTES: usize = 16;
+
 /// How output meets the console.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Mode {
@@ -36,7 +40,7 @@ pub(crate) enum Mode {
     Stream,
 }
 
-/// One machine. Between two ticks `out` is empty, so all state is in `memory` and the records.
+/// One machine. Between two ticks `out`, `request` and `code` are empty, so all state is in `memory` and the records.
 pub(crate) struct Vm {
     pub(crate) spec: Spec,
     pub(crate) mode: Mode,
@@ -50,6 +54,10 @@ pub(crate) struct Vm {
     pub(crate) out: Vec<u8>,
     /// A request of the present instruction.
     pub(crate) request: Option<IoRequest>,
+    /// The first bytes of the present instruction, and where they are from; none between ticks.
+    pub(crate) code: [u8; CODE_BYTES],
+    pub(crate) code_at: u32,
+    pub(crate) code_bytes: u32,
     // Derived from here on: functions of the spec.
     pub(crate) story: Story,
     pub(crate) table: Table,
@@ -137,22 +145,38 @@ impl Vm {
     }
 
     fn step(&mut self) -> Result<(), Fault> {
-        let (row, args) = self.decode()?;
-        (row.run)(self, &args)
+        self.code_at = self.cpu.pc;
+        self.code_bytes = self.read_code();
+        let done = self.decode().and_then(|(row, args)| (row.run)(self, &args));
+        self.code_bytes = 0;
+        done
+    }
+
+    /// Reads the code at the counter in one go, and gives how much there is.
+    fn read_code(&mut self) -> u32 {
+        let left = self.story.len().saturating_sub(self.cpu.pc);
+        let bytes = left.min(CODE_BYTES as u32);
+        let space = &self.memory.spaces[MEMORY];
+        let read = space.read(Gpa(self.cpu.pc.into()), &mut self.code[..bytes as usize]);
+        if read.is_ok() { bytes } else { 0 }
     }
 
     /// The next byte of code.
+    #[inline]
     pub(crate) fn fetch(&mut self) -> Result<u8, Fault> {
-        let byte = self.byte(self.cpu.pc)?;
+        let index = self.cpu.pc.wrapping_sub(self.code_at);
+        let byte = if index < self.code_bytes {
+            self.code[index as usize]
+        } else {
+            self.byte(self.cpu.pc)?
+        };
         self.cpu.pc += 1;
         Ok(byte)
     }
 
     /// The next word of code.
     pub(crate) fn fetch_word(&mut self) -> Result<u16, Fault> {
-        let word = self.word(self.cpu.pc)?;
-        self.cpu.pc += 2;
-        Ok(word)
+        Ok(u16::from_be_bytes([self.fetch()?, self.fetch()?]))
     }
 
     /// Puts the value of an instruction where its store byte says.
@@ -223,7 +247,7 @@ impl Machine for Vm {
             if self.cpu.tick >= until.0 {
                 return Stop::Reached;
             }
-            if (first || self.cpu.tick % KICK_TICKS == 0) && kick.taken() {
+            if (first || self.cpu.tick.is_multiple_of(KICK_TICKS)) && kick.taken() {
                 return Stop::Kicked;
             }
             first = false;

@@ -491,3 +491,81 @@ fn restore_undo(vm: &mut Vm, _args: &Args) -> Result<(), Fault> {
     let restored = vm.restore_undo()?;
     vm.store_result(if restored { 2 } else { 0 })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::tests::story_machine;
+
+    const RESULT: u8 = 20;
+
+    /// Runs an opcode whose value goes to a variable.
+    fn value(run: Run, args: &[u16]) -> Result<u16, Fault> {
+        let mut vm = story_machine();
+        vm.cpu.pc = 0x400;
+        vm.set_byte(0x400, RESULT)?;
+        let mut operands = Args::default();
+        args.iter().for_each(|arg| operands.add(*arg));
+        run(&mut vm, &operands)?;
+        vm.variable(RESULT)
+    }
+
+    #[test]
+    fn division_truncates_towards_zero_and_by_zero_is_a_fault() {
+        let minus = |value: i16| value.cast_unsigned();
+        assert_eq!(value(div, &[minus(-11), 2]), Ok(minus(-5)));
+        assert_eq!(value(modulo, &[minus(-13), minus(-5)]), Ok(minus(-3)));
+        assert_eq!(value(modulo, &[13, minus(-5)]), Ok(3));
+        assert_eq!(value(div, &[minus(i16::MIN), minus(-1)]), Ok(minus(i16::MIN)));
+        assert_eq!(value(div, &[1, 0]), Err(Fault::DivideByZero));
+        assert_eq!(value(modulo, &[1, 0]), Err(Fault::DivideByZero));
+    }
+
+    #[test]
+    fn shifts_of_any_distance_have_a_meaning() {
+        let minus = |value: i16| value.cast_unsigned();
+        assert_eq!(value(art_shift, &[minus(-8), minus(-2)]), Ok(minus(-2)));
+        assert_eq!(value(art_shift, &[minus(-8), minus(-100)]), Ok(minus(-1)));
+        assert_eq!(value(log_shift, &[0x8000, minus(-15)]), Ok(1));
+        assert_eq!(value(log_shift, &[1, 16]), Ok(0));
+        assert_eq!(value(log_shift, &[1, minus(i16::MIN)]), Ok(0));
+    }
+
+    #[test]
+    fn tables_that_overlap_are_copied_whole_unless_the_size_is_negative() {
+        for (to, size, expected) in [
+            (0x504, 8, [0, 1, 2, 3, 0, 1, 2, 3, 4, 5, 6, 7]),
+            (0x4fc, 8, [0, 1, 2, 3, 4, 5, 6, 7, 4, 5, 6, 7]),
+            (0x504, -8, [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3]),
+        ] {
+            let mut vm = story_machine();
+            for at in 0..8 {
+                vm.set_byte(0x500 + u32::from(at), at).expect("dynamic memory");
+            }
+            let mut args = Args::default();
+            [0x500, to, i16::cast_unsigned(size)].into_iter().for_each(|arg| args.add(arg));
+            copy_table(&mut vm, &args).expect("dynamic memory");
+            let start = u32::from(to.min(0x500));
+            let got: Vec<u8> = (0..12).map(|at| vm.byte(start + at).expect("in it")).collect();
+            assert_eq!(got, expected, "to {to:#x}, size {size}");
+        }
+    }
+
+    #[test]
+    fn a_small_seed_counts_and_a_large_one_repeats() {
+        let mut vm = story_machine();
+        vm.cpu.pc = 0x400;
+        let mut draw = |argument: i16| {
+            vm.cpu.pc = 0x400;
+            vm.set_byte(0x400, RESULT)?;
+            let mut args = Args::default();
+            args.add(argument.cast_unsigned());
+            random(&mut vm, &args)?;
+            vm.variable(RESULT)
+        };
+        assert_eq!([-3, 10, 10, 10, 10].map(&mut draw), [Ok(0), Ok(1), Ok(2), Ok(3), Ok(1)]);
+        let first = [-1000, 100, 100, 100].map(&mut draw);
+        assert_eq!([-1000, 100, 100, 100].map(&mut draw), first);
+        assert!(first[1..].iter().all(|drawn| matches!(drawn, Ok(1..=100))));
+    }
+}

@@ -90,7 +90,7 @@ pub(crate) fn set_font(vm: &mut Vm, args: &Args) -> Result<(), Fault> {
 pub(crate) fn check_unicode(vm: &mut Vm, args: &Args) -> Result<(), Fault> {
     let char = u32::from(args.get(0)?);
     let printed = u16::from(char::from_u32(char).is_some_and(|char| !char.is_control()));
-    let typed = u16::from(vm.from_unicode(char).is_some());
+    let typed = u16::from(vm.zscii_of(char).is_some());
     vm.store_result(printed | typed << 1)
 }
 

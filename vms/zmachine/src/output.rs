@@ -25,7 +25,7 @@ impl Vm {
             0 => {}
             13 => self.new_line(),
             9 | 11 => self.put(SPACE),
-            _ => self.put(self.to_unicode(char).unwrap_or(b'?'.into()).into()),
+            _ => self.put(self.unicode_of(char).unwrap_or(b'?'.into()).into()),
         }
         Ok(())
     }
@@ -33,7 +33,7 @@ impl Vm {
     /// Prints a Unicode character to the streams that are open.
     pub(crate) fn print_unicode(&mut self, char: u16) -> Result<(), Fault> {
         if !self.screen.tables.is_empty() {
-            let zscii = self.from_unicode(char.into()).unwrap_or(b'?');
+            let zscii = self.zscii_of(char.into()).unwrap_or(b'?');
             return self.print_to_table(zscii.into());
         }
         let sound = char::from_u32(char.into()).filter(|char| !char.is_control());

@@ -261,10 +261,10 @@ impl Vm {
         let global = |vm: &Self, at: u32| vm.word(vm.story.globals + 2 * at);
         let (place, first, second) = (global(self, 0)?, global(self, 1)?, global(self, 2)?);
         let mut name = vec![u16::from(b' ')];
-        if place != 0 {
-            if let Some(at) = self.name_at(place)? {
-                self.text_at(at, &mut name)?;
-            }
+        if place != 0
+            && let Some(at) = self.name_at(place)?
+        {
+            self.text_at(at, &mut name)?;
         }
         let timed = self.story.version == 3 && self.byte(1)? & 2 != 0;
         let brief = self.screen.columns < 55;
@@ -283,7 +283,7 @@ impl Vm {
         }
         let columns = self.screen.columns;
         let mut line: Vec<u32> = Vec::new();
-        line.extend(name.iter().map(|c| u32::from(self.to_unicode(*c).unwrap_or(b'?'.into()))));
+        line.extend(name.iter().map(|c| u32::from(self.unicode_of(*c).unwrap_or(b'?'.into()))));
         for (from_end, text) in parts {
             let at = columns.saturating_sub(from_end) as usize;
             line.resize(line.len().max(at), BLANK);
@@ -389,13 +389,13 @@ impl Vm {
     /// Puts what was typed on the screen, where it is no change: its player has seen it.
     pub(crate) fn show_typed(&mut self, line: &[u8]) {
         for &char in line {
-            let unicode = self.to_unicode(char.into()).unwrap_or(b'?'.into());
+            let unicode = self.unicode_of(char.into()).unwrap_or(b'?'.into());
             let (row, column) = *self.at();
             let index = row as usize * self.screen.columns as usize + column as usize;
-            if column < self.screen.columns {
-                if let Some(slot) = self.screen.cells.get_mut(index) {
-                    *slot = u32::from(unicode);
-                }
+            if column < self.screen.columns
+                && let Some(slot) = self.screen.cells.get_mut(index)
+            {
+                *slot = u32::from(unicode);
             }
             let edge = self.screen.columns;
             let at = self.at();

@@ -6,6 +6,9 @@ use crate::machine::Vm;
 /// Characters that one string may give: what a tick may touch.
 const TEXT_MAX: usize = 16 << 10;
 
+/// Words that one string and its abbreviations may have.
+const WORDS_MAX: u32 = 32 << 10;
+
 /// Alphabets of version 2 and later, from z-character 6; position 0 of the last is an escape.
 pub(crate) const ALPHABETS: [&[u8; 26]; 3] = [
     b"abcdefghijklmnopqrstuvwxyz",
@@ -25,15 +28,23 @@ const EXTRA_FIRST: u16 = 155;
 impl Vm {
     /// Reads the string at a byte address as ZSCII, and gives where it ends.
     pub(crate) fn text_at(&self, at: u32, into: &mut Vec<u16>) -> Result<u32, Fault> {
-        self.unpack_text(at, into, false)
+        let mut words = WORDS_MAX;
+        self.unpack_text(at, into, &mut words, false)
     }
 
-    fn unpack_text(&self, start: u32, into: &mut Vec<u16>, within: bool) -> Result<u32, Fault> {
+    fn unpack_text(
+        &self,
+        start: u32,
+        into: &mut Vec<u16>,
+        words: &mut u32,
+        within: bool,
+    ) -> Result<u32, Fault> {
         let mut reader = Decoder { set: 0, lock: 0, abbreviation: None, escape: None };
         let mut at = start;
         loop {
             let word = self.word(at)?;
             at += 2;
+            *words = words.checked_sub(1).ok_or(Fault::TextTooLong(start))?;
             for shift in [10, 5, 0] {
                 let code = (word >> shift).to_le_bytes()[0] & 0x1f;
                 match reader.next(self, code)? {
@@ -42,14 +53,14 @@ impl Vm {
                     Given::Abbreviation(_) if within => return Err(Fault::Abbreviation(start)),
                     Given::Abbreviation(number) => {
                         let entry = self.word(self.story.abbreviations + 2 * u32::from(number))?;
-                        self.unpack_text(2 * u32::from(entry), into, true)?;
+                        self.unpack_text(2 * u32::from(entry), into, words, true)?;
                     }
                 }
             }
             if word & 0x8000 != 0 {
                 return Ok(at);
             }
-            if into.len() > TEXT_MAX || at - start > 2 * TEXT_MAX as u32 {
+            if into.len() > TEXT_MAX {
                 return Err(Fault::TextTooLong(start));
             }
         }
@@ -106,7 +117,7 @@ impl Vm {
     }
 
     /// The Unicode of a ZSCII character for output, if it has one.
-    pub(crate) fn to_unicode(&self, zscii: u16) -> Option<u16> {
+    pub(crate) fn unicode_of(&self, zscii: u16) -> Option<u16> {
         match zscii {
             32..=126 => Some(zscii),
             EXTRA_FIRST..=251 => self.extra(zscii - EXTRA_FIRST),
@@ -115,7 +126,7 @@ impl Vm {
     }
 
     /// The ZSCII of a Unicode character, if it has one.
-    pub(crate) fn from_unicode(&self, unicode: u32) -> Option<u8> {
+    pub(crate) fn zscii_of(&self, unicode: u32) -> Option<u8> {
         if (32..=126).contains(&unicode) {
             return u8::try_from(unicode).ok();
         }
@@ -200,6 +211,7 @@ impl Decoder {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::machine::tests::story_machine;
 
     #[test]
@@ -230,24 +242,31 @@ mod tests {
     }
 
     #[test]
-    fn a_string_without_an_end_is_a_fault() {
+    fn a_string_without_an_end_is_a_fault_however_little_it_says() {
         let mut vm = story_machine();
-        let end = vm.story.dynamic_bytes;
-        for at in (0x400..end).step_by(2) {
-            vm.set_word(at, 0x18c6).expect("dynamic memory");
+        // An abbreviation of many shifts that say nothing, asked for again and again.
+        vm.set_word(vm.story.abbreviations, 0x200).expect("dynamic memory");
+        for at in (0x400..0x7fe).step_by(2) {
+            vm.set_word(at, 0x1084).expect("dynamic memory");
         }
-        assert!(vm.text_at(0x401, &mut Vec::new()).is_ok() || vm.story.len() > end);
+        vm.set_word(0x7fe, 0x9084).expect("dynamic memory");
+        for at in (0x800..vm.story.dynamic_bytes).step_by(2) {
+            vm.set_word(at, (1 << 10) | 5).expect("dynamic memory");
+        }
+        let mut text = Vec::new();
+        assert_eq!(vm.text_at(0x800, &mut text), Err(Fault::TextTooLong(0x400)));
+        assert!(text.is_empty());
     }
 
     #[test]
     fn every_extra_character_has_its_unicode_and_back() {
         let vm = story_machine();
         for zscii in 155..=223 {
-            let unicode = vm.to_unicode(zscii).expect("the default table has 69");
-            assert_eq!(vm.from_unicode(unicode.into()).map(u16::from), Some(zscii));
+            let unicode = vm.unicode_of(zscii).expect("the default table has 69");
+            assert_eq!(vm.zscii_of(unicode.into()).map(u16::from), Some(zscii));
         }
-        assert_eq!(vm.to_unicode(155), Some(0xe4));
-        assert_eq!(vm.to_unicode(223), Some(0xbf));
-        assert_eq!(vm.to_unicode(224), None);
+        assert_eq!(vm.unicode_of(155), Some(0xe4));
+        assert_eq!(vm.unicode_of(223), Some(0xbf));
+        assert_eq!(vm.unicode_of(224), None);
     }
 }

@@ -61,9 +61,10 @@ impl Vm {
     /// Whether the levels of a snapshot fit the space.
     pub(crate) fn undo_is_sound(&self) -> bool {
         let levels = &self.cpu.undo;
-        let fits = |level: &[u32; 6]| level[0] < self.undo_levels && 2 * level[3] <= HALF_BYTES;
-        levels.len() <= self.undo_levels as usize
-            && levels.iter().all(|level| level[3] <= HALF_BYTES && fits(level))
+        let fits = |[slot, _, fp, sp, frame, _]: &[u32; 6]| {
+            *slot < self.undo_levels && fp <= sp && *sp <= HALF_BYTES / 2 && frame & 0xff <= 15
+        };
+        levels.len() <= self.undo_levels as usize && levels.iter().all(fits)
     }
 
     /// Copies between spaces, whose bounds the caller has checked.

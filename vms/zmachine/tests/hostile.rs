@@ -74,7 +74,7 @@ fn odd_slices_and_snapshots_change_nothing() {
                     let event = Event::Input { port: PortId(0), bytes };
                     sliced.machine.apply(&event, &mut sliced.effects);
                 }
-                _ => {}
+                Stop::Reached | Stop::Kicked => {}
             }
         }
         assert_eq!(sliced.text(), plain.text(), "slices of {slice}");

@@ -1,8 +1,11 @@
 //! Transcripts are those of `dfrotz`, line for line.
 
+#![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
+
 mod driver;
 
 use driver::{Driver, spec_of, story_path};
+use omni_machine::{Effect, IoOp};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -99,4 +102,37 @@ fn czech_prints_what_dfrotz_prints_up_to_what_names_the_interpreter() {
     let got = walk_story("czech.z5", &[], &[], false).expect("it is there");
     let until = |text: &str| text.split("Header").next().unwrap_or("").to_owned();
     check(&until(&expected), &until(&got));
+}
+
+#[test]
+fn a_game_is_saved_and_restored_through_requests_that_survive_a_snapshot() {
+    let Some(path) = story_path("zork1.z3") else { return };
+    let story = std::fs::read(path).expect("it is there");
+    let mut driver = Driver::new(&spec_of(&story, &[("screen", "stream")]));
+    driver.settle();
+    driver.line("open mailbox");
+    driver.line("save");
+    driver.line("../my game");
+    let request = driver.request().expect("a request is in flight");
+    let IoOp::SaveFile { name, bytes } = request.op.clone() else { panic!("not a save") };
+    assert_eq!(name, "mygame");
+    driver.renew();
+    assert_eq!(driver.machine.pending(), [Effect::Io(request.clone())]);
+    driver.done(request.id, Ok(vec![]));
+    assert!(driver.machine.pending().is_empty());
+    driver.line("take leaflet");
+    driver.line("restore");
+    driver.line("my game");
+    let request = driver.request().expect("a request is in flight");
+    assert_eq!(request.op, IoOp::LoadFile { name: "mygame".into() });
+    driver.done(request.id, Ok(bytes));
+    let before = driver.text().len();
+    driver.line("inventory");
+    assert!(driver.text()[before..].contains("You are empty-handed."), "{}", driver.text());
+    driver.line("restore");
+    driver.line("");
+    let request = driver.request().expect("a request is in flight");
+    assert_eq!(request.op, IoOp::LoadFile { name: "119-880429.qzl".into() });
+    driver.done(request.id, Err(2));
+    assert!(driver.text().ends_with("Failed.\n\n>"), "{}", driver.text());
 }

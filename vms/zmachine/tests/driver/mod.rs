@@ -1,8 +1,11 @@
 //! Drives a story as a lifecycle would: lines in, text out, snapshots between.
 #![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 
 use omni_base::Tick;
-use omni_machine::{Effect, Event, Kick, Machine, MachineKind, PortId, Spec, Stop};
+use omni_machine::{
+    Effect, Event, IoId, IoRequest, IoResult, Kick, Machine, MachineKind, PortId, Spec, Stop,
+};
 use omni_memory::Space;
 use omni_state::Bundle;
 use omni_vm_zmachine::ZMachine;
@@ -54,7 +57,9 @@ impl Driver {
             let stop = self.machine.run(until, &Kick::default(), &mut self.effects);
             match stop {
                 Stop::Halted { .. } => return stop,
-                _ => assert_eq!(self.machine.tick(), until, "a run ends where it was asked to"),
+                Stop::Reached | Stop::Idle { .. } | Stop::Kicked => {
+                    assert_eq!(self.machine.tick(), until, "a run ends where it was asked to")
+                }
             }
             if until.0 == end || matches!(stop, Stop::Idle { wake: None }) {
                 return stop;
@@ -68,6 +73,20 @@ impl Driver {
         let event = Event::Input { port: PortId(0), bytes };
         self.machine.apply(&event, &mut self.effects);
         self.settle()
+    }
+
+    /// The request that is in flight.
+    pub(crate) fn request(&self) -> Option<IoRequest> {
+        self.machine.pending().into_iter().find_map(|effect| match effect {
+            Effect::Io(request) => Some(request),
+            Effect::Output { .. } => None,
+        })
+    }
+
+    /// Answers a request and runs on.
+    pub(crate) fn done(&mut self, id: IoId, result: IoResult) {
+        self.machine.apply(&Event::IoDone { id, result }, &mut self.effects);
+        self.settle();
     }
 
     /// Everything printed so far.
