@@ -2,8 +2,8 @@
 //!
 //! A [`DebianBuilder`] fetches a suite's signed index and a handful of packages from a [`Mirror`],
 //! checks every byte against the archive's keys, and writes an [`Image`]: the stock kernel as it is
-//! in its package, and a small initramfs with busybox, the kernel's modules for a machine's devices,
-//! and `mke2fs`.
+//! in its package, and a small initramfs with busybox, the kernel's modules for a machine's
+//! devices, and `mke2fs`.
 //!
 //! Architecture invariant: nothing that a network sent is parsed as a package before its hash has
 //! been traced to a trusted signature, and nothing here knows a machine.

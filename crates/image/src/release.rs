@@ -97,7 +97,8 @@ fn moment(text: &str) -> Option<Timestamp> {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "Suite: stable\r\nCodename: trixie\r\nDate: Sat, 12 Sep 2026 07:55:41 UTC\r\n\
+    const TEXT: &str = "Suite: stable\r\nCodename: trixie\r\n\
+        Date: Sat, 12 Sep 2026 07:55:41 UTC\r\n\
         Valid-Until: Sat, 19 Sep 2026 07:55:41 UTC\r\nSHA256:\r\n \
         e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 12 main/x\r\n";
 

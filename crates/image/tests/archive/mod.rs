@@ -134,7 +134,8 @@ impl Archive {
         let packed = xz(index.as_bytes());
         let release = format!(
             "Origin: Debian\nSuite: stable\nCodename: trixie\n\
-             Date: Sat, 12 Sep 2020 07:55:41 UTC\nSHA256:\n {} {} main/binary-riscv64/Packages.xz\n",
+             Date: Sat, 12 Sep 2020 07:55:41 UTC\nSHA256:\n \
+             {} {} main/binary-riscv64/Packages.xz\n",
             Sha256::of(&packed),
             packed.len()
         );

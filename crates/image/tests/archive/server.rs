@@ -94,7 +94,8 @@ fn answer(mut stream: TcpStream, shared: &Mutex<Served>) -> std::io::Result<()> 
     served.log.push((path, range, status[..3].parse().unwrap()));
     drop(served);
     let head = format!(
-        "HTTP/1.1 {status}\r\nConnection: close\r\nETag: {tag}\r\n{extra}Content-Length: {}\r\n\r\n",
+        "HTTP/1.1 {status}\r\nConnection: close\r\nETag: {tag}\r\n{extra}\
+         Content-Length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes())?;
