@@ -55,9 +55,6 @@ impl Reactor {
     }
 
     fn take_frames(&mut self) {
-        if self.incoming.is_empty() {
-            self.incoming = self.shared.from_guest.take();
-        }
         let now = Instant::now();
         let batch = self.incoming.len().min(FRAME_BATCH);
         for frame in self.incoming.drain(..batch) {
@@ -87,6 +84,10 @@ impl Reactor {
 
     /// Blocks until something is to be done; gives what is ready.
     fn wait(&mut self, now: Instant) -> Vec<(Token, PollFlags)> {
+        // Frames that came while a batch was worked on have used up their wake: look once more.
+        if self.incoming.is_empty() {
+            self.incoming = self.shared.from_guest.take();
+        }
         let router = &mut self.router;
         let deadlines =
             [router.tcp.deadline(now), router.datagrams.deadline(), router.dns.deadline()];

@@ -1,5 +1,7 @@
 //! A guest at the other end of the segment: lease, ping, names, datagrams, connections.
 
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail as the test may")]
+
 mod guest;
 
 use std::io::{Read, Write};
@@ -9,10 +11,13 @@ use std::time::Duration;
 
 use guest::{Guest, MAC};
 use omni_net::{
-    DNS_ADDR, DnsPolicy, GATEWAY_ADDR, GUEST_ADDR, Loss, NetError, Protocol, UserNet, UserNetConfig,
+    DNS_ADDR, DnsPolicy, GATEWAY_ADDR, GATEWAY_MAC, GUEST_ADDR, Loss, NetError, Protocol, UserNet,
+    UserNetConfig,
 };
 use smoltcp::socket::{dhcpv4, icmp, tcp, udp};
-use smoltcp::wire::{Icmpv4Packet, Icmpv4Repr, IpAddress};
+use smoltcp::wire::{
+    Icmpv4Packet, Icmpv4Repr, IpAddress, IpProtocol, Ipv4Packet, Ipv4Repr, UdpPacket, UdpRepr,
+};
 
 const MIB: usize = 1 << 20;
 
@@ -63,6 +68,7 @@ fn transfer(config: UserNetConfig, bytes: usize) -> u64 {
     let handle = guest.connect_host(addr);
     let got = guest.exchange(handle, &up);
     assert_eq!((got.len(), checksum(&got)), (bytes, down_sum));
+    guest.until("the host's reading", |_| server.is_finished().then_some(()));
     let got = server.join().unwrap();
     assert_eq!((got.len(), checksum(&got)), (bytes, up_sum));
     guest.net.stats().frames_dropped
@@ -115,10 +121,9 @@ fn ping(guest: &mut Guest, target: Ipv4Addr) -> Vec<u8> {
         let (bytes, from) = socket.recv().ok()?;
         assert_eq!(from, IpAddress::from(target));
         let packet = Icmpv4Packet::new_checked(bytes).unwrap();
-        match Icmpv4Repr::parse(&packet, &Default::default()).unwrap() {
-            Icmpv4Repr::EchoReply { ident: 77, seq_no: 1, data } => Some(data.to_vec()),
-            other => panic!("{other:?}"),
-        }
+        let repr = Icmpv4Repr::parse(&packet, &Default::default()).unwrap();
+        let Icmpv4Repr::EchoReply { ident: 77, seq_no: 1, data } = repr else { panic!("{repr:?}") };
+        Some(data.to_vec())
     });
     guest.sockets.remove(handle);
     got
@@ -242,6 +247,7 @@ fn a_host_that_has_ended_its_half_still_reads_what_the_guest_sends() {
     assert_eq!(got, b"that is all");
     let late = noise(100_000, 5);
     guest.exchange(handle, &late);
+    guest.until("the host's reading", |_| server.is_finished().then_some(()));
     assert_eq!(checksum(&server.join().unwrap()), checksum(&late));
 }
 
@@ -289,8 +295,8 @@ fn two_hundred_connections_live_side_by_side() {
     });
     let mut guest = Guest::new(UserNetConfig::default());
     let handles: Vec<_> = (0..FLOWS).map(|_| guest.connect_host(addr)).collect();
-    let mut told = vec![false; FLOWS];
-    let mut answered = vec![false; FLOWS];
+    let mut told = [false; FLOWS];
+    let mut answered = [false; FLOWS];
     guest.until("all answers", |guest| {
         for (i, &handle) in handles.iter().enumerate() {
             let socket = guest.tcp(handle);
@@ -326,7 +332,7 @@ fn connections_beyond_the_most_are_reset_and_the_others_live_on() {
 }
 
 #[test]
-fn datagrams_go_both_ways_and_large_ones_come_in_fragments() {
+fn datagrams_go_both_ways() {
     let server = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = server.local_addr().unwrap().port();
     let echo = thread::spawn(move || {
@@ -339,6 +345,73 @@ fn datagrams_go_both_ways_and_large_ones_come_in_fragments() {
     assert_eq!(ask(&mut guest, GATEWAY_ADDR, port, b"abc"), b"cba");
     echo.join().unwrap();
     assert_eq!(guest.net.stats().datagram_flows, 1);
+}
+
+#[test]
+fn a_datagram_beyond_the_mtu_goes_out_whole_and_comes_back_in_fragments() {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = server.local_addr().unwrap().port();
+    let net = UserNet::new(UserNetConfig::default()).unwrap().spawn_queued(64).unwrap();
+    // 3000 bytes of payload in two fragments of 1600 and 1408 bytes (with the UDP header).
+    let payload = noise(3000, 6);
+    let mut datagram = vec![0; 3008];
+    UdpRepr { src_port: 4000, dst_port: port }.emit(
+        &mut UdpPacket::new_unchecked(&mut datagram[..]),
+        &GUEST_ADDR.into(),
+        &GATEWAY_ADDR.into(),
+        payload.len(),
+        |room| room.copy_from_slice(&payload),
+        &Default::default(),
+    );
+    for (at, piece) in [(1600, &datagram[1600..]), (0, &datagram[..1600])] {
+        let repr = Ipv4Repr {
+            src_addr: GUEST_ADDR,
+            dst_addr: GATEWAY_ADDR,
+            next_header: IpProtocol::Udp,
+            payload_len: piece.len(),
+            hop_limit: 64,
+        };
+        let mut frame = [&GATEWAY_MAC[..], &MAC, &[8, 0], &[0; 20], piece].concat();
+        let mut packet = Ipv4Packet::new_unchecked(&mut frame[14..]);
+        repr.emit(&mut packet, &Default::default());
+        packet.clear_flags();
+        packet.set_more_frags(at == 0);
+        packet.set_frag_offset(at);
+        packet.fill_checksum();
+        net.send(frame);
+    }
+    let mut message = vec![0; 65536];
+    server.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let (len, from) = server.recv_from(&mut message).unwrap();
+    assert_eq!(checksum(&message[..len]), checksum(&payload));
+    server.send_to(&message[..len], from).unwrap();
+    let mut back = vec![0; 3008];
+    for _ in 0..3 {
+        let frame = net.recv_timeout(Duration::from_secs(30)).unwrap();
+        let packet = Ipv4Packet::new_checked(&frame[14..]).unwrap();
+        let at = usize::from(packet.frag_offset());
+        assert!(packet.verify_checksum() && packet.total_len() <= 1500);
+        back[at..at + packet.payload().len()].copy_from_slice(packet.payload());
+    }
+    assert_eq!(checksum(&back[8..]), checksum(&payload));
+}
+
+#[test]
+fn a_datagram_to_a_closed_port_is_said_to_be_unreachable() {
+    let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut guest = Guest::new(UserNetConfig::default());
+    let buffer = || icmp::PacketBuffer::new(vec![icmp::PacketMetadata::EMPTY; 4], vec![0; 1024]);
+    let mut errors = icmp::Socket::new(buffer(), buffer());
+    errors.bind(icmp::Endpoint::Udp(4001.into())).unwrap();
+    let errors = guest.sockets.add(errors);
+    let handle = guest.add_udp(4001);
+    guest.udp(handle).send_slice(b"?", (GATEWAY_ADDR, closed.port())).unwrap();
+    guest.until("an error", |guest| {
+        let socket = guest.sockets.get_mut::<icmp::Socket<'_>>(errors);
+        let (bytes, from) = socket.recv().ok()?;
+        assert_eq!((from, bytes[..2].to_vec()), (IpAddress::from(GATEWAY_ADDR), vec![3, 3]));
+        Some(())
+    });
 }
 
 fn publish(text: &str) -> UserNetConfig {
@@ -356,6 +429,7 @@ fn a_published_port_carries_bytes_both_ways() {
     guest.until("a connection", |guest| guest.tcp(handle).may_send().then_some(()));
     let got = guest.exchange(handle, &up);
     assert_eq!((got.len(), checksum(&got)), (MIB, down_sum));
+    guest.until("the host's reading", |_| client.is_finished().then_some(()));
     assert_eq!(checksum(&client.join().unwrap()), checksum(&up));
 }
 
