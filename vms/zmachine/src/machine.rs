@@ -40,7 +40,8 @@ pub(crate) enum Mode {
     Stream,
 }
 
-/// One machine. Between two ticks `out`, `request` and `code` are empty, so all state is in `memory` and the records.
+/// One machine. Between two ticks `out`, `request` and `code` are empty, so all state is in
+/// `memory` and the records.
 pub(crate) struct Vm {
     pub(crate) spec: Spec,
     pub(crate) mode: Mode,
@@ -113,7 +114,7 @@ impl Vm {
         self.set_dynamic(&bytes[..size])?;
         let cpu = &mut self.cpu;
         (cpu.pc, cpu.fp, cpu.sp, cpu.depth) = (0, 0, 0, 0);
-        (cpu.locals, cpu.args) = (0, 0);
+        (cpu.locals, cpu.args, cpu.interval) = (0, 0, 0);
         self.forget_wait();
         self.restart_screen();
         self.push_frame(0, 0, 0)?;

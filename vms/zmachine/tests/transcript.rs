@@ -13,7 +13,8 @@ use std::process::{Command, Stdio};
 const SEED: &str = "4711";
 
 /// A walk through the first game: all that is common, some that fails, a fight, the end.
-const WALK: &str = "open mailbox|read leaflet|drop leaflet|score|south|east|open window|enter house|\
+const WALK: &str = "open mailbox|read leaflet|drop leaflet|score|south|east|open window|\
+enter house|\
 look|examine bottle|open sack|take garlic|eat lunch|west|take lamp|take sword|examine case|\
 move rug|open trap door|turn on lamp|inventory|verbose|down|look|north|kill troll with sword|\
 kill troll with sword|again|hit troll with sword|kill troll with sword|kill troll with sword|\
@@ -21,6 +22,13 @@ kill troll with sword|kill troll with sword|diagnose|west|east|east|take sword|l
 south|up|wait|z|xyzzy|jump|sing|pray|look at me|say hello|take all|drop all|take all|\
 north|east|west|look|inventory|brief|superbrief|score|take the blue and red ball, then go|\
 \"hello|take lamp. look. east|oops lamp|version|quit|no|diagnose|quit|y";
+
+/// What the random walks are made of.
+const STEPS: &str = "north|south|east|west|up|down|look|take all|drop all|open window|g|enter|nw|\
+enter house|move rug|open trap door|turn on lamp|kill troll with sword|score|wait|open mailbox|\
+read leaflet|climb tree|take egg|open egg|diagnose|verbose|superbrief|again|get sword and lamp|\
+drink water|put all in case|say \"hello sailor\"|examine lamp|turn off lamp|attack me|dig|,.,|\
+take leaflet then read it|throw sword at troll|n|help|it|asdkjh|take the the lamp|inventory";
 
 fn dfrotz(story: &Path, walk: &[&str], options: &[&str]) -> Option<String> {
     let bins = ["dfrotz", "/usr/games/dfrotz"];
@@ -135,4 +143,27 @@ fn a_game_is_saved_and_restored_through_requests_that_survive_a_snapshot() {
     assert_eq!(request.op, IoOp::LoadFile { name: "119-880429.qzl".into() });
     driver.done(request.id, Err(2));
     assert!(driver.text().ends_with("Failed.\n\n>"), "{}", driver.text());
+}
+
+#[test]
+fn random_walks_on_screens_of_any_size_print_what_dfrotz_prints() {
+    let Some(path) = story_path("zork1.z3") else { return };
+    let steps: Vec<&str> = STEPS.split('|').collect();
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    for (width, height) in [("80", "24"), ("60", "10"), ("30", "40"), ("132", "50"), ("40", "15")] {
+        let mut walk = vec!["s", "e", "open window", "enter", "w", "take sword", "move rug"];
+        for _ in 0..200 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let step = usize::try_from(state >> 20).expect("64 bits") % steps.len();
+            walk.push(steps[step]);
+        }
+        // Without its warnings, which are not the story's words.
+        let options = ["-w", width, "-h", height, "-Z", "0"];
+        let Some(expected) = dfrotz(&path, &walk, &options) else { return };
+        let options = [("width", width), ("height", height)];
+        let got = walk_story("zork1.z3", &walk, &options, false).expect("it is there");
+        check(&expected, &got);
+    }
 }
