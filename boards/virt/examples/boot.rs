@@ -1,6 +1,7 @@
 //! Boots a kernel with an initial RAM disk, console on standard output: for bring-up and profiles.
 //!
-//! `cargo run --release -p omni-board-virt --example boot KERNEL [INITRD] [SECONDS] [CPUS]`
+//! `cargo run --release -p omni-board-virt --example boot KERNEL [INITRD] [SECONDS] [CPUS]
+//! [FIRMWARE]`
 
 use omni_base::Tick;
 use omni_board_virt::RiscvVirt;
@@ -8,11 +9,16 @@ use omni_machine::{Effect, Event, Kick, MachineKind, Outside, PortId, Spec, Stop
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-struct Out;
+/// Prints the console and remembers it.
+#[derive(Default)]
+struct Out {
+    seen: Vec<u8>,
+}
 
 impl Outside for Out {
     fn emit(&mut self, _: Tick, effect: Effect) {
         if let Effect::Output { port: PortId(0), bytes } = effect {
+            self.seen.extend_from_slice(&bytes);
             let mut out = std::io::stdout().lock();
             let _ = out.write_all(&bytes).and_then(|()| out.flush());
         }
@@ -28,26 +34,27 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(initrd) = args.get(1) {
         spec.files.insert("initrd".into(), std::fs::read(initrd)?.into());
     }
+    if let Some(firmware) = args.get(4) {
+        spec.files.insert("firmware".into(), std::fs::read(firmware)?.into());
+    }
     let limit = Duration::from_secs(args.get(2).map_or(Ok(60), |s| s.parse())?);
     let mut machine = RiscvVirt.create(&spec)?;
     let start = Instant::now();
-    let mut typed = false;
+    let (mut out, mut typed) = (Out::default(), false);
     loop {
-        let until = Tick(machine.tick().0 + 20_000_000);
-        let stop = machine.run(until, &Kick::default(), &mut Out);
-        if let Stop::Halted { .. } = stop {
+        let until = Tick(machine.tick().0 + 2_000_000);
+        let stop = machine.run(until, &Kick::default(), &mut out);
+        if matches!(stop, Stop::Halted { .. }) || start.elapsed() > limit {
             break;
         }
-        if start.elapsed() > limit {
-            break;
-        }
-        if let (Stop::Idle { wake: None }, false) = (stop, typed) {
+        if !typed && out.seen.windows(3).any(|w| w == b":~#") {
             typed = true;
             let mut err = std::io::stderr().lock();
-            writeln!(err, "idle at tick {} after {:?}", machine.tick().0, start.elapsed())?;
+            writeln!(err, "shell at tick {} after {:?}", machine.tick().0, start.elapsed())?;
             let bytes = b"uname -a; poweroff -f\n".to_vec();
-            machine.apply(&Event::Input { port: PortId(0), bytes }, &mut Out);
+            machine.apply(&Event::Input { port: PortId(0), bytes }, &mut out);
         }
+        out.seen.drain(..out.seen.len().saturating_sub(8));
     }
     let (ticks, seconds) = (machine.tick().0, start.elapsed().as_secs_f64());
     let mut err = std::io::stderr().lock();
