@@ -1,0 +1,157 @@
+//! The faults that `cargo xtask sabotage` plants: each is a mistake that someone could make.
+
+/// One fault.
+pub(crate) struct Fault {
+    /// What goes wrong.
+    pub(crate) name: &'static str,
+    /// The file it is planted in.
+    pub(crate) file: &'static str,
+    /// What stands there, once.
+    pub(crate) find: &'static str,
+    /// What stands there then.
+    pub(crate) replace: &'static str,
+    /// The arguments of the `cargo test` that has to fail.
+    pub(crate) test: &'static str,
+}
+
+const BATTERY: &str = "-p omni-conformance --test kinds";
+const CONTRACT: &str = "-p omni-lifecycle --test contract";
+const FILE: &str = "-p omni-lifecycle --test file";
+const MODEL: &str = "-p omni-memory --test model";
+const IMAGES: &str = "-p omni-memory --test images";
+
+pub(crate) const FAULTS: &[Fault] = &[
+    Fault {
+        name: "a dirty page is forgotten",
+        file: "crates/memory/src/space.rs",
+        find: "        self.dirty.push(no);\n",
+        replace: "        if no.0 % 5 != 4 {\n            self.dirty.push(no);\n        }\n",
+        test: MODEL,
+    },
+    Fault {
+        name: "a page that moved is not reported",
+        file: "crates/memory/src/space.rs",
+        find: "if bits & flag::LENT != 0 {",
+        replace: "if bits & flag::LENT != 0 && no.0 % 2 == 0 {",
+        test: MODEL,
+    },
+    Fault {
+        name: "a write to a watched page is not reported",
+        file: "crates/memory/src/space.rs",
+        find: "            self.changes.written.push(no);\n",
+        replace: "",
+        test: MODEL,
+    },
+    Fault {
+        name: "a digest of inner pages is kept too long",
+        file: "crates/memory/src/image.rs",
+        find: "            node.digest = OnceLock::new();\n",
+        replace: "",
+        test: IMAGES,
+    },
+    Fault {
+        name: "a used frame is taken for a clean one",
+        file: "crates/memory/src/frame.rs",
+        find: "        frame.bytes_mut().fill(0);\n",
+        replace: "        let _ = &mut frame;\n",
+        test: "-p omni-memory --test pool",
+    },
+    Fault {
+        name: "a record that nobody takes is let pass",
+        file: "crates/state/src/record.rs",
+        find: "self.entries.first().map_or(Ok(()), |e| Err(StateError::Leftover(e.path.clone())))",
+        replace: "Ok(())",
+        test: "-p omni-state",
+    },
+    Fault {
+        name: "a replay leaves the last event out",
+        file: "crates/lifecycle/src/record.rs",
+        find: ".filter(|_| at < to.events)",
+        replace: ".filter(|_| at + 1 < to.events)",
+        test: BATTERY,
+    },
+    Fault {
+        name: "the checks of a log are not looked at",
+        file: "crates/lifecycle/src/record.rs",
+        find: "            player.check(check)?;\n",
+        replace: "            let _ = check;\n",
+        test: CONTRACT,
+    },
+    Fault {
+        name: "a run past its mark is not noticed",
+        file: "crates/lifecycle/src/waist.rs",
+        find: "end <= until || !exact,",
+        replace: "end <= until || exact,",
+        test: CONTRACT,
+    },
+    Fault {
+        name: "a visit starts from a rung of a later moment of the same tick",
+        file: "crates/lifecycle/src/timeline.rs",
+        find: "rung.moment <= moment",
+        replace: "rung.moment.tick <= moment.tick",
+        test: CONTRACT,
+    },
+    Fault {
+        name: "a fork is not told that it is another machine",
+        file: "crates/lifecycle/src/snapshot.rs",
+        find: "machine.apply(&Event::Generation { entropy }, outside);",
+        replace: "let _ = (&mut machine, Event::Generation { entropy }, outside);",
+        test: BATTERY,
+    },
+    Fault {
+        name: "a snapshot forgets the requests in flight",
+        file: "crates/lifecycle/src/snapshot.rs",
+        find: "(machine.tick(), machine.pending());",
+        replace: "(machine.tick(), Vec::new());",
+        test: "-p omni-conformance --test planted a_sound",
+    },
+    Fault {
+        name: "pages of a file are believed without their digest",
+        file: "crates/lifecycle/src/container.rs",
+        find: "if row[24..] != Digest::of(split.0).0 {",
+        replace: "if id != id::PAGES && row[24..] != Digest::of(split.0).0 {",
+        test: FILE,
+    },
+    Fault {
+        name: "a zero page over a base is left out of a file",
+        file: "crates/lifecycle/src/file.rs",
+        find: "if number != 0 || over.is_some() {",
+        replace: "if number != 0 {",
+        test: FILE,
+    },
+    Fault {
+        name: "the length of an entry of a log is believed",
+        file: "crates/lifecycle/src/log.rs",
+        find: "if *check != length_check(*chain, length) {",
+        replace: "if *check == [0; 4] && *check != length_check(*chain, length) {",
+        test: BATTERY,
+    },
+    Fault {
+        name: "a restored story draws other random numbers",
+        file: "vms/zmachine/src/kind.rs",
+        find: "        vm.cpu = records.take(\"cpu\")?;\n",
+        replace: "        vm.cpu = records.take(\"cpu\")?;\n        vm.cpu.random = 1;\n",
+        test: BATTERY,
+    },
+    Fault {
+        name: "a story's typed characters are lost in a restore",
+        file: "vms/zmachine/src/kind.rs",
+        find: "        vm.input = records.take(\"input\")?;\n",
+        replace: "        vm.input = records.take(\"input\")?;\n        vm.input.typed.clear();\n",
+        test: BATTERY,
+    },
+    Fault {
+        name: "a story does not mind who it is",
+        file: "vms/zmachine/src/machine.rs",
+        find: "self.cpu.random.rotate_left(13) ^ part;",
+        replace: "self.cpu.random ^ (part & 0);",
+        test: BATTERY,
+    },
+    Fault {
+        name: "undo forgets the stack",
+        file: "vms/zmachine/src/undo.rs",
+        find: "        self.copy((UNDO, at + HALF_BYTES), (STACK, 0), 2 * sp);\n",
+        replace: "",
+        test: "-p omni-vm-zmachine",
+    },
+];
