@@ -52,7 +52,8 @@ macro_rules! formats {
 /// Declares a table: a row gives name, bits, format, text and meaning, and nothing else does.
 ///
 /// Rows that meet do not compile, but for those in braces at the end: there the first wins, and
-/// none may hide a later one, so the specific come before the general. The meaning is a function of the context and the operands.
+/// none may hide a later one, so the specific come before the general. The meaning is a function
+/// of the context and the operands.
 #[macro_export]
 macro_rules! instructions {
     (

@@ -73,8 +73,10 @@ mod table {
         pub enum Base for Log {
             Add = "0000000 ..... ..... 000 ..... 0110011", R, "add {rd}, {rs1}, {rs2}" => note_add;
             Sub = "0100000 ..... ..... 000 ..... 0110011", R, "sub {rd}, {rs1}, {rs2}" => note_sub;
-            Beq = "....... ..... ..... 000 ..... 1100011", B, "beq {rs1}, {rs2}, {imm}" => note_branch;
-            Blt = "....... ..... ..... 100 ..... 1100011", B, "blt {rs1}, {rs2}, {imm}" => note_branch;
+            Beq = "....... ..... ..... 000 ..... 1100011", B,
+                "beq {rs1}, {rs2}, {imm}" => note_branch;
+            Blt = "....... ..... ..... 100 ..... 1100011", B,
+                "blt {rs1}, {rs2}, {imm}" => note_branch;
         }
     }
     instructions! {

@@ -140,8 +140,7 @@ impl<B: Board> Env for HartEnv<'_, B> {
     ) -> Result<Reply, Trap> {
         let ticks = self.ticks_before + when.ticks;
         let aligned = gpa.0.is_multiple_of(size.bytes());
-        let reply =
-            if aligned { self.board.device_store(gpa, size, value, ticks) } else { None };
+        let reply = if aligned { self.board.device_store(gpa, size, value, ticks) } else { None };
         let reply = reply.ok_or_else(|| Self::device_fault(at, Access::Store))?;
         Ok(self.noticed(reply))
     }

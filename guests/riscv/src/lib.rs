@@ -22,4 +22,3 @@ pub use hart::{Control, File, Hart, PMP_COUNT, Registers, envcfg, status};
 pub use lower::{Lower, Riscv, helper, slot};
 pub use mode::{CodeMode, Privilege};
 pub use run::{Turn, TurnEnd, Why};
-

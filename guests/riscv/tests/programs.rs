@@ -5,7 +5,7 @@ mod machine;
 use machine::{CONSOLE, HALT, Machine, RAM_BASE};
 use omni_decode::Operand;
 use omni_guest_riscv::isa::Base;
-use omni_guest_riscv::operand::{Branch, Imm, RegImm, Store, Target, Upper, X, High};
+use omni_guest_riscv::operand::{Branch, High, Imm, RegImm, Store, Target, Upper, X};
 
 #[test]
 fn a_loop_adds_up_and_halts() {

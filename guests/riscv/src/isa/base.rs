@@ -94,11 +94,14 @@ instructions! {
         /// `rd = rs1 + imm`, 32 bits
         Addiw  = "....... ..... ..... 000 ..... 0011011", I, "addiw {rd}, {rs1}, {imm}" => addiw;
         /// `rd = rs1 << shamt`, 32 bits
-        Slliw  = "0000000 ..... ..... 001 ..... 0011011", Sh5, "slliw {rd}, {rs1}, {shamt}" => slliw;
+        Slliw  = "0000000 ..... ..... 001 ..... 0011011", Sh5,
+            "slliw {rd}, {rs1}, {shamt}" => slliw;
         /// `rd = rs1 >> shamt`, unsigned, 32 bits
-        Srliw  = "0000000 ..... ..... 101 ..... 0011011", Sh5, "srliw {rd}, {rs1}, {shamt}" => srliw;
+        Srliw  = "0000000 ..... ..... 101 ..... 0011011", Sh5,
+            "srliw {rd}, {rs1}, {shamt}" => srliw;
         /// `rd = rs1 >> shamt`, 32 bits
-        Sraiw  = "0100000 ..... ..... 101 ..... 0011011", Sh5, "sraiw {rd}, {rs1}, {shamt}" => sraiw;
+        Sraiw  = "0100000 ..... ..... 101 ..... 0011011", Sh5,
+            "sraiw {rd}, {rs1}, {shamt}" => sraiw;
         /// `rd = rs1 + rs2`, 32 bits
         Addw   = "0000000 ..... ..... 000 ..... 0111011", R, "addw {rd}, {rs1}, {rs2}" => addw;
         /// `rd = rs1 - rs2`, 32 bits

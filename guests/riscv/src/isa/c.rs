@@ -21,7 +21,8 @@ instructions! {
         /// A doubleword.
         Cld    = "011 ... ... .. ... 00", ClD, "c.ld {rd}, {imm}({rs1})" => base::ld;
         /// A double.
-        Cfsd   = "101 ... ... .. ... 00", CsFd, "c.fsd {rs2}, {imm}({rs1})" => float::store::<Fmt64>;
+        Cfsd   = "101 ... ... .. ... 00", CsFd,
+            "c.fsd {rs2}, {imm}({rs1})" => float::store::<Fmt64>;
         /// A word.
         Csw    = "110 ... ... .. ... 00", CsW, "c.sw {rs2}, {imm}({rs1})" => base::sw;
         /// A doubleword.
@@ -57,9 +58,11 @@ instructions! {
         /// `slli`.
         Cslli  = "000 . ..... ..... 10", CiSh, "c.slli {rd}, {shamt}" => base::slli;
         /// A double from the stack.
-        Cfldsp = "001 . ..... ..... 10", CiFld, "c.fldsp {rd}, {imm}({rs1})" => float::load::<Fmt64>;
+        Cfldsp = "001 . ..... ..... 10", CiFld,
+            "c.fldsp {rd}, {imm}({rs1})" => float::load::<Fmt64>;
         /// A double to the stack.
-        Cfsdsp = "101 ...... ..... 10", CssFd, "c.fsdsp {rs2}, {imm}({rs1})" => float::store::<Fmt64>;
+        Cfsdsp = "101 ...... ..... 10", CssFd,
+            "c.fsdsp {rs2}, {imm}({rs1})" => float::store::<Fmt64>;
         /// A word to the stack.
         Cswsp  = "110 ...... ..... 10", CssW, "c.swsp {rs2}, {imm}({rs1})" => base::sw;
         /// A doubleword to the stack.

@@ -17,13 +17,17 @@ instructions! {
         /// Waits for an interrupt.
         Wfi           = "0001000 00101 00000 000 00000 1110011", Bare, "wfi" => wfi;
         /// Orders stores to page tables before translations.
-        SfenceVma     = "0001001 ..... ..... 000 00000 1110011", A2, "sfence.vma {rs1}, {rs2}" => fence;
+        SfenceVma     = "0001001 ..... ..... 000 00000 1110011", A2,
+            "sfence.vma {rs1}, {rs2}" => fence;
         /// A part of it.
-        SinvalVma     = "0001011 ..... ..... 000 00000 1110011", A2, "sinval.vma {rs1}, {rs2}" => fence;
+        SinvalVma     = "0001011 ..... ..... 000 00000 1110011", A2,
+            "sinval.vma {rs1}, {rs2}" => fence;
         /// Orders stores before `sinval.vma`.
-        SfenceWInval  = "0001100 00000 00000 000 00000 1110011", Bare, "sfence.w.inval" => half_fence;
+        SfenceWInval  = "0001100 00000 00000 000 00000 1110011", Bare,
+            "sfence.w.inval" => half_fence;
         /// Orders `sinval.vma` before translations.
-        SfenceInvalIr = "0001100 00001 00000 000 00000 1110011", Bare, "sfence.inval.ir" => half_fence;
+        SfenceInvalIr = "0001100 00001 00000 000 00000 1110011", Bare,
+            "sfence.inval.ir" => half_fence;
         /// Waits for a store to the reserved address.
         WrsNto        = "0000000 01101 00000 000 00000 1110011", Bare, "wrs.nto" => wrs;
         /// The same, for a short time.

@@ -10,11 +10,14 @@ instructions! {
     /// Compare and swap.
     pub enum CompareSwap for Lower<'_> {
         /// 32 bits.
-        AmocasW = "00101 .. ..... ..... 010 ..... 0101111", Am, "amocas.w{order} {rd}, {rs2}, ({rs1})" => word;
+        AmocasW = "00101 .. ..... ..... 010 ..... 0101111", Am,
+            "amocas.w{order} {rd}, {rs2}, ({rs1})" => word;
         /// 64 bits.
-        AmocasD = "00101 .. ..... ..... 011 ..... 0101111", Am, "amocas.d{order} {rd}, {rs2}, ({rs1})" => double;
+        AmocasD = "00101 .. ..... ..... 011 ..... 0101111", Am,
+            "amocas.d{order} {rd}, {rs2}, ({rs1})" => double;
         /// 128 bits, in pairs of registers.
-        AmocasQ = "00101 .. ..... ..... 100 ..... 0101111", Am, "amocas.q{order} {rd}, {rs2}, ({rs1})" => quad;
+        AmocasQ = "00101 .. ..... ..... 100 ..... 0101111", Am,
+            "amocas.q{order} {rd}, {rs2}, ({rs1})" => quad;
     }
 }
 

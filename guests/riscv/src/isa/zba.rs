@@ -11,21 +11,29 @@ instructions! {
     /// Address generation.
     pub enum Addresses for Lower<'_> {
         /// `rd = rs1 + rs2`, the low word of rs1 zero-extended.
-        AddUw    = "0000100 ..... ..... 000 ..... 0111011", R, "add.uw {rd}, {rs1}, {rs2}" => add_uw;
+        AddUw    = "0000100 ..... ..... 000 ..... 0111011", R,
+            "add.uw {rd}, {rs1}, {rs2}" => add_uw;
         /// `rd = (rs1 << 1) + rs2`.
-        Sh1add   = "0010000 ..... ..... 010 ..... 0110011", R, "sh1add {rd}, {rs1}, {rs2}" => sh1add;
+        Sh1add   = "0010000 ..... ..... 010 ..... 0110011", R,
+            "sh1add {rd}, {rs1}, {rs2}" => sh1add;
         /// `rd = (rs1 << 1) + rs2`, the low word of rs1 zero-extended.
-        Sh1addUw = "0010000 ..... ..... 010 ..... 0111011", R, "sh1add.uw {rd}, {rs1}, {rs2}" => sh1add_uw;
+        Sh1addUw = "0010000 ..... ..... 010 ..... 0111011", R,
+            "sh1add.uw {rd}, {rs1}, {rs2}" => sh1add_uw;
         /// `rd = (rs1 << 2) + rs2`.
-        Sh2add   = "0010000 ..... ..... 100 ..... 0110011", R, "sh2add {rd}, {rs1}, {rs2}" => sh2add;
+        Sh2add   = "0010000 ..... ..... 100 ..... 0110011", R,
+            "sh2add {rd}, {rs1}, {rs2}" => sh2add;
         /// `rd = (rs1 << 2) + rs2`, the low word of rs1 zero-extended.
-        Sh2addUw = "0010000 ..... ..... 100 ..... 0111011", R, "sh2add.uw {rd}, {rs1}, {rs2}" => sh2add_uw;
+        Sh2addUw = "0010000 ..... ..... 100 ..... 0111011", R,
+            "sh2add.uw {rd}, {rs1}, {rs2}" => sh2add_uw;
         /// `rd = (rs1 << 3) + rs2`.
-        Sh3add   = "0010000 ..... ..... 110 ..... 0110011", R, "sh3add {rd}, {rs1}, {rs2}" => sh3add;
+        Sh3add   = "0010000 ..... ..... 110 ..... 0110011", R,
+            "sh3add {rd}, {rs1}, {rs2}" => sh3add;
         /// `rd = (rs1 << 3) + rs2`, the low word of rs1 zero-extended.
-        Sh3addUw = "0010000 ..... ..... 110 ..... 0111011", R, "sh3add.uw {rd}, {rs1}, {rs2}" => sh3add_uw;
+        Sh3addUw = "0010000 ..... ..... 110 ..... 0111011", R,
+            "sh3add.uw {rd}, {rs1}, {rs2}" => sh3add_uw;
         /// `rd = rs1 << shamt`, the low word of rs1 zero-extended.
-        SlliUw   = "000010 ...... ..... 001 ..... 0011011", Sh6, "slli.uw {rd}, {rs1}, {shamt}" => slli_uw;
+        SlliUw   = "000010 ...... ..... 001 ..... 0011011", Sh6,
+            "slli.uw {rd}, {rs1}, {shamt}" => slli_uw;
     }
 }
 

@@ -11,9 +11,11 @@ instructions! {
     /// Conditional operations.
     pub enum Conditional for Lower<'_> {
         /// `rd = rs2 == 0 ? 0 : rs1`.
-        CzeroEqz = "0000111 ..... ..... 101 ..... 0110011", R, "czero.eqz {rd}, {rs1}, {rs2}" => czero_eqz;
+        CzeroEqz = "0000111 ..... ..... 101 ..... 0110011", R,
+            "czero.eqz {rd}, {rs1}, {rs2}" => czero_eqz;
         /// `rd = rs2 != 0 ? 0 : rs1`.
-        CzeroNez = "0000111 ..... ..... 111 ..... 0110011", R, "czero.nez {rd}, {rs1}, {rs2}" => czero_nez;
+        CzeroNez = "0000111 ..... ..... 111 ..... 0110011", R,
+            "czero.nez {rd}, {rs1}, {rs2}" => czero_nez;
     }
 }
 

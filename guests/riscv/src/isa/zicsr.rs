@@ -10,17 +10,23 @@ instructions! {
     /// CSR instructions.
     pub enum Csrs for Lower<'_> {
         /// `rd = csr; csr = rs1`.
-        Csrrw  = "............ ..... 001 ..... 1110011", C, "csrrw {rd}, {csr}, {rs1}" => by_register;
+        Csrrw  = "............ ..... 001 ..... 1110011", C,
+            "csrrw {rd}, {csr}, {rs1}" => by_register;
         /// `rd = csr; csr |= rs1`.
-        Csrrs  = "............ ..... 010 ..... 1110011", C, "csrrs {rd}, {csr}, {rs1}" => by_register;
+        Csrrs  = "............ ..... 010 ..... 1110011", C,
+            "csrrs {rd}, {csr}, {rs1}" => by_register;
         /// `rd = csr; csr &= !rs1`.
-        Csrrc  = "............ ..... 011 ..... 1110011", C, "csrrc {rd}, {csr}, {rs1}" => by_register;
+        Csrrc  = "............ ..... 011 ..... 1110011", C,
+            "csrrc {rd}, {csr}, {rs1}" => by_register;
         /// `rd = csr; csr = uimm`.
-        Csrrwi = "............ ..... 101 ..... 1110011", Ci, "csrrwi {rd}, {csr}, {uimm}" => by_immediate;
+        Csrrwi = "............ ..... 101 ..... 1110011", Ci,
+            "csrrwi {rd}, {csr}, {uimm}" => by_immediate;
         /// `rd = csr; csr |= uimm`.
-        Csrrsi = "............ ..... 110 ..... 1110011", Ci, "csrrsi {rd}, {csr}, {uimm}" => by_immediate;
+        Csrrsi = "............ ..... 110 ..... 1110011", Ci,
+            "csrrsi {rd}, {csr}, {uimm}" => by_immediate;
         /// `rd = csr; csr &= !uimm`.
-        Csrrci = "............ ..... 111 ..... 1110011", Ci, "csrrci {rd}, {csr}, {uimm}" => by_immediate;
+        Csrrci = "............ ..... 111 ..... 1110011", Ci,
+            "csrrci {rd}, {csr}, {uimm}" => by_immediate;
     }
 }
 

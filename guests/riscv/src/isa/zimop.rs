@@ -11,7 +11,8 @@ instructions! {
         /// One source.
         MopR  = "1.00 ..01 11.. ..... 100 ..... 1110011", Mo1, "mop.r.{n} {rd}, {rs1}" => mop_r;
         /// Two sources.
-        MopRr = "1.00 ..1 ..... ..... 100 ..... 1110011", Mo2, "mop.rr.{n} {rd}, {rs1}, {rs2}" => mop_rr;
+        MopRr = "1.00 ..1 ..... ..... 100 ..... 1110011", Mo2,
+            "mop.rr.{n} {rd}, {rs1}, {rs2}" => mop_rr;
     }
 }
 

@@ -64,8 +64,13 @@ pub struct Machine {
 
 impl Machine {
     pub fn new(pages: u64) -> Self {
-        let board =
-            TestBoard { ram: Space::new("ram", pages), output: vec![], halted: None, lines: 0, ticks: 0 };
+        let board = TestBoard {
+            ram: Space::new("ram", pages),
+            output: vec![],
+            halted: None,
+            lines: 0,
+            ticks: 0,
+        };
         Self { board, hart: Hart::new(0, RAM_BASE), engine: Engine::new(1) }
     }
 
