@@ -170,7 +170,7 @@ impl<B: Board> HartEnv<'_, B> {
             }
             no::PMPCFG0..=no::PMPADDR63 | no::MSECCFG => {
                 c.write(csr, value);
-                *self.pmp_epoch += 1;
+                *self.pmp = c.pmp_digest();
             }
             _ => c.write(csr, value),
         }

@@ -14,7 +14,7 @@ use omni_memory::Space;
 #[derive(Debug)]
 pub(crate) struct HartEnv<'a, B> {
     pub(crate) control: &'a mut Control,
-    pub(crate) pmp_epoch: &'a mut u32,
+    pub(crate) pmp: &'a mut u64,
     pub(crate) board: &'a mut B,
     /// Ticks from the call of `Hart::run` to the beginning of this run.
     pub(crate) ticks_before: u64,
@@ -37,7 +37,7 @@ impl<B: Board> HartEnv<'_, B> {
     pub(crate) fn constants(&self, regs: &Regs) -> Constants {
         Constants {
             mode: self.control.code_mode(regs.get(slot::FRM)),
-            contexts: self.control.contexts(*self.pmp_epoch),
+            contexts: self.control.contexts(*self.pmp),
         }
     }
 

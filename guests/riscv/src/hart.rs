@@ -65,6 +65,10 @@ pub mod envcfg {
     pub const PBMTE: u64 = 1 << 62;
     /// `stimecmp`.
     pub const STCE: u64 = 1 << 63;
+    /// What firmware allows S: cache blocks, memory types, its timer, bits set by the hart.
+    pub const FIRMWARE: u64 = CBIE_FLUSH | CBCFE | CBZE | ADUE | PBMTE | STCE;
+    /// `cbo.inval` writes back too.
+    pub const CBIE_FLUSH: u64 = 1 << 4;
     /// What S's has.
     pub const SUPERVISOR: u64 = FIOM | CBIE | CBCFE | CBZE;
 }
@@ -264,7 +268,7 @@ impl Control {
 
     /// The address spaces of fetches and of data, with all that decides an access.
     #[must_use]
-    pub fn contexts(&self, pmp_epoch: u32) -> (Context, Context) {
+    pub(crate) fn contexts(&self, pmp: u64) -> (Context, Context) {
         let context = |privilege: Privilege, status_bits: u64| {
             let satp = match privilege {
                 Privilege::Machine => 0,
@@ -273,7 +277,7 @@ impl Control {
             let rules = privilege.bits()
                 | (self.mstatus & status_bits) >> 16
                 | (self.menvcfg & (envcfg::ADUE | envcfg::PBMTE)) >> 56
-                | u64::from(pmp_epoch) << 16;
+                | pmp << 16;
             Context([satp, rules])
         };
         let data = context(self.data_privilege(), status::SUM | status::MXR);
@@ -309,8 +313,8 @@ pub struct Hart {
     /// All else.
     pub control: Control,
     // Derived from here on.
-    /// Rises when physical memory protection changes: names the rules that TLB entries are of.
-    pub(crate) pmp_epoch: u32,
+    /// Names the rules of physical memory protection that TLB entries are of.
+    pub(crate) pmp: u64,
 }
 
 impl Hart {
@@ -319,13 +323,12 @@ impl Hart {
     pub fn new(mhartid: u64, pc: u64) -> Self {
         let mut file = File::default();
         file.0.set(slot::RESERVATION, NOT_RESERVED);
-        Self { registers: Registers { file }, control: Control::new(mhartid, pc), pmp_epoch: 0 }
+        Self::of(Registers { file }, Control::new(mhartid, pc))
     }
 
-    /// Back to the state of `new`. Translations made for this hart remain right.
-    pub fn reset(&mut self, pc: u64) {
-        let pmp_epoch = self.pmp_epoch + 1;
-        *self = Self { pmp_epoch, ..Self::new(self.control.mhartid, pc) };
+    fn of(registers: Registers, control: Control) -> Self {
+        let pmp = control.pmp_digest();
+        Self { registers, control, pmp }
     }
 
     /// A hart as SBI firmware leaves it to an S-mode kernel: all that can be is delegated, memory
@@ -340,12 +343,12 @@ impl Hart {
         c.mideleg = crate::trap::irq::SUPERVISOR;
         (c.mie, c.mip, c.stimecmp) = (0, 0, u64::MAX);
         c.mcounteren = u32::MAX;
-        c.menvcfg = envcfg::SUPERVISOR & !envcfg::FIOM | envcfg::PBMTE | envcfg::STCE;
+        c.menvcfg = envcfg::FIRMWARE;
         c.satp = 0;
         c.pmpcfg = [0; PMP_COUNT];
         c.pmpcfg[0] = 0x1f;
         c.pmpaddr[0] = (1 << 54) - 1;
-        self.pmp_epoch += 1;
+        self.pmp = c.pmp_digest();
         self.set_x(10, a0);
         self.set_x(11, a1);
         self.clear_reservation();
@@ -407,6 +410,6 @@ impl Hart {
         let control: Control = from.take(&format!("{path}/control"))?;
         control.check()?;
         let registers = from.take(&format!("{path}/registers"))?;
-        Ok(Self { registers, control, pmp_epoch: 0 })
+        Ok(Self::of(registers, control))
     }
 }

@@ -117,17 +117,15 @@ impl Control {
             return Err(Fault::Page);
         }
         let mut tables = [PageNo(0); 6];
-        let mut depth = 0;
         let mut table = (self.satp & pte::PPN) * PAGE_SIZE_U64;
-        for level in (0..levels).rev() {
+        for (depth, level) in (1_u8..).zip((0..levels).rev()) {
             let index = asked.at >> (12 + 9 * level) & 0x1ff;
             let place = table + index * 8;
             let (page, offset) = table_place(board, place)?;
             if !self.table_allows(place, Access::Load) {
                 return Err(Fault::Access);
             }
-            tables[usize::from(depth)] = page;
-            depth += 1;
+            tables[usize::from(depth) - 1] = page;
             let entry = read_entry(board, offset)?;
             if entry & pte::V == 0 || entry & (pte::R | pte::W) == pte::W {
                 return Err(Fault::Page);

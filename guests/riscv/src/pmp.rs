@@ -94,6 +94,16 @@ impl Control {
         }
     }
 
+    /// Differs where any rule does.
+    pub(crate) fn pmp_digest(&self) -> u64 {
+        let cfg = self.pmpcfg.iter().map(|cfg| u64::from(*cfg));
+        let words = cfg.chain(self.pmpaddr).chain([self.mseccfg]);
+        words.fold(0, |sum, word| {
+            let mixed = (sum ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            mixed ^ mixed >> 32
+        })
+    }
+
     fn locked(&self, entry: usize) -> bool {
         self.mseccfg & RLB == 0 && self.pmpcfg[entry] & LOCKED != 0
     }

@@ -91,7 +91,7 @@ impl Hart {
         ticks: u64,
     ) -> (u64, Option<Trap>, bool) {
         let regs = &mut self.registers.file.0;
-        let (fetch, data) = self.control.contexts(self.pmp_epoch);
+        let (fetch, data) = self.control.contexts(self.pmp);
         let entry = Entry {
             pc: self.control.pc,
             mode: self.control.code_mode(regs.get(slot::FRM)).pack(),
@@ -101,7 +101,7 @@ impl Hart {
         };
         let mut env = HartEnv {
             control: &mut self.control,
-            pmp_epoch: &mut self.pmp_epoch,
+            pmp: &mut self.pmp,
             board,
             ticks_before: ticks,
             attention: false,
