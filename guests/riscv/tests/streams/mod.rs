@@ -178,7 +178,7 @@ impl Writer {
         self.word(Base::Sub(sub).encode());
         self.addi(10, 0, 1);
         self.word(Base::Lui(Upper { rd: X(12), imm: High::of(2) }).encode());
-        self.addi(12, 12, (AREA_BYTES - 0x2000) as i32);
+        self.addi(12, 12, i32::try_from(AREA_BYTES - 0x2000).expect("small"));
         self.addi(17, 0, 64);
         self.word(0x0000_0073);
         self.addi(10, 0, 0);
