@@ -1,10 +1,10 @@
 //! Boots a kernel with an initial RAM disk, console on standard output: for bring-up and profiles.
 //!
 //! `cargo run --release -p omni-board-virt --example boot KERNEL [INITRD] [SECONDS] [CPUS]
-//! [FIRMWARE]`
+//! [FIRMWARE]`, or with `sample` for the sample machine of the tests.
 
 use omni_base::Tick;
-use omni_board_virt::RiscvVirt;
+use omni_board_virt::{RiscvVirt, sample_spec};
 use omni_machine::{Effect, Event, Kick, MachineKind, Outside, PortId, Spec, Stop};
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -30,8 +30,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut spec = Spec::new("riscv-virt");
     spec.options.insert("append".into(), "console=ttyS0 earlycon=sbi".into());
     spec.options.insert("cpus".into(), args.get(3).cloned().unwrap_or_else(|| "1".into()));
-    spec.files.insert("image".into(), std::fs::read(&args[0])?.into());
-    if let Some(initrd) = args.get(1) {
+    if args[0] == "sample" {
+        spec = sample_spec();
+    } else {
+        spec.files.insert("image".into(), std::fs::read(&args[0])?.into());
+    }
+    if let Some(initrd) = args.get(1).filter(|path| !path.is_empty()) {
         spec.files.insert("initrd".into(), std::fs::read(initrd)?.into());
     }
     if let Some(firmware) = args.get(4) {

@@ -9,7 +9,9 @@ mod fdt;
 mod kind;
 mod layout;
 mod machine;
+mod sample;
 mod sbi;
 mod wires;
 
 pub use kind::RiscvVirt;
+pub use sample::sample_spec;

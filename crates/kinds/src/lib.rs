@@ -10,7 +10,7 @@ pub use samples::{Sample, samples};
 use omni_machine::{Confidence, CreateError, MachineKind};
 
 /// Every kind of machine, in the order in which people see them.
-pub const KINDS: &[&dyn MachineKind] = &[&omni_vm_zmachine::ZMachine];
+pub const KINDS: &[&dyn MachineKind] = &[&omni_board_virt::RiscvVirt, &omni_vm_zmachine::ZMachine];
 
 /// The kind of this name.
 ///

@@ -19,7 +19,7 @@ pub struct Sample {
 /// At least one machine of every kind.
 #[must_use]
 pub fn samples() -> Vec<Sample> {
-    vec![story()]
+    vec![story(), board()]
 }
 
 /// A story that reads lines and keys, draws at random, and takes lines back.
@@ -29,4 +29,10 @@ fn story() -> Sample {
     let script =
         b"look\ntake lamp\ninventory\nundo\nsave\ngame\nnorth\nscore\nrestore\ngame\nwait\n";
     Sample { name: "story", spec, span: Tick(100_000), script }
+}
+
+/// Two harts, timers, and every device of the board in use.
+fn board() -> Sample {
+    let spec = omni_board_virt::sample_spec();
+    Sample { name: "board", spec, span: Tick(400_000), script: b"omnivisor" }
 }
