@@ -118,10 +118,11 @@ impl Router {
         if !is_ours(ip.dst_addr) && !is_outside(ip.dst_addr) {
             return None;
         }
-        let wish = match tcp.control {
-            TcpControl::Syn if tcp.ack_number.is_none() => Wish::Open,
-            TcpControl::Rst => Wish::Reset,
-            TcpControl::Syn | TcpControl::None | TcpControl::Psh | TcpControl::Fin => Wish::Other,
+        let wish = match (tcp.control, tcp.ack_number) {
+            (TcpControl::Syn, None) => Wish::Open,
+            (TcpControl::Rst, _) => Wish::Reset,
+            (TcpControl::None, Some(number)) if tcp.payload.is_empty() => Wish::Acknowledge(number),
+            _ => Wish::Other,
         };
         let key = FlowKey {
             guest: SocketAddrV4::new(ip.src_addr, tcp.src_port),

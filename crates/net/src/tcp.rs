@@ -13,7 +13,7 @@ use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 use smoltcp::time::Instant as WireInstant;
-use smoltcp::wire::{HardwareAddress, IpCidr, IpListenEndpoint};
+use smoltcp::wire::{HardwareAddress, IpCidr, IpListenEndpoint, TcpSeqNumber};
 
 use crate::packet::LINK_BYTES;
 use crate::reactor::Token;
@@ -35,6 +35,8 @@ const IDLE: Duration = Duration::from_secs(300);
 pub(crate) enum Wish {
     Open,
     Reset,
+    /// Nothing but an acknowledgement of this number.
+    Acknowledge(TcpSeqNumber),
     Other,
 }
 
@@ -84,6 +86,24 @@ impl Device for Port {
     }
 }
 
+/// True if only our FIN has not been acknowledged.
+///
+/// In this state smoltcp 0.14 must not see acknowledgements repeated: at the third it means to
+/// send the first bytes again at once, finds none, and has stopped the timer that would have sent
+/// the FIN again. Nothing is lost by keeping them from it, for they only speak of data.
+fn only_end_is_unheard(socket: &Socket<'_>) -> bool {
+    let ended = matches!(socket.state(), State::FinWait1 | State::Closing | State::LastAck);
+    ended && socket.send_queue() == 0
+}
+
+/// True if `wish` is the acknowledgement that came last; notes the one that comes now.
+fn repeats(wish: Wish, acknowledged: &mut Option<TcpSeqNumber>) -> bool {
+    match wish {
+        Wish::Acknowledge(number) => acknowledged.replace(number) == Some(number),
+        Wish::Open | Wish::Reset | Wish::Other => false,
+    }
+}
+
 /// A published TCP port.
 #[derive(Debug)]
 pub(crate) struct PublishedTcp {
@@ -96,7 +116,12 @@ enum Flow {
     /// The host's connection is being made; the guest's SYN waits for it.
     Connecting { stream: TcpStream, syn: Vec<u8>, since: Instant },
     /// Both halves are there.
-    Joined { socket: SocketHandle, host: HostHalf },
+    Joined {
+        socket: SocketHandle,
+        host: HostHalf,
+        /// The number of the guest's last mere acknowledgement.
+        acknowledged: Option<TcpSeqNumber>,
+    },
 }
 
 /// All TCP connections.
@@ -175,17 +200,20 @@ impl TcpFlows {
         target: Option<SocketAddr>,
         now: Instant,
     ) {
-        match self.flows.get(&key) {
+        match self.flows.get_mut(&key) {
             Some(Flow::Connecting { .. }) => {
                 if wish == Wish::Reset {
                     self.flows.remove(&key);
                 }
                 return;
             }
-            Some(Flow::Joined { socket, .. }) => {
-                let over = self.sockets.get::<Socket<'_>>(*socket).state() == State::TimeWait;
+            Some(Flow::Joined { socket, acknowledged, .. }) => {
+                let socket = self.sockets.get::<Socket<'_>>(*socket);
+                let over = socket.state() == State::TimeWait;
                 if !(over && wish == Wish::Open) {
-                    self.feed(packet.to_vec(), now);
+                    if !(only_end_is_unheard(socket) && repeats(wish, acknowledged)) {
+                        self.feed(packet.to_vec(), now);
+                    }
                     return;
                 }
                 self.remove(&key);
@@ -219,7 +247,7 @@ impl TcpFlows {
             Flow::Connecting { since, .. } => {
                 (now.duration_since(*since) > IDLE).then_some((*since, *key))
             }
-            Flow::Joined { socket, host } => {
+            Flow::Joined { socket, host, .. } => {
                 let over = self.sockets.get::<Socket<'_>>(*socket).state() == State::TimeWait;
                 (over || now.duration_since(host.used) > IDLE).then_some((host.used, *key))
             }
@@ -234,7 +262,7 @@ impl TcpFlows {
     }
 
     fn remove(&mut self, key: &FlowKey) {
-        if let Some(Flow::Joined { socket, host }) = self.flows.remove(key) {
+        if let Some(Flow::Joined { socket, host, .. }) = self.flows.remove(key) {
             self.sockets.remove(socket);
             if let Some(stream) = host.stream() {
                 reset(stream);
@@ -271,7 +299,7 @@ impl TcpFlows {
         let socket = self.sockets.add(socket);
         self.feed(syn, now);
         let host = HostHalf::new(stream, now);
-        self.flows.insert(key, Flow::Joined { socket, host });
+        self.flows.insert(key, Flow::Joined { socket, host, acknowledged: None });
     }
 
     /// Takes the connections that came at a published port.
@@ -318,7 +346,8 @@ impl TcpFlows {
         }
         let socket = self.sockets.add(socket);
         let host = HostHalf::new(stream, now);
-        self.flows.insert(FlowKey { guest, remote }, Flow::Joined { socket, host });
+        self.flows
+            .insert(FlowKey { guest, remote }, Flow::Joined { socket, host, acknowledged: None });
     }
 
     /// The address at which the guest sees a peer: its own port, or the next free one.
@@ -331,7 +360,7 @@ impl TcpFlows {
     /// Moves bytes in all connections, sends what smoltcp has to send, and removes what is over.
     pub(crate) fn tend(&mut self, segment: &mut Segment, now: Instant) {
         for flow in self.flows.values_mut() {
-            if let Flow::Joined { socket, host } = flow {
+            if let Flow::Joined { socket, host, .. } = flow {
                 let socket = self.sockets.get_mut::<Socket<'_>>(*socket);
                 if socket.state() == State::Listen {
                     // The guest gave up between SYN and ACK.
@@ -389,7 +418,7 @@ impl TcpFlows {
         for (key, flow) in &self.flows {
             let (stream, flags) = match flow {
                 Flow::Connecting { stream, .. } => (stream, PollFlags::OUT),
-                Flow::Joined { socket, host } => {
+                Flow::Joined { socket, host, .. } => {
                     let flags = host.interest(self.sockets.get::<Socket<'_>>(*socket));
                     match host.stream() {
                         // An unwanted stream is left out: poll would report its end for ever.
