@@ -127,7 +127,8 @@ fn the_text_of_every_row_assembles_to_its_word() {
         let text = Insn::decode(word).expect("a word of a row").0.text();
         format!(".option {option}; {text}")
     };
-    let mut taken: Vec<(&str, u32)> = all.iter().copied().filter(|w| !w.0.starts_with("No")).collect();
+    let mut taken: Vec<(&str, u32)> =
+        all.iter().copied().filter(|w| !w.0.starts_with("No")).collect();
     let bytes = loop {
         let lines: Vec<String> = taken.iter().map(|(_, word)| line(*word)).collect();
         match assemble(&folder, &lines) {
@@ -155,6 +156,10 @@ fn the_text_of_every_row_assembles_to_its_word() {
     let names = |words: &[(&'static str, u32)]| words.iter().map(|w| w.0).collect::<BTreeSet<_>>();
     let (had, known) = (names(&all), names(&taken));
     let unknown: Vec<_> = had.difference(&known).collect();
-    println!("{} rows of {} agree; not known to the assembler: {unknown:?}", known.len(), had.len());
+    println!(
+        "{} rows of {} agree; not known to the assembler: {unknown:?}",
+        known.len(),
+        had.len()
+    );
     assert!(known.len() * 10 >= had.len() * 7);
 }
