@@ -14,7 +14,9 @@ pub(crate) struct Fault {
     pub(crate) test: &'static str,
 }
 
-const BATTERY: &str = "-p omni-conformance --test kinds";
+const TOY: &str = "-p omni-conformance --test planted a_sound";
+const STORY: &str = "-p omni-conformance --test kinds story::";
+const BOARD: &str = "-p omni-conformance --test kinds board::";
 const CONTRACT: &str = "-p omni-lifecycle --test contract";
 const FILE: &str = "-p omni-lifecycle --test file";
 const MODEL: &str = "-p omni-memory --test model";
@@ -68,7 +70,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         file: "crates/lifecycle/src/record.rs",
         find: ".filter(|_| at < to.events)",
         replace: ".filter(|_| at + 1 < to.events)",
-        test: BATTERY,
+        test: TOY,
     },
     Fault {
         name: "the checks of a log are not looked at",
@@ -96,14 +98,14 @@ pub(crate) const FAULTS: &[Fault] = &[
         file: "crates/lifecycle/src/snapshot.rs",
         find: "machine.apply(&Event::Generation { entropy }, outside);",
         replace: "let _ = (&mut machine, Event::Generation { entropy }, outside);",
-        test: BATTERY,
+        test: TOY,
     },
     Fault {
         name: "a snapshot forgets the requests in flight",
         file: "crates/lifecycle/src/snapshot.rs",
         find: "(machine.tick(), machine.pending());",
         replace: "(machine.tick(), Vec::new());",
-        test: "-p omni-conformance --test planted a_sound",
+        test: TOY,
     },
     Fault {
         name: "pages of a file are believed without their digest",
@@ -124,34 +126,83 @@ pub(crate) const FAULTS: &[Fault] = &[
         file: "crates/lifecycle/src/log.rs",
         find: "if *check != length_check(*chain, length) {",
         replace: "if *check == [0; 4] && *check != length_check(*chain, length) {",
-        test: BATTERY,
+        test: TOY,
     },
     Fault {
         name: "a restored story draws other random numbers",
         file: "vms/zmachine/src/kind.rs",
         find: "        vm.cpu = records.take(\"cpu\")?;\n",
         replace: "        vm.cpu = records.take(\"cpu\")?;\n        vm.cpu.random = 1;\n",
-        test: BATTERY,
+        test: STORY,
     },
     Fault {
         name: "a story's typed characters are lost in a restore",
         file: "vms/zmachine/src/kind.rs",
         find: "        vm.input = records.take(\"input\")?;\n",
         replace: "        vm.input = records.take(\"input\")?;\n        vm.input.typed.clear();\n",
-        test: BATTERY,
+        test: STORY,
     },
     Fault {
         name: "a story does not mind who it is",
         file: "vms/zmachine/src/machine.rs",
         find: "self.cpu.random.rotate_left(13) ^ part;",
         replace: "self.cpu.random ^ (part & 0);",
-        test: BATTERY,
+        test: STORY,
     },
     Fault {
         name: "undo forgets the stack",
         file: "vms/zmachine/src/undo.rs",
         find: "        self.copy((UNDO, at + HALF_BYTES), (STACK, 0), 2 * sp);\n",
         replace: "",
-        test: "-p omni-vm-zmachine",
+        test: "-p omni-vm-zmachine --lib",
+    },
+    Fault {
+        name: "a run goes on past its budget by an instruction",
+        file: "crates/engine/src/run.rs",
+        find: "let mut outcome = if insns <= left {",
+        replace: "let mut outcome = if insns <= left + 1 {",
+        test: BOARD,
+    },
+    Fault {
+        name: "a page of code is written behind the back of its blocks",
+        file: "crates/engine/src/tlb.rs",
+        find: "            if origin.write_page == no {",
+        replace: "            if origin.write_page == no && no.0 == 0 {",
+        test: "-p omni-engine",
+    },
+    Fault {
+        name: "an old write entry outlives its epoch",
+        file: "crates/engine/src/tlb.rs",
+        find: "        self.retain(|at, entry, origin| {\n            entry.write_tag = no_tag(at);\n",
+        replace: "        self.retain(|at, entry, origin| {\n            if at % 2 == 0 {\n                return;\n            }\n            entry.write_tag = no_tag(at);\n",
+        test: BOARD,
+    },
+    Fault {
+        name: "a disk forgets its flushes in flight",
+        file: "crates/devices/src/virtio/block.rs",
+        find: "self.state.flushes.iter().map(flush).collect()",
+        replace: "self.state.flushes.iter().map(flush).take(0).collect()",
+        test: BOARD,
+    },
+    Fault {
+        name: "an entropy source does not mind whose it is",
+        file: "crates/devices/src/virtio/entropy.rs",
+        find: "std::array::from_fn(|at| fresh[at] ^ entropy[at])",
+        replace: "std::array::from_fn(|at| fresh[at] ^ (entropy[at] & 0))",
+        test: BOARD,
+    },
+    Fault {
+        name: "a board idles past its mark",
+        file: "boards/virt/src/machine.rs",
+        find: "wake.min(until.0).max(self.wires.state.tick + 1)",
+        replace: "wake.min(until.0 + 9).max(self.wires.state.tick + 1)",
+        test: BOARD,
+    },
+    Fault {
+        name: "a restore gives the hart a whole turn",
+        file: "boards/virt/src/machine.rs",
+        find: "        machine.wires.load(&mut records)?;\n",
+        replace: "        machine.wires.load(&mut records)?;\n        machine.wires.state.turn_left = TURN_TICKS;\n",
+        test: BOARD,
     },
 ];

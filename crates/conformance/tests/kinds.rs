@@ -1,50 +1,66 @@
-//! The battery on every kind in the list: one test a property.
+//! The battery on every sample of every kind: one test a property and sample.
 
 use omni_conformance::{BATTERY, Case};
 use omni_kinds::{KINDS, samples};
 
-fn on_every_kind(name: &str) {
+fn check(sample: &str, name: &str) {
     let (_, property) = BATTERY.iter().find(|(other, _)| *other == name).expect("a property");
-    for sample in samples() {
-        property(&Case {
-            kinds: KINDS,
-            name: sample.name.to_owned(),
-            spec: sample.spec,
-            span: sample.span,
-            script: sample.script.to_vec(),
-        });
-    }
+    let sample = samples().into_iter().find(|other| other.name == sample).expect("a sample");
+    property(&Case {
+        kinds: KINDS,
+        name: sample.name.to_owned(),
+        spec: sample.spec,
+        span: sample.span,
+        script: sample.script.to_vec(),
+    });
 }
 
-macro_rules! battery {
-    ($($property:ident,)*) => {
+macro_rules! properties {
+    ($sample:ident: $($property:ident,)*) => {
         $(#[test]
         fn $property() {
-            on_every_kind(stringify!($property));
+            super::check(stringify!($sample), stringify!($property));
         })*
 
         #[test]
-        fn no_property_of_the_battery_is_left_out() {
-            let run: &[&str] = &[$(stringify!($property)),*];
-            assert!(BATTERY.iter().map(|(name, _)| *name).eq(run.iter().copied()));
+        fn no_property_is_left_out() {
+            let here: &[&str] = &[$(stringify!($property)),*];
+            assert!(omni_conformance::BATTERY.iter().map(|(name, _)| name).eq(here));
+        }
+    };
+}
+
+macro_rules! battery {
+    ($($sample:ident,)*) => {
+        $(mod $sample {
+            properties! { $sample:
+                a_kind_says_what_it_is,
+                a_replay_is_equal,
+                slicing_and_saving_and_dropped_caches_are_invisible,
+                a_restore_at_any_moment_has_the_same_future,
+                any_moment_can_be_visited,
+                forks_share_pages,
+                forks_differ_only_by_identity,
+                pending_requests_are_listed_again,
+                a_kick_stops_soon,
+                no_run_goes_past_its_mark,
+                strange_events_are_survived,
+                a_snapshot_survives_its_file,
+                a_log_survives_its_file,
+                every_damaged_byte_is_refused,
+                forged_records_never_panic,
+            }
+        })*
+
+        #[test]
+        fn no_sample_is_left_out() {
+            let here: &[&str] = &[$(stringify!($sample)),*];
+            assert!(samples().iter().map(|sample| sample.name).eq(here.iter().copied()));
         }
     };
 }
 
 battery! {
-    a_kind_says_what_it_is,
-    a_replay_is_equal,
-    slicing_and_saving_and_dropped_caches_are_invisible,
-    a_restore_at_any_moment_has_the_same_future,
-    any_moment_can_be_visited,
-    forks_share_pages,
-    forks_differ_only_by_identity,
-    pending_requests_are_listed_again,
-    a_kick_stops_soon,
-    no_run_goes_past_its_mark,
-    strange_events_are_survived,
-    a_snapshot_survives_its_file,
-    a_log_survives_its_file,
-    every_damaged_byte_is_refused,
-    forged_records_never_panic,
+    story,
+    board,
 }
