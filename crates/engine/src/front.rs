@@ -183,11 +183,14 @@ pub trait Env {
 
 /// The file of slots: registers below `Slot::TEMPS`, temporaries above.
 #[derive(Clone, Debug)]
-pub struct Regs(pub Box<[u64; 256]>);
+pub struct Regs(
+    /// What each slot holds.
+    pub [u64; 256],
+);
 
 impl Default for Regs {
     fn default() -> Self {
-        Self(Box::new([0; 256]))
+        Self([0; 256])
     }
 }
 
