@@ -1,4 +1,4 @@
-//! `cargo xtask tidy` and `cargo xtask sabotage`: the checks that no stock tool makes.
+//! `cargo xtask ci`, `tidy` and `sabotage`: all checks, and those that no stock tool makes.
 //!
 //! Architecture invariant: this needs nothing but the standard library, so that it builds first.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool for the terminal")]
@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+mod ci;
 mod contracts;
 mod faults;
 mod layers;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let good = match arguments[..] {
+        ["ci"] => ci::run(root),
         ["tidy"] => {
             let findings = tidy::findings(root);
             findings.iter().for_each(|finding| eprintln!("{finding}"));
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         ["sabotage"] => sabotage::run(root, ""),
         ["sabotage", word] => sabotage::run(root, word),
         _ => {
+            eprintln!("cargo xtask ci                format, tidy, clippy and every test");
             eprintln!("cargo xtask tidy              check layers, sizes, words, contracts");
             eprintln!("cargo xtask sabotage [WORD]   plant faults and demand that tests fail");
             return ExitCode::from(2);
