@@ -10,7 +10,7 @@ pub enum ControlError {
     #[error("{0}: {1}")]
     Io(PathBuf, io::Error),
     /// No machine has this name or id.
-    #[error("there is no machine '{0}'; 'omni ps --all' lists them")]
+    #[error("there is no machine '{0}'; 'omni ps' lists them")]
     NoMachine(String),
     /// More than one machine has an id that begins so.
     #[error("'{0}' is the beginning of more than one machine's id; give more of it")]
@@ -46,7 +46,7 @@ pub enum ControlError {
         text: String,
     },
     /// The monitor went away in the middle.
-    #[error("the monitor of the machine '{0}' went away; 'omni ps --all' shows what became of it")]
+    #[error("the monitor of the machine '{0}' went away; 'omni ps' shows what became of it")]
     Gone(String),
     /// No place for the state is known.
     #[error("neither OMNI_HOME, HOME nor the XDG variables are set: set one of them")]

@@ -74,6 +74,37 @@ pub fn read_bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// A random number of the host's.
+///
+/// # Panics
+/// Where the host has no entropy, on which nothing can be built.
+#[must_use]
+pub fn random_u64() -> u64 {
+    let mut random = [0; 8];
+    let flags = rustix::rand::GetRandomFlags::empty();
+    let filled = rustix::rand::getrandom(&mut random, flags);
+    assert_eq!(filled, Ok(8), "eight bytes are given at once or not at all");
+    u64::from_le_bytes(random)
+}
+
+/// Leaves the terminal and the group of the caller, so that neither takes this process along.
+///
+/// # Errors
+/// Where this process leads a group already.
+pub fn new_session() -> io::Result<()> {
+    rustix::process::setsid()?;
+    Ok(())
+}
+
+/// Bytes of memory that only this process holds.
+#[must_use]
+pub fn private_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/self/smaps_rollup").ok()?;
+    let lines = text.lines().filter(|line| line.starts_with("Private_"));
+    let kib = |line: &str| line.split_ascii_whitespace().nth(1)?.parse::<u64>().ok();
+    Some(lines.filter_map(kib).sum::<u64>() * 1024)
+}
+
 /// Bytes free for this user on the file system of a path.
 #[must_use]
 pub fn free_bytes(path: &Path) -> Option<u64> {
@@ -109,9 +140,7 @@ impl TempDir {
     /// # Errors
     /// What the host says.
     pub fn new(name: &str) -> io::Result<Self> {
-        let mut random = [0; 8];
-        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
-        let unique = u64::from_le_bytes(random);
+        let unique = random_u64();
         let path = std::env::temp_dir().join(format!("omni-{name}-{unique:016x}"));
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))

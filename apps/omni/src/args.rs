@@ -1,0 +1,306 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Runs virtual machines of every kind.
+#[derive(Debug, Parser)]
+#[command(name = "omni", version, about, disable_help_subcommand = true)]
+#[command(after_help = "Exit codes: the guest's own for 'run'; 1 failure, 2 usage or unknown \
+    image, 3 no such machine, 4 exists already, 5 wrong state, 7 not permitted, 8 not supported \
+    here, 9 data damaged, 124 timeout, 125 omni itself failed.")]
+pub(crate) struct Cli {
+    /// Results as JSON, one object a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Make a machine from IMAGE, run it, attach its console
+    Run(RunArgs),
+    /// Make a machine without running it
+    Create(MachineArgs),
+    /// Start machines that do not run
+    Start {
+        /// Attach the console of the one machine
+        #[arg(long, short)]
+        attach: bool,
+        #[command(flatten)]
+        machines: Machines,
+    },
+    /// Ask the guest to end, and end it after a while
+    Stop {
+        /// How long the guest has: 10s unless given, nothing for programs
+        #[arg(long, short, value_parser = duration)]
+        time: Option<Duration>,
+        #[command(flatten)]
+        machines: Machines,
+    },
+    /// End machines at once
+    Kill(Machines),
+    /// Hold machines
+    Pause(Machines),
+    /// Let held machines run on
+    Resume(Machines),
+    /// Wait for machines to end; prints their exit codes
+    Wait(Machines),
+    /// Remove machines and their disks' overlays
+    Rm {
+        /// Kill them first where they run
+        #[arg(long, short)]
+        force: bool,
+        #[command(flatten)]
+        machines: Machines,
+    },
+    /// Give a machine another name
+    Rename {
+        /// Its name or id
+        machine: String,
+        /// The new name
+        name: String,
+    },
+    /// List machines
+    #[command(visible_alias = "ls")]
+    Ps {
+        /// All of them, which is so anyway
+        #[arg(long, short)]
+        all: bool,
+        /// Ids only
+        #[arg(long, short)]
+        quiet: bool,
+    },
+    /// Everything about machines
+    Inspect(Machines),
+    /// What a machine's console said
+    Logs {
+        /// Its name or id
+        machine: String,
+        /// Only the last lines
+        #[arg(long, short)]
+        tail: Option<usize>,
+        /// Go on until the machine ends
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// What live machines use
+    Stats,
+    /// Join a machine's console
+    Attach {
+        /// Its name or id
+        machine: String,
+    },
+    /// Images that machines can be made from
+    #[command(subcommand)]
+    Image(ImageVerb),
+    /// Every kind of machine, with what it can do
+    Kinds,
+    /// What this host offers, what is missing, and how to get it
+    Doctor,
+    /// Completion for a shell, on standard output
+    Completion {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// The manual page, on standard output, or all of them into a directory
+    Man {
+        /// Where to write them
+        dir: Option<PathBuf>,
+    },
+    /// The version of this program
+    Version,
+    #[command(hide = true)]
+    Monitor {
+        dir: PathBuf,
+        #[arg(long)]
+        hold: bool,
+    },
+}
+
+/// What to do with images.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageVerb {
+    /// List images
+    Ls,
+    /// Make an image from a distribution's archive
+    Build {
+        /// Such as debian or debian:trixie
+        reference: String,
+        /// The architecture
+        #[arg(long, default_value = "riscv64")]
+        arch: String,
+        #[command(flatten)]
+        source: SourceArgs,
+    },
+    /// Everything about an image
+    Inspect {
+        /// Its name, such as debian-trixie-riscv64
+        name: String,
+    },
+    /// Remove images
+    Rm {
+        /// Their names
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+}
+
+/// Where images come from.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct SourceArgs {
+    /// The archive; the host's apt sources unless given
+    #[arg(long, value_name = "URL")]
+    pub(crate) mirror: Option<String>,
+    /// The keys that sign the archive; Debian's own unless given
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keyring: Option<PathBuf>,
+}
+
+/// One machine or several.
+#[derive(Debug, Args)]
+pub(crate) struct Machines {
+    /// Names, ids, or unique beginnings of ids
+    #[arg(required = true, value_name = "MACHINE")]
+    pub(crate) machines: Vec<String>,
+}
+
+/// How `run` runs a machine.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Leave it running and print its id
+    #[arg(long, short)]
+    pub(crate) detach: bool,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+}
+
+/// How code is run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Accel {
+    /// The best there is
+    Auto,
+    /// The host's hardware
+    Kvm,
+    /// Translation
+    Jit,
+    /// Interpretation
+    Interp,
+}
+
+/// What a machine is made from.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct MachineArgs {
+    /// A Debian release (debian, debian:trixie) or a file: its content says what it is
+    #[arg(required_unless_present = "kernel")]
+    pub(crate) image: Option<String>,
+    /// Arguments of the program, where the kind takes them
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) args: Vec<String>,
+    /// A name for it
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// The kind, rather than by the image's content
+    #[arg(long)]
+    pub(crate) kind: Option<String>,
+    /// The architecture
+    #[arg(long)]
+    pub(crate) arch: Option<String>,
+    /// Memory, such as 512M or 2G
+    #[arg(long, short, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+    /// Virtual CPUs
+    #[arg(long, value_name = "N")]
+    pub(crate) cpus: Option<u32>,
+    /// A raw disk image, which is not written: changes go to an overlay of the machine's own
+    #[arg(long = "disk", value_name = "FILE[,ro]")]
+    pub(crate) disks: Vec<String>,
+    /// A kernel
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kernel: Option<PathBuf>,
+    /// An initial RAM disk
+    #[arg(long, value_name = "FILE")]
+    pub(crate) initrd: Option<PathBuf>,
+    /// The kernel's command line; with a Debian image, added to its own
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) append: Option<String>,
+    /// Firmware to start with
+    #[arg(long, value_name = "FILE")]
+    pub(crate) firmware: Option<PathBuf>,
+    /// The network: user or none
+    #[arg(long, value_parser = ["user", "none"])]
+    pub(crate) net: Option<String>,
+    /// A port of the host that leads to one of the guest
+    #[arg(long, value_name = "HOST:GUEST")]
+    pub(crate) publish: Vec<String>,
+    /// A label
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// An option of the kind, as 'omni kinds' lists them
+    #[arg(long = "option", value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) options: Vec<(String, String)>,
+    /// Remove the machine when it ends
+    #[arg(long)]
+    pub(crate) rm: bool,
+    /// Kill the machine after this time, and exit with 124
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// How code is run
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) accel: Accel,
+    /// Take the virtual CPUs in turns, so that a run can be repeated exactly
+    #[arg(long)]
+    pub(crate) turns: bool,
+    /// The seed of all entropy, so that a run can be repeated
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Write the memory between begin_signature and end_signature here at exit
+    #[arg(long, value_name = "FILE")]
+    pub(crate) signature: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+/// A time: `500ms`, `30s`, `2m`, `1h`; without a unit, seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(split);
+    let ms: u64 = match unit {
+        "ms" => 1,
+        "" | "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err("a time is a number and ms, s, m or h".into()),
+    };
+    let number = digits.parse::<u64>().map_err(|_| "a time is a number and ms, s, m or h")?;
+    number.checked_mul(ms).map(Duration::from_millis).ok_or_else(|| "too long".into())
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    if key.is_empty() { Err("the name is empty".into()) } else { Ok((key.into(), value.into())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_time_has_a_unit_or_is_in_seconds() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("30"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for bad in ["", "s", "-1s", "1d", "1.5s", "99999999999999999999s"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

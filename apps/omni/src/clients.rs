@@ -1,0 +1,285 @@
+//! The clients of a monitor: one thread each, and one more for the console of those attached.
+//!
+//! Nothing that a client sends ends the monitor: a frame that is none ends its connection only.
+
+use crate::failure::{Failure, code};
+use crate::monitor::{HOLD, Shared, virtual_ms};
+use omni_control::{Frame, Phase, Reply, Request, now_text, read_frame, write_frame};
+use omni_host::{Chunk, Item, private_bytes};
+use omni_machine::{Control, Event, Machine, digest};
+use serde_json::{Value, json};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// Connections at a time.
+const CLIENTS_MAX: usize = 64;
+
+/// How long a visit to the machine may take.
+const VISIT: Duration = Duration::from_secs(60);
+
+/// Takes clients from now on, on threads of its own. With `hold` the machine waits for the first
+/// that attaches, or a while.
+pub(crate) fn serve(listener: UnixListener, shared: &Arc<Shared>, hold: bool) {
+    let held = Arc::new(AtomicBool::new(hold));
+    if hold {
+        shared.queue.push(Item::Pause);
+        let (shared, held) = (shared.clone(), held.clone());
+        spawn("hold", move || {
+            thread::sleep(HOLD);
+            release(&shared, &held);
+        });
+    }
+    let (shared, count) = (shared.clone(), Arc::new(AtomicUsize::new(0)));
+    spawn("accept", move || {
+        for stream in listener.incoming() {
+            let Ok(stream) = stream else {
+                // Out of descriptors, most likely: others will be given back.
+                thread::sleep(Duration::from_millis(100));
+                continue;
+            };
+            if count.load(Ordering::Relaxed) >= CLIENTS_MAX {
+                continue;
+            }
+            count.fetch_add(1, Ordering::Relaxed);
+            let (shared, held, count) = (shared.clone(), held.clone(), count.clone());
+            spawn("client", move || {
+                if let Some(mut client) = Client::new(stream, shared, held) {
+                    client.live();
+                }
+                count.fetch_sub(1, Ordering::Relaxed);
+            });
+        }
+    });
+}
+
+/// A thread of this name. Where the host gives none, what it would have done is not done: its
+/// client finds the connection closed.
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) {
+    let _ = thread::Builder::new().name(name.into()).spawn(body);
+}
+
+fn release(shared: &Shared, held: &AtomicBool) {
+    if held.swap(false, Ordering::Relaxed) {
+        shared.queue.push(Item::Resume);
+    }
+}
+
+/// One connection.
+struct Client {
+    stream: UnixStream,
+    writer: Arc<Mutex<UnixStream>>,
+    shared: Arc<Shared>,
+    held: Arc<AtomicBool>,
+    attached: Option<Arc<AtomicBool>>,
+    waits: bool,
+    owns: bool,
+}
+
+impl Client {
+    fn new(stream: UnixStream, shared: Arc<Shared>, held: Arc<AtomicBool>) -> Option<Self> {
+        let writer = Arc::new(Mutex::new(stream.try_clone().ok()?));
+        Some(Self { stream, writer, shared, held, attached: None, waits: false, owns: false })
+    }
+
+    /// Serves requests until the connection ends.
+    fn live(&mut self) {
+        loop {
+            let reply = match read_frame(&mut self.stream) {
+                Ok(Frame::Console(bytes)) => {
+                    if let (Some(_), Some((port, _))) = (&self.attached, &self.shared.console) {
+                        self.shared.queue.push_input(*port, &bytes);
+                    }
+                    continue;
+                }
+                Ok(Frame::Control(body)) => match serde_json::from_slice::<Request>(&body) {
+                    Ok(request) => self.serve(&request),
+                    Err(error) => Err(Failure::usage(format!("not a request: {error}"))),
+                },
+                Err(_) => break,
+            };
+            let reply = match reply {
+                Ok(value) => Reply::Ok { value },
+                Err(Failure { code, text }) => Reply::Error { code, text },
+            };
+            if !send(&self.writer, &reply) {
+                break;
+            }
+        }
+        if let Some(attached) = &self.attached {
+            attached.store(false, Ordering::Relaxed);
+        }
+        if self.owns {
+            self.shared.queue.push(Item::Kill);
+        }
+    }
+
+    fn serve(&mut self, request: &Request) -> Result<Value, Failure> {
+        match *request {
+            Request::Attach { history, hold, own } => self.attach(history, hold, own),
+            Request::Detach => {
+                self.owns = false;
+                if let Some(attached) = self.attached.take() {
+                    attached.store(false, Ordering::Relaxed);
+                }
+                Ok(Value::Null)
+            }
+            Request::Resize { columns, rows } => {
+                if let Some((port, _)) = self.shared.console {
+                    let control = Control::Resize { port, columns, rows };
+                    self.shared.queue.push(Item::Event(Event::Control(control)));
+                }
+                Ok(Value::Null)
+            }
+            Request::Inspect { digest } => self.inspect(digest),
+            Request::Pause => {
+                self.push(Item::Pause)?;
+                self.held.store(false, Ordering::Relaxed);
+                self.shared.set_phase(Phase::Paused);
+                Ok(Value::Null)
+            }
+            Request::Resume => {
+                self.push(Item::Resume)?;
+                self.shared.set_phase(Phase::Running);
+                Ok(Value::Null)
+            }
+            Request::Stop { grace_ms } => Ok(self.stop(Duration::from_millis(grace_ms))),
+            Request::Kill => {
+                let _listener = self.shared.listen();
+                self.shared.queue.push(Item::Kill);
+                Ok(json!({ "exit_code": self.shared.wait(None) }))
+            }
+            Request::Wait => {
+                self.wait();
+                Ok(Value::Null)
+            }
+            Request::Snapshot { ref path } => {
+                let path = path.clone();
+                let taken = now_text();
+                self.visit(move |machine| crate::snapshots::write(machine, &path, &taken))?
+            }
+        }
+    }
+
+    fn push(&self, item: Item) -> Result<(), Failure> {
+        let taken = self.shared.queue.push(item);
+        let ended = || Failure::new(code::WRONG_STATE, "the machine has ended");
+        taken.then_some(()).ok_or_else(ended)
+    }
+
+    fn attach(&mut self, history: u32, hold: bool, own: bool) -> Result<Value, Failure> {
+        let Some((_, console)) = &self.shared.console else {
+            return Err(Failure::new(code::UNSUPPORTED, "the machine has no console"));
+        };
+        if self.attached.is_some() {
+            return Err(Failure::new(code::WRONG_STATE, "this connection is attached already"));
+        }
+        let history = usize::try_from(history).unwrap_or(usize::MAX);
+        let subscription = console.subscribe(history, hold);
+        let attached = Arc::new(AtomicBool::new(true));
+        self.attached = Some(attached.clone());
+        self.owns = own;
+        release(&self.shared, &self.held);
+        let (writer, shared) = (self.writer.clone(), self.shared.clone());
+        let listener = shared.listen();
+        let told = self.waits;
+        self.waits = true;
+        spawn("console", move || {
+            while attached.load(Ordering::Relaxed) {
+                let sent = match subscription.next(Duration::from_millis(500)) {
+                    Chunk::Bytes(bytes) => send_frame(&writer, &Frame::Console(bytes)),
+                    Chunk::Lost(bytes) => send(&writer, &Reply::Lost { bytes }),
+                    Chunk::Nothing => true,
+                    Chunk::End => break,
+                };
+                if !sent {
+                    break;
+                }
+            }
+            drop(subscription);
+            if attached.load(Ordering::Relaxed) && !told {
+                if let Some(code) = shared.wait(None) {
+                    send(&writer, &Reply::Exited { code });
+                }
+            }
+            drop(listener);
+        });
+        Ok(Value::Null)
+    }
+
+    /// Tells when the machine has ended, once.
+    fn wait(&mut self) {
+        if std::mem::replace(&mut self.waits, true) {
+            return;
+        }
+        let (writer, shared) = (self.writer.clone(), self.shared.clone());
+        let listener = shared.listen();
+        spawn("wait", move || {
+            if let Some(code) = shared.wait(None) {
+                send(&writer, &Reply::Exited { code });
+            }
+            drop(listener);
+        });
+    }
+
+    fn stop(&self, grace: Duration) -> Value {
+        let _listener = self.shared.listen();
+        self.shared.queue.push(Item::Resume);
+        self.shared.queue.push(Item::Event(Event::Control(Control::PowerButton)));
+        let (code, forced) = match self.shared.wait(Some(grace)) {
+            Some(code) => (Some(code), false),
+            None => {
+                self.shared.queue.push(Item::Kill);
+                (self.shared.wait(None), true)
+            }
+        };
+        json!({ "exit_code": code, "forced": forced })
+    }
+
+    fn inspect(&self, with_digest: bool) -> Result<Value, Failure> {
+        let deterministic = self.shared.deterministic;
+        let look = move |machine: &mut dyn Machine| {
+            let pages: u64 = machine.memory().spaces.iter().map(omni_memory::Space::size).sum();
+            let digest = (with_digest && deterministic).then(|| digest(machine).to_string());
+            (machine.tick().0, pages, digest)
+        };
+        let (ticks, bytes, digest) = self.visit(look)?;
+        let ns = self.shared.ns_per_tick;
+        Ok(json!({
+            "ticks": ticks,
+            "virtual_ms": virtual_ms(ticks, ns),
+            "host_cpu_ms": self.shared.stats.cpu_us() / 1000,
+            "memory_bytes": bytes,
+            "private_bytes": private_bytes(),
+            "ports": self.shared.ports,
+            "digest": digest,
+        }))
+    }
+
+    /// Visits the machine at a safe point and brings back what was found.
+    fn visit<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&mut dyn Machine) -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (told, seen) = channel();
+        self.push(Item::Call(Box::new(move |machine: &mut dyn Machine| {
+            // Whoever asked may have given up.
+            let _ = told.send(look(machine));
+        })))?;
+        let ended = |_| Failure::new(code::WRONG_STATE, "the machine has ended");
+        seen.recv_timeout(VISIT).map_err(ended)
+    }
+}
+
+fn send(writer: &Mutex<UnixStream>, reply: &Reply) -> bool {
+    let body = serde_json::to_vec(reply).expect("a reply is plain data");
+    send_frame(writer, &Frame::Control(body))
+}
+
+fn send_frame(writer: &Mutex<UnixStream>, frame: &Frame) -> bool {
+    let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+    write_frame(&mut *writer, frame).is_ok()
+}

@@ -1,0 +1,198 @@
+//! A person or a script at the console of a machine.
+
+use crate::escape::{Escapes, Typed};
+use crate::failure::{Failure, code};
+use crate::ui::{Ui, stderr_is_terminal};
+use omni_control::{Client, ControlError, Entry, Message, Reply, Request};
+use omni_host::{RawMode, Signal, is_terminal, terminal_size, watch_signals};
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Output of the past that a person sees at attach, in bytes.
+const HISTORY_BYTES: u32 = 4096;
+
+/// How a visit at the console ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Left {
+    /// The machine ended with this exit code.
+    Exited(u8),
+    /// The person left, and the machine runs on.
+    Detached,
+}
+
+/// What the threads of a console share.
+struct Shared {
+    writer: Mutex<Client>,
+    raw: Option<RawMode>,
+    detaching: AtomicBool,
+    /// The signal that ends this process; zero while there is none.
+    signal: AtomicU8,
+    ui: Ui,
+}
+
+impl Shared {
+    fn send(&self, request: &Request) -> bool {
+        self.writer().send(request).is_ok()
+    }
+
+    fn resize(&self) {
+        if let Some((columns, rows)) = terminal_size(io::stdout()) {
+            self.send(&Request::Resize { columns, rows });
+        }
+    }
+
+    fn writer(&self) -> std::sync::MutexGuard<'_, Client> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Attaches to a machine, and stays until it ends or the person leaves. Who `owns` a machine
+/// takes it along, unless by detaching.
+pub(crate) fn attach(entry: &Entry, owns: bool, ui: Ui) -> Result<Left, Failure> {
+    let mut client = Client::connect(entry)?;
+    let person = is_terminal(io::stdin());
+    // Who owns the machine was there from its first byte on.
+    let history = if person && !owns { HISTORY_BYTES } else { 0 };
+    let raw = person.then(RawMode::enter).transpose();
+    let raw = raw.map_err(|error| Failure::io("the terminal", &error))?;
+    let shared = Arc::new(Shared {
+        writer: Mutex::new(client.another()?),
+        raw,
+        detaching: AtomicBool::new(false),
+        signal: AtomicU8::new(0),
+        ui,
+    });
+    if person && stderr_is_terminal() {
+        ui.say("omni: Ctrl-] then d detaches, q quits, Ctrl-] sends itself\r");
+    }
+    let for_signals = shared.clone();
+    watch_signals(move |signal| on_signal(&for_signals, signal))
+        .map_err(|error| Failure::io("cannot watch signals", &error))?;
+    shared.send(&Request::Attach { history, hold: owns, own: owns });
+    if person {
+        shared.resize();
+    }
+    let for_input = shared.clone();
+    let body = move || type_in(&for_input, person);
+    std::thread::Builder::new()
+        .name("input".into())
+        .spawn(body)
+        .map_err(|error| Failure::io("cannot make a thread", &error))?;
+    let left = listen(&mut client, &shared);
+    if let Some(raw) = &shared.raw {
+        raw.restore();
+    }
+    client.close();
+    if left == Ok(Left::Detached) && person {
+        let name = &entry.machine.name;
+        ui.say(&format!("\nomni: detached; 'omni attach {name}' comes back"));
+    }
+    left.map_err(|failure| match shared.signal.load(Ordering::Relaxed) {
+        0 => failure.into(),
+        number => Failure::new(128 + number, ""),
+    })
+}
+
+/// Why nothing more can be heard.
+#[derive(PartialEq, Eq, Debug)]
+enum Deaf {
+    /// The monitor said no.
+    Refused(u8, String),
+    /// The monitor has gone.
+    Gone(String),
+    /// Nobody takes the output.
+    Output(u8, String),
+}
+
+impl From<Deaf> for Failure {
+    fn from(deaf: Deaf) -> Self {
+        match deaf {
+            Deaf::Refused(code, text) | Deaf::Output(code, text) => Self::new(code, text),
+            Deaf::Gone(text) => Self::new(code::OWN_FAILURE, text),
+        }
+    }
+}
+
+fn listen(client: &mut Client, shared: &Shared) -> Result<Left, Deaf> {
+    loop {
+        match client.receive() {
+            Ok(Message::Output(bytes)) => {
+                let written = shared.ui.bytes(&bytes);
+                written.map_err(|failure| Deaf::Output(failure.code, failure.text))?;
+            }
+            Ok(Message::Reply(Reply::Exited { code })) => return Ok(Left::Exited(code)),
+            Ok(Message::Reply(Reply::Error { code, text })) => {
+                return Err(Deaf::Refused(code, text));
+            }
+            Ok(Message::Reply(Reply::Lost { bytes })) => {
+                shared.ui.say(&format!("omni: {bytes} bytes of output were lost here\r"));
+            }
+            Ok(Message::Reply(Reply::Ok { .. })) => {
+                if shared.detaching.load(Ordering::Relaxed) {
+                    return Ok(Left::Detached);
+                }
+            }
+            Err(ControlError::Gone(_)) if shared.detaching.load(Ordering::Relaxed) => {
+                return Ok(Left::Detached);
+            }
+            Err(error) => return Err(Deaf::Gone(error.to_string())),
+        }
+    }
+}
+
+/// The thread that reads standard input. Its end is not the guest's end.
+fn type_in(shared: &Shared, person: bool) {
+    let mut escapes = Escapes::default();
+    let mut buffer = [0; 4096];
+    loop {
+        let bytes = match io::stdin().read(&mut buffer) {
+            Ok(0) => return,
+            Ok(count) => &buffer[..count],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => return,
+        };
+        let typed = if person { escapes.take(bytes) } else { vec![Typed::Bytes(bytes.to_vec())] };
+        for part in typed {
+            match part {
+                Typed::Bytes(bytes) => {
+                    if shared.writer().input(&bytes).is_err() {
+                        return;
+                    }
+                }
+                Typed::Detach => {
+                    shared.detaching.store(true, Ordering::Relaxed);
+                    shared.send(&Request::Detach);
+                    return;
+                }
+                Typed::Quit => {
+                    shared.send(&Request::Kill);
+                }
+                Typed::Unknown(_) => {
+                    shared.ui.say("\r\nomni: after Ctrl-] comes d, q or Ctrl-]\r");
+                }
+            }
+        }
+    }
+}
+
+fn on_signal(shared: &Shared, signal: Signal) {
+    match signal {
+        Signal::Resized => shared.resize(),
+        Signal::Continued => {
+            if let Some(raw) = &shared.raw {
+                // A terminal that has gone is told of by the next read.
+                let _ = raw.again();
+            }
+            shared.resize();
+        }
+        Signal::End(number) => {
+            if let Some(raw) = &shared.raw {
+                raw.restore();
+            }
+            shared.signal.store(u8::try_from(number).unwrap_or(1), Ordering::Relaxed);
+            // The listener finds the connection closed; the monitor finds its owner gone.
+            shared.writer().close();
+        }
+    }
+}

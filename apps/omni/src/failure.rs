@@ -1,0 +1,119 @@
+//! Why a verb failed: one sentence for people, one exit code for scripts.
+
+use omni_control::ControlError;
+use omni_host::DiskError;
+use omni_image::ImageError;
+use omni_lifecycle::LifecycleError;
+use omni_machine::CreateError;
+use omni_net::NetError;
+use std::io;
+
+/// Exit codes, as the manual lists them.
+pub(crate) mod code {
+    pub(crate) const FAILURE: u8 = 1;
+    pub(crate) const USAGE: u8 = 2;
+    pub(crate) const WRONG_STATE: u8 = 5;
+    pub(crate) const UNSUPPORTED: u8 = 8;
+    pub(crate) const DAMAGED: u8 = 9;
+    pub(crate) const TIMEOUT: u8 = 124;
+    pub(crate) const OWN_FAILURE: u8 = 125;
+    /// As a shell says of a process that was killed.
+    pub(crate) const KILLED: u8 = 137;
+    /// As a shell says of a process whose output nobody takes.
+    pub(crate) const PIPE: u8 = 141;
+}
+
+/// A verb failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// The exit code.
+    pub(crate) code: u8,
+    /// What went wrong and what to do; empty where there is nothing to say.
+    pub(crate) text: String,
+}
+
+impl Failure {
+    pub(crate) fn new(code: u8, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+
+    pub(crate) fn usage(text: impl Into<String>) -> Self {
+        Self::new(code::USAGE, text)
+    }
+
+    /// A result that could not be written.
+    pub(crate) fn output(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::new(code::PIPE, "");
+        }
+        Self::new(code::FAILURE, format!("cannot write the result: {error}"))
+    }
+
+    /// An error of the host with what it was about.
+    pub(crate) fn io(what: &str, error: &io::Error) -> Self {
+        let code = if error.kind() == io::ErrorKind::PermissionDenied { 7 } else { code::FAILURE };
+        Self::new(code, format!("{what}: {error}"))
+    }
+}
+
+impl From<ControlError> for Failure {
+    fn from(error: ControlError) -> Self {
+        Self::new(error.exit_code(), error.to_string())
+    }
+}
+
+impl From<CreateError> for Failure {
+    fn from(error: CreateError) -> Self {
+        let code = match &error {
+            CreateError::State(_) | CreateError::Shape(_) => code::DAMAGED,
+            CreateError::Option { .. } | CreateError::File { .. } | CreateError::NoKind(_) => {
+                code::USAGE
+            }
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<DiskError> for Failure {
+    fn from(error: DiskError) -> Self {
+        let code = match &error {
+            DiskError::Io(_, error) if error.kind() == io::ErrorKind::PermissionDenied => 7,
+            DiskError::Io(_, error) if error.kind() == io::ErrorKind::NotFound => code::USAGE,
+            DiskError::Format(..) => code::USAGE,
+            DiskError::Io(..) => code::FAILURE,
+            DiskError::Overlay(_) => code::DAMAGED,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<NetError> for Failure {
+    fn from(error: NetError) -> Self {
+        Self::new(code::FAILURE, error.to_string())
+    }
+}
+
+impl From<ImageError> for Failure {
+    fn from(error: ImageError) -> Self {
+        let code = match &error {
+            ImageError::NoImage(_) => 3,
+            ImageError::BadReference(_) | ImageError::BadArch(_) | ImageError::BadMirror(_) => {
+                code::USAGE
+            }
+            ImageError::BadImage { .. } => code::DAMAGED,
+            _ => code::FAILURE,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<LifecycleError> for Failure {
+    fn from(error: LifecycleError) -> Self {
+        let code = match &error {
+            LifecycleError::File(_) => code::DAMAGED,
+            LifecycleError::NotSelfContained(_) => code::UNSUPPORTED,
+            _ => code::FAILURE,
+        };
+        Self::new(code, error.to_string())
+    }
+}

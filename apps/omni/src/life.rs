@@ -1,0 +1,280 @@
+//! The verbs of a machine's life: run, create, start, stop, kill, pause, resume, wait, rm, rename.
+
+use crate::args::{MachineArgs, Machines, RunArgs};
+use crate::console::{Left, attach};
+use crate::failure::{Failure, code};
+use crate::plan::{Plan, plan, spec_of};
+use crate::ui::Ui;
+use omni_control::{Client, Dirs, Entry, Message, Phase, Registry, Reply, Request};
+use omni_host::is_terminal;
+use omni_kinds::kind_of;
+use omni_machine::Group;
+use serde_json::{Value, json};
+use std::fs::OpenOptions;
+use std::io::{self, BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// How long a system has to end by itself.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What a monitor says when it starts, in bytes.
+const GREETING_BYTES_MAX: u64 = 64 << 10;
+
+/// `run`: create, start, and attach or print the id. The exit code is the guest's.
+pub(crate) fn run(args: &RunArgs, dirs: &Dirs, ui: Ui) -> Result<u8, Failure> {
+    let result = run_inner(args, dirs, ui);
+    // So that a script can tell the guest's failure from ours.
+    result.map_err(|failure| {
+        let code = if failure.code == code::FAILURE { code::OWN_FAILURE } else { failure.code };
+        Failure { code, ..failure }
+    })
+}
+
+fn run_inner(args: &RunArgs, dirs: &Dirs, ui: Ui) -> Result<u8, Failure> {
+    let interactive = args.detach || is_terminal(io::stdin());
+    let Plan { machine, stem } = plan(&args.machine, interactive, dirs, ui)?;
+    let registry = Registry::open(dirs)?;
+    let entry = registry.create(machine, &stem)?;
+    let entry = match launch(&entry, !args.detach) {
+        Ok(entry) => entry,
+        Err(failure) => {
+            // It never ran: nothing of it is worth keeping.
+            let _ = registry.remove_files(&entry.machine.id, &entry.dir);
+            return Err(failure);
+        }
+    };
+    if args.detach {
+        let value = json!({ "id": entry.machine.id, "name": entry.machine.name });
+        ui.result(value, &entry.machine.id)?;
+        return Ok(0);
+    }
+    match attach(&entry, true, ui)? {
+        Left::Exited(code) => {
+            if code == code::TIMEOUT && args.machine.timeout.is_some() {
+                ui.say("omni: the machine was killed at its time limit");
+            }
+            if let Ok(Entry { state, .. }) = Entry::load(&entry.dir) {
+                if let Some(error) = state.error {
+                    ui.say(&format!("omni: {error}"));
+                    return Ok(if code == 0 { code::OWN_FAILURE } else { code });
+                }
+            }
+            Ok(code)
+        }
+        Left::Detached => Ok(0),
+    }
+}
+
+/// `create`: make it, and check that it could run.
+pub(crate) fn create(args: &MachineArgs, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
+    let Plan { machine, stem } = plan(args, is_terminal(io::stdin()), dirs, ui)?;
+    let registry = Registry::open(dirs)?;
+    let entry = registry.create(machine, &stem)?;
+    let checked =
+        spec_of(&entry).and_then(|(spec, _)| Ok(kind_of(&spec.kind)?.create(&spec).map(|_| ())?));
+    if let Err(failure) = checked {
+        // The first failure is the one to tell of.
+        let _ = registry.remove_files(&entry.machine.id, &entry.dir);
+        return Err(failure);
+    }
+    let value = json!({ "id": entry.machine.id, "name": entry.machine.name });
+    ui.result(value, &entry.machine.id)
+}
+
+/// `start`: run it again, from the beginning but with its disks as they are.
+pub(crate) fn start(
+    machines: &Machines,
+    attached: bool,
+    dirs: &Dirs,
+    ui: Ui,
+) -> Result<u8, Failure> {
+    let registry = Registry::open(dirs)?;
+    if attached {
+        let [key] = &machines.machines[..] else {
+            return Err(Failure::usage("--attach takes one machine"));
+        };
+        let entry = launch(&startable(&registry, key)?, true)?;
+        return Ok(match attach(&entry, true, ui)? {
+            Left::Exited(code) => code,
+            Left::Detached => 0,
+        });
+    }
+    each(machines, ui, |key| {
+        let entry = launch(&startable(&registry, key)?, false)?;
+        Ok((entry, json!({ "state": "running" })))
+    })?;
+    Ok(0)
+}
+
+fn startable(registry: &Registry, key: &str) -> Result<Entry, Failure> {
+    let entry = registry.find(key)?;
+    if entry.state.state.is_live() {
+        let text = format!("the machine '{}' runs already", entry.machine.name);
+        return Err(Failure::new(code::WRONG_STATE, text));
+    }
+    Ok(entry)
+}
+
+/// Starts the monitor of a machine and waits until it runs.
+fn launch(entry: &Entry, hold: bool) -> Result<Entry, Failure> {
+    let failed = |what: &str, error: &io::Error| Failure::io(what, error);
+    let path = entry.dir.join("monitor.log");
+    let log = OpenOptions::new().create(true).append(true).open(&path);
+    let log = log.map_err(|error| failed(&path.display().to_string(), &error))?;
+    let own = std::env::current_exe().map_err(|error| failed("this program's own file", &error))?;
+    let mut command = Command::new(own);
+    command.arg("monitor").arg(&entry.dir);
+    if hold {
+        command.arg("--hold");
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+    let mut child = command.spawn().map_err(|error| failed("cannot start a monitor", &error))?;
+    let stdout = child.stdout.take().expect("it was asked for");
+    let mut line = String::new();
+    // One that cannot be read says as little as one that is empty.
+    let _ = BufReader::new(stdout.take(GREETING_BYTES_MAX)).read_line(&mut line);
+    let said: Value = serde_json::from_str(&line).unwrap_or_default();
+    if said["ready"] == true {
+        return Ok(Entry::load(&entry.dir)?);
+    }
+    let text = said["text"].as_str().map(str::to_owned);
+    let code = said["code"].as_u64().and_then(|code| u8::try_from(code).ok());
+    let lost = || format!("the monitor ended before it began; {} may say why", path.display());
+    Err(Failure::new(code.unwrap_or(code::FAILURE), text.unwrap_or_else(lost)))
+}
+
+/// Does something to each machine, and tells of each. All are tried; the first failure counts.
+fn each(
+    machines: &Machines,
+    ui: Ui,
+    mut verb: impl FnMut(&str) -> Result<(Entry, Value), Failure>,
+) -> Result<(), Failure> {
+    let mut first = None;
+    for key in &machines.machines {
+        match verb(key) {
+            Ok((entry, value)) => {
+                let mut object = json!({ "id": entry.machine.id, "name": entry.machine.name });
+                if let (Value::Object(object), Value::Object(more)) = (&mut object, value) {
+                    object.extend(more);
+                }
+                ui.result(object, &entry.machine.name)?;
+            }
+            Err(failure) if machines.machines.len() == 1 => return Err(failure),
+            Err(failure) => {
+                ui.say(&format!("omni: {}", failure.text));
+                first.get_or_insert(failure.code);
+            }
+        }
+    }
+    first.map_or(Ok(()), |code| Err(Failure::new(code, "")))
+}
+
+/// Asks the monitor of each machine for one thing.
+pub(crate) fn ask(
+    machines: &Machines,
+    request: &Request,
+    dirs: &Dirs,
+    ui: Ui,
+) -> Result<(), Failure> {
+    let registry = Registry::open(dirs)?;
+    each(machines, ui, |key| {
+        let entry = registry.find(key)?;
+        let value = Client::connect(&entry)?.ask(request)?;
+        let state = match request {
+            Request::Pause => json!({ "state": "paused" }),
+            Request::Resume => json!({ "state": "running" }),
+            _ => value,
+        };
+        Ok((entry, state))
+    })
+}
+
+/// `stop`: the power button, and the plug after a while.
+pub(crate) fn stop(
+    machines: &Machines,
+    time: Option<Duration>,
+    dirs: &Dirs,
+    ui: Ui,
+) -> Result<(), Failure> {
+    let registry = Registry::open(dirs)?;
+    each(machines, ui, |key| {
+        let entry = registry.find(key)?;
+        let system = kind_of(&entry.machine.kind)?.info().group == Group::System;
+        let grace = time.unwrap_or(if system { GRACE } else { Duration::ZERO });
+        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        let value = Client::connect(&entry)?.ask(&Request::Stop { grace_ms })?;
+        Ok((entry, value))
+    })
+}
+
+/// `wait`: the exit code of each, once it has ended.
+pub(crate) fn wait(machines: &Machines, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
+    let registry = Registry::open(dirs)?;
+    for key in &machines.machines {
+        let entry = registry.find(key)?;
+        let code = wait_one(&registry, &entry)?;
+        let value =
+            json!({ "id": entry.machine.id, "name": entry.machine.name, "exit_code": code });
+        ui.result(value, &code.to_string())?;
+    }
+    Ok(())
+}
+
+fn wait_one(registry: &Registry, entry: &Entry) -> Result<u8, Failure> {
+    let name = &entry.machine.name;
+    let ended = |entry: &Entry| match (entry.state.state, entry.state.exit_code) {
+        (Phase::Stopped, Some(code)) => Ok(code),
+        (state, _) => {
+            let text = format!("the machine '{name}' is {}: it has no exit code", state.word());
+            Err(Failure::new(code::WRONG_STATE, text))
+        }
+    };
+    if !entry.state.state.is_live() {
+        return ended(entry);
+    }
+    // It may end between the look and the call.
+    let Ok(mut client) = Client::connect(entry) else { return ended(&registry.find(name)?) };
+    client.send(&Request::Wait)?;
+    loop {
+        match client.receive() {
+            Ok(Message::Reply(Reply::Exited { code })) => return Ok(code),
+            Ok(Message::Reply(_) | Message::Output(_)) => {}
+            Err(_) => return ended(&registry.find(&entry.machine.id)?),
+        }
+    }
+}
+
+/// `rm`: remove each.
+pub(crate) fn remove(machines: &Machines, force: bool, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
+    let registry = Registry::open(dirs)?;
+    each(machines, ui, |key| {
+        let mut entry = registry.find(key)?;
+        if force && entry.state.state.is_live() {
+            // Where that fails it has just ended, or the removal says what is wrong.
+            let _ = Client::connect(&entry).and_then(|mut client| client.ask(&Request::Kill));
+            match registry.find(&entry.machine.id) {
+                Ok(found) => entry = found,
+                Err(_) if entry.machine.remove => return Ok((entry, json!({ "removed": true }))),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        registry.remove(&entry)?;
+        Ok((entry, json!({ "removed": true })))
+    })
+}
+
+/// `rename`: another name.
+pub(crate) fn rename(key: &str, name: &str, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
+    let entry = Registry::open(dirs)?.rename(key, name)?;
+    ui.result(json!({ "id": entry.machine.id, "name": entry.machine.name }), &entry.machine.name)
+}
+
+/// `attach`: join the console. The exit code is the guest's where it ends meanwhile.
+pub(crate) fn join(key: &str, dirs: &Dirs, ui: Ui) -> Result<u8, Failure> {
+    let entry = Registry::open(dirs)?.find(key)?;
+    Ok(match attach(&entry, false, ui)? {
+        Left::Exited(code) => code,
+        Left::Detached => 0,
+    })
+}

@@ -1,0 +1,79 @@
+//! The program `omni`: runs virtual machines of every kind.
+//!
+//! Architecture invariant: there is no daemon. Each machine is owned by a process of its own, its
+//! monitor (`monitor.rs`); every verb is a short client of it, or of files.
+
+mod args;
+mod backends;
+mod clients;
+mod console;
+mod doctor;
+mod escape;
+mod failure;
+mod images;
+mod life;
+mod look;
+mod monitor;
+mod plan;
+mod snapshots;
+mod sniff;
+mod texts;
+mod ui;
+
+use args::{Cli, Verb};
+use clap::Parser;
+use failure::Failure;
+use omni_control::{Dirs, Request};
+use std::process::ExitCode;
+use ui::Ui;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help is a result; a mistake is talk. Both are written as they should be by clap.
+            let _ = error.print();
+            let code = u8::try_from(error.exit_code()).unwrap_or(failure::code::USAGE);
+            return ExitCode::from(code);
+        }
+    };
+    let ui = Ui { json: cli.json };
+    match verb(&cli.verb, ui) {
+        Ok(code) => ExitCode::from(code),
+        Err(Failure { code, text }) => {
+            if !text.is_empty() {
+                ui.say(&format!("omni: {text}"));
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn verb(verb: &Verb, ui: Ui) -> Result<u8, Failure> {
+    let dirs = || Dirs::from_env(|name| std::env::var(name));
+    match verb {
+        Verb::Run(args) => return life::run(args, &dirs()?, ui),
+        Verb::Create(args) => life::create(args, &dirs()?, ui),
+        Verb::Start { attach, machines } => return life::start(machines, *attach, &dirs()?, ui),
+        Verb::Stop { time, machines } => life::stop(machines, *time, &dirs()?, ui),
+        Verb::Kill(machines) => life::ask(machines, &Request::Kill, &dirs()?, ui),
+        Verb::Pause(machines) => life::ask(machines, &Request::Pause, &dirs()?, ui),
+        Verb::Resume(machines) => life::ask(machines, &Request::Resume, &dirs()?, ui),
+        Verb::Wait(machines) => life::wait(machines, &dirs()?, ui),
+        Verb::Rm { force, machines } => life::remove(machines, *force, &dirs()?, ui),
+        Verb::Rename { machine, name } => life::rename(machine, name, &dirs()?, ui),
+        Verb::Ps { quiet, .. } => look::list(*quiet, &dirs()?, ui),
+        Verb::Inspect(machines) => look::inspect(machines, &dirs()?, ui),
+        Verb::Logs { machine, tail, follow } => look::logs(machine, *tail, *follow, &dirs()?, ui),
+        Verb::Stats => look::stats(&dirs()?, ui),
+        Verb::Attach { machine } => return life::join(machine, &dirs()?, ui),
+        Verb::Image(verb) => images::verb(verb, &dirs()?, ui),
+        Verb::Kinds => look::kinds(ui),
+        Verb::Doctor => doctor::report(&dirs()?, ui),
+        Verb::Completion { shell } => texts::completion(*shell, ui),
+        Verb::Man { dir } => texts::man(dir.as_deref(), ui),
+        Verb::Version => texts::version(ui),
+        Verb::Monitor { dir, hold } => return monitor::run(dir, *hold),
+    }?;
+    Ok(0)
+}

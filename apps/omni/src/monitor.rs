@@ -1,0 +1,337 @@
+//! The process that owns one machine: makes it, runs it, and tells how it ended.
+
+use crate::backends::World;
+use crate::clients;
+use crate::failure::{Failure, code};
+use crate::plan::spec_of;
+use omni_base::Gpa;
+use omni_control::{Dirs, Entry, Phase, Registry, StateFile, now_text};
+use omni_host::{Console, Ended, FileLock, Queue, Runner, Stats, new_session};
+use omni_kinds::kind_of;
+use omni_machine::{Machine, MachineKind, PortId, Region, Spec};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a monitor waits for the one before it to let go of the machine.
+const LOCK_WAIT: Duration = Duration::from_secs(3);
+
+/// How long an ended machine's output waits for clients that do not take it.
+const DRAIN: Duration = Duration::from_secs(60);
+
+/// How long clients have to hear of the end.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How long a machine that is to wait for its first client does so.
+pub(crate) const HOLD: Duration = Duration::from_secs(10);
+
+/// What the threads of a monitor share.
+pub(crate) struct Shared {
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) console: Option<(PortId, Arc<Console>)>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) entry: Entry,
+    pub(crate) deterministic: bool,
+    pub(crate) ns_per_tick: u32,
+    pub(crate) ports: Value,
+    life: Mutex<Life>,
+    changed: Condvar,
+}
+
+struct Life {
+    state: StateFile,
+    /// The exit code, once everything is written.
+    done: Option<u8>,
+    /// Clients that still have to hear of the end.
+    listeners: u32,
+}
+
+impl Shared {
+    /// Waits for the end of the machine, at most as long as given.
+    pub(crate) fn wait(&self, most: Option<Duration>) -> Option<u8> {
+        let until = most.and_then(|most| Instant::now().checked_add(most));
+        let mut life = self.life();
+        while life.done.is_none() {
+            life = match until {
+                None => self.changed.wait(life).unwrap_or_else(PoisonError::into_inner),
+                Some(until) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return None;
+                    }
+                    let waited = self.changed.wait_timeout(life, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        life.done
+    }
+
+    /// Notes that the machine is held, or no longer.
+    pub(crate) fn set_phase(&self, phase: Phase) {
+        let mut life = self.life();
+        if life.done.is_none() && life.state.state.is_live() {
+            life.state.state = phase;
+            // The machine is as asked; only who looks from outside would see it late.
+            let _ = Entry::write_state(&self.entry.dir, &life.state);
+        }
+    }
+
+    /// A client that wants to hear of the end, until what it gives is dropped.
+    pub(crate) fn listen(self: &Arc<Self>) -> Listener {
+        self.life().listeners += 1;
+        Listener(self.clone())
+    }
+
+    fn life(&self) -> MutexGuard<'_, Life> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A client that wants to hear of the end.
+pub(crate) struct Listener(Arc<Shared>);
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.0.life().listeners -= 1;
+        self.0.changed.notify_all();
+    }
+}
+
+/// Runs the machine of a directory to its end. Whoever started this process reads one line from
+/// its standard output: that the machine runs, or why it does not.
+pub(crate) fn run(dir: &Path, hold: bool) -> Result<u8, Failure> {
+    // It leads a group already where a person runs it by hand, which does no harm.
+    let _ = new_session();
+    match begin(dir) {
+        Ok(begun) => {
+            tell(&json!({ "ready": true }));
+            Ok(begun.live(hold))
+        }
+        Err(failure) => {
+            tell(&json!({ "ready": false, "code": failure.code, "text": failure.text }));
+            Err(failure)
+        }
+    }
+}
+
+/// A machine that is ready to run.
+struct Begun {
+    _lock: FileLock,
+    listener: UnixListener,
+    runner: Runner<World>,
+    shared: Arc<Shared>,
+    kind: &'static dyn MachineKind,
+    spec: Spec,
+}
+
+fn begin(dir: &Path) -> Result<Begun, Failure> {
+    let mut entry = Entry::load(dir)?;
+    let lock = take_lock(&entry)?;
+    let (spec, disks) = spec_of(&entry)?;
+    let kind = kind_of(&spec.kind)?;
+    let ports = kind.ports(&spec)?;
+    let queue = Arc::new(Queue::default());
+    let machine = kind.create(&spec)?;
+    let world = World::new(&entry, &ports, disks, &queue)?;
+    let socket = dirs()?.socket(&entry.machine.id)?;
+    // One left over from a monitor that was killed: the lock says that it is gone.
+    let _ = fs::remove_file(&socket);
+    let listener = UnixListener::bind(&socket)
+        .map_err(|error| Failure::io(&socket.display().to_string(), &error))?;
+    let (console, caps) = (world.console(), machine.caps());
+    let port = |port: &omni_machine::PortInfo| json!({ "id": port.id.0, "name": port.name, "kind": kind_word(port) });
+    let ports = json!({
+        "devices": ports.iter().map(port).collect::<Vec<_>>(),
+        "published": world.published(),
+    });
+    let limit = entry.machine.timeout_ms.map(Duration::from_millis);
+    let ns_per_tick = spec.ns_per_tick;
+    let runner = Runner::new(machine, queue.clone(), world, limit);
+    entry.state = StateFile {
+        state: Phase::Running,
+        started: Some(now_text()),
+        pid: Some(std::process::id()),
+        socket: Some(socket),
+        ..StateFile::default()
+    };
+    Entry::write_state(dir, &entry.state)?;
+    let life = Life { state: entry.state.clone(), done: None, listeners: 0 };
+    let shared = Arc::new(Shared {
+        queue,
+        console,
+        stats: runner.stats(),
+        entry,
+        deterministic: caps.deterministic,
+        ns_per_tick,
+        ports,
+        life: Mutex::new(life),
+        changed: Condvar::new(),
+    });
+    Ok(Begun { _lock: lock, listener, runner, shared, kind, spec })
+}
+
+impl Begun {
+    /// The machine's life, and what comes after it.
+    fn live(mut self, hold: bool) -> u8 {
+        let shared = self.shared.clone();
+        clients::serve(self.listener, &shared, hold);
+        let ended = self.runner.run();
+        shared.queue.close();
+        let (mut machine, mut world) = self.runner.into_parts();
+        let code = match ended {
+            Ended::Halted(code) => exit_code(code),
+            Ended::Killed => code::KILLED,
+            Ended::Timeout => code::TIMEOUT,
+        };
+        world.finish(machine.memory());
+        let signed = write_signature(&shared.entry, self.kind, &self.spec, &mut *machine);
+        if let Some((_, console)) = &shared.console {
+            console.end();
+            console.drain(DRAIN);
+        }
+        finish(&shared, &*machine, code, signed);
+        // The last to hear of it has left, or was slow for too long.
+        let until = Instant::now() + FAREWELL;
+        let mut life = shared.life();
+        while life.listeners > 0 {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let waited = shared.changed.wait_timeout(life, left);
+            life = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        code
+    }
+}
+
+/// Writes how it ended, or removes the machine, and then lets everyone know.
+fn finish(shared: &Arc<Shared>, machine: &dyn Machine, code: u8, signed: Result<(), Failure>) {
+    let entry = &shared.entry;
+    let mut life = shared.life();
+    let socket = life.state.socket.take();
+    life.state.state = Phase::Stopped;
+    life.state.exit_code = Some(code);
+    life.state.finished = Some(now_text());
+    life.state.pid = None;
+    life.state.error = signed.err().map(|failure| failure.text);
+    let ticks = machine.tick().0;
+    let figures = [
+        ("ticks", json!(ticks)),
+        ("virtual_ms", json!(virtual_ms(ticks, shared.ns_per_tick))),
+        ("host_cpu_ms", json!(shared.stats.cpu_us() / 1000)),
+    ];
+    life.state.last = figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let written = if entry.machine.remove {
+        dirs().and_then(|dirs| {
+            Ok(Registry::open(&dirs)?.remove_files(&entry.machine.id, &entry.dir)?)
+        })
+    } else {
+        Entry::write_state(&entry.dir, &life.state).map_err(Failure::from)
+    };
+    if let Err(failure) = written {
+        // Standard error is the monitor's log: the only place left to say it.
+        let _ = writeln!(io::stderr(), "{}", failure.text);
+    }
+    if let Some(socket) = socket {
+        let _ = fs::remove_file(socket);
+    }
+    life.done = Some(code);
+    drop(life);
+    shared.changed.notify_all();
+}
+
+/// Guest time in milliseconds.
+pub(crate) fn virtual_ms(ticks: u64, ns_per_tick: u32) -> u64 {
+    let ms = u128::from(ticks) * u128::from(ns_per_tick) / 1_000_000;
+    u64::try_from(ms).unwrap_or(u64::MAX)
+}
+
+/// The exit code of the host for one of the guest: failure stays failure.
+fn exit_code(code: u64) -> u8 {
+    let low = code.to_le_bytes()[0];
+    if code != 0 && low == 0 { code::FAILURE } else { low }
+}
+
+/// Writes what a compliance test signed: one 32-bit word a line.
+fn write_signature(
+    entry: &Entry,
+    kind: &dyn MachineKind,
+    spec: &Spec,
+    machine: &mut dyn Machine,
+) -> Result<(), Failure> {
+    let Some(path) = &entry.machine.signature else { return Ok(()) };
+    let none = || Failure::usage("--signature: the program names no signature");
+    let region = kind.signature(spec).ok_or_else(none)?;
+    let text = signature_text(&region, machine)
+        .ok_or_else(|| Failure::usage("--signature: the signature is not within memory"))?;
+    fs::write(path, text).map_err(|error| Failure::io(&path.display().to_string(), &error))
+}
+
+fn signature_text(region: &Region, machine: &mut dyn Machine) -> Option<String> {
+    let space = machine.memory().spaces.iter().find(|space| space.name() == region.space)?;
+    let end = region.at.0.checked_add(region.bytes)?;
+    if end > space.size() {
+        return None;
+    }
+    let mut text = String::new();
+    for at in (region.at.0..end).step_by(4) {
+        let mut word = [0; 4];
+        space.read(Gpa(at), &mut word).ok()?;
+        text.push_str(&format!("{:08x}\n", u32::from_le_bytes(word)));
+    }
+    Some(text)
+}
+
+fn take_lock(entry: &Entry) -> Result<FileLock, Failure> {
+    let path = entry.lock();
+    let until = Instant::now() + LOCK_WAIT;
+    loop {
+        let taken = FileLock::try_take(&path)
+            .map_err(|error| Failure::io(&path.display().to_string(), &error))?;
+        if let Some(lock) = taken {
+            return Ok(lock);
+        }
+        if Instant::now() >= until {
+            let text = format!("the machine '{}' runs already", entry.machine.name);
+            return Err(Failure::new(code::WRONG_STATE, text));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn tell(value: &Value) {
+    // Whoever started us may have gone: the machine runs all the same.
+    let _ = writeln!(io::stdout().lock(), "{value}").and_then(|()| io::stdout().flush());
+}
+
+fn dirs() -> Result<Dirs, Failure> {
+    Ok(Dirs::from_env(|name| std::env::var(name))?)
+}
+
+fn kind_word(port: &omni_machine::PortInfo) -> &'static str {
+    match port.kind {
+        omni_machine::PortKind::Console => "console",
+        omni_machine::PortKind::Net { .. } => "net",
+        omni_machine::PortKind::Disk { .. } => "disk",
+        omni_machine::PortKind::Files => "files",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_failure_of_a_guest_becomes_a_success() {
+        assert_eq!(exit_code(0), 0);
+        assert_eq!(exit_code(3), 3);
+        assert_eq!(exit_code(256), 1);
+        assert_eq!(exit_code(u64::MAX), 255);
+    }
+}

@@ -1,0 +1,261 @@
+//! From the command line to the file of a machine, and from that file to its spec.
+
+use crate::args::{Accel, MachineArgs};
+use crate::failure::{Failure, code};
+use crate::images;
+use crate::sniff;
+use crate::ui::Ui;
+use omni_control::{API, Dirs, DiskFile, Entry, MachineFile, now_text};
+use omni_host::{Disk, RawFile, is_terminal, read_bounded, terminal_size};
+use omni_kinds::{KINDS, kind_of, probe_all};
+use omni_machine::{DiskSpec, Group, MachineKind, OptionType, Spec};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A file of a machine that is read whole: a kernel, a story. Disks are not among them.
+const FILE_BYTES_MAX: u64 = 2 << 30;
+
+/// The architecture where nothing says another.
+const ARCH_DEFAULT: &str = "riscv64";
+
+/// What a machine is to be made from.
+pub(crate) struct Plan {
+    /// The file of the machine, without id.
+    pub(crate) machine: MachineFile,
+    /// What its name begins with where none is given.
+    pub(crate) stem: String,
+}
+
+/// What an image turned out to be.
+struct Source {
+    kind: &'static dyn MachineKind,
+    files: BTreeMap<String, PathBuf>,
+    append: Option<String>,
+    stem: String,
+}
+
+/// Makes a plan. Builds the image where it is missing.
+pub(crate) fn plan(
+    args: &MachineArgs,
+    interactive: bool,
+    dirs: &Dirs,
+    ui: Ui,
+) -> Result<Plan, Failure> {
+    match args.accel {
+        Accel::Auto | Accel::Interp => {}
+        Accel::Kvm | Accel::Jit => {
+            let text = "this build runs code by interpretation only: use --accel auto or interp";
+            return Err(Failure::new(code::UNSUPPORTED, text));
+        }
+    }
+    let mut source = find_source(args, dirs, ui)?;
+    for (role, path) in
+        [("kernel", &args.kernel), ("initrd", &args.initrd), ("firmware", &args.firmware)]
+    {
+        if let Some(path) = path {
+            source.files.insert(role.into(), path.clone());
+        }
+    }
+    let mut files = BTreeMap::new();
+    for (role, path) in source.files {
+        if !source.kind.info().files.contains(&&role[..]) {
+            let name = source.kind.info().name;
+            return Err(Failure::usage(format!("machines of kind {name} take no --{role}")));
+        }
+        files.insert(role, absolute(&path)?);
+    }
+    let options = options(args, source.kind, source.append, interactive)?;
+    let machine = MachineFile {
+        api: API.into(),
+        name: args.name.clone().unwrap_or_default(),
+        kind: source.kind.info().name.into(),
+        arch: source.kind.info().arch.map(str::to_owned),
+        image: args.image.clone().unwrap_or_default(),
+        files,
+        disks: args.disks.iter().map(|text| disk(text)).collect::<Result<_, _>>()?,
+        options,
+        seed: args.seed.unwrap_or_else(random_seed),
+        epoch_s: args.seed.map(|_| Spec::new("").epoch_s),
+        net: args.net.clone().unwrap_or_else(|| "user".into()),
+        publish: published(&args.publish)?,
+        labels: args.labels.iter().cloned().collect(),
+        remove: args.rm,
+        timeout_ms: args.timeout.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        signature: args.signature.as_deref().map(absolute).transpose()?,
+        files_dir: absolute(Path::new("."))?,
+        created: now_text(),
+        ..MachineFile::default()
+    };
+    Ok(Plan { machine, stem: source.stem })
+}
+
+/// The spec of a machine and its disks, opened.
+pub(crate) fn spec_of(entry: &Entry) -> Result<(Spec, Vec<Disk>), Failure> {
+    let machine = &entry.machine;
+    let mut spec = Spec::new(&machine.kind);
+    spec.seed = machine.seed;
+    spec.epoch_s = machine.epoch_s.unwrap_or_else(now_s);
+    spec.options.clone_from(&machine.options);
+    for (role, path) in &machine.files {
+        spec.files.insert(role.clone(), read_file(path)?.into());
+    }
+    let mut disks = Vec::new();
+    for (at, file) in machine.disks.iter().enumerate() {
+        let overlay = entry.overlay(at);
+        let disk = Disk::open(&file.path, (!file.read_only).then_some(&overlay))?;
+        let (bytes, image) = (disk.bytes(), disk.image().clone());
+        spec.disks.push(DiskSpec { bytes, read_only: file.read_only, image });
+        disks.push(disk);
+    }
+    Ok((spec, disks))
+}
+
+fn find_source(args: &MachineArgs, dirs: &Dirs, ui: Ui) -> Result<Source, Failure> {
+    let forced = match &args.kind {
+        Some(name) => Some(kind_of(name)?),
+        None => None,
+    };
+    if let Some(reference) = args.image.as_deref().filter(|text| images::is_reference(text)) {
+        let arch = args.arch.as_deref().unwrap_or(ARCH_DEFAULT);
+        let kind = forced.map_or_else(|| system_kind(arch), Ok)?;
+        let image = images::open_or_build(reference, arch, &args.source, dirs, ui)?;
+        let files = [("kernel", image.kernel()), ("initrd", image.initrd())];
+        let files = files.map(|(role, path)| (role.to_owned(), path)).into();
+        let stem = image.info.distribution.clone();
+        return Ok(Source { kind, files, append: Some(image.info.cmdline.clone()), stem });
+    }
+    let (role, path) = match (&args.image, &args.kernel) {
+        (Some(image), _) => ("image", PathBuf::from(image)),
+        (None, Some(kernel)) => ("kernel", kernel.clone()),
+        (None, None) => return Err(Failure::usage("give an IMAGE or a --kernel")),
+    };
+    let kind = match forced {
+        Some(kind) => kind,
+        None => probe(&path, args.arch.as_deref())?,
+    };
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+    Ok(Source { kind, files: [(role.to_owned(), path)].into(), append: None, stem })
+}
+
+/// The kind that says most surely that it can run a file.
+fn probe(path: &Path, arch: Option<&str>) -> Result<&'static dyn MachineKind, Failure> {
+    let bytes = read_file(path)?;
+    let of_arch = |kind: &dyn MachineKind| arch.is_none_or(|arch| kind.info().arch == Some(arch));
+    let mut found = probe_all(&bytes).into_iter().filter(|(_, kind)| of_arch(*kind));
+    if let Some((_, kind)) = found.next() {
+        return Ok(kind);
+    }
+    let names: Vec<_> = KINDS.iter().map(|kind| kind.info().name).collect();
+    let what = sniff::describe(&bytes);
+    let path = path.display();
+    let names = names.join(", ");
+    Err(Failure::usage(format!("{path} is {what}, which no kind of machine here runs ({names})")))
+}
+
+fn system_kind(arch: &str) -> Result<&'static dyn MachineKind, Failure> {
+    let fits = |kind: &&&'static dyn MachineKind| {
+        kind.info().group == Group::System && kind.info().arch == Some(arch)
+    };
+    let found = KINDS.iter().find(fits).copied();
+    found.ok_or_else(|| {
+        let all = KINDS.iter().filter(|kind| kind.info().group == Group::System);
+        let all: Vec<_> = all.filter_map(|kind| kind.info().arch).collect();
+        let text = format!("no kind here runs systems of architecture {arch} ({})", all.join(", "));
+        Failure::new(code::UNSUPPORTED, text)
+    })
+}
+
+fn options(
+    args: &MachineArgs,
+    kind: &dyn MachineKind,
+    own_append: Option<String>,
+    interactive: bool,
+) -> Result<BTreeMap<String, String>, Failure> {
+    let info = kind.info();
+    let find = |name: &str| info.options.iter().find(|option| option.name == name);
+    let mut options: BTreeMap<String, String> = BTreeMap::new();
+    if interactive && find("echo").is_some() {
+        options.insert("echo".into(), "true".into());
+        let size = terminal_size(io::stdout()).filter(|_| is_terminal(io::stdout()));
+        for (name, value) in size.map_or(vec![], |(x, y)| vec![("width", x), ("height", y)]) {
+            if find(name).is_some() {
+                options.insert(name.into(), value.clamp(20, 255).to_string());
+            }
+        }
+    }
+    let append = match (own_append, &args.append) {
+        (Some(own), Some(more)) => Some(format!("{own} {more}")),
+        (own, more) => own.or_else(|| more.clone()),
+    };
+    let program = (!args.args.is_empty()).then(|| args.args.join(" "));
+    let wanted = args.net.clone().unwrap_or_else(|| "user".into());
+    // A kind without a network is asked for one only by whoever names it.
+    let net = (args.net.is_some() || find("net").is_some()).then_some(wanted);
+    let named = [
+        ("memory", args.memory.clone()),
+        ("cpus", args.cpus.map(|count| count.to_string())),
+        ("append", append),
+        ("args", program),
+        ("net", net),
+    ];
+    let named = named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    for (name, value) in named.chain(args.options.iter().cloned()) {
+        let Some(option) = find(&name) else {
+            let known: Vec<_> = info.options.iter().map(|option| option.name).collect();
+            let (kind, known) = (info.name, known.join(", "));
+            let text = format!("machines of kind {kind} have no option '{name}' (only {known})");
+            return Err(Failure::usage(text));
+        };
+        let flag = option.ty == OptionType::Flag;
+        if flag && value != "true" && value != "false" {
+            return Err(Failure::usage(format!("option '{name}' is true or false, not '{value}'")));
+        }
+        options.insert(name, value);
+    }
+    Ok(options)
+}
+
+fn disk(text: &str) -> Result<DiskFile, Failure> {
+    let (path, read_only) = match text.rsplit_once(',') {
+        Some((path, "ro")) => (path, true),
+        Some((path, "rw")) => (path, false),
+        _ => (text, false),
+    };
+    let path = absolute(Path::new(path))?;
+    // Opened here already, so that a mistake is told before anything is made.
+    let raw = RawFile::open(&path).map_err(|error| no_file(&path, &error))?;
+    Disk::open(&path, None)?;
+    Ok(DiskFile { path, read_only, bytes: raw.bytes().next_multiple_of(512) })
+}
+
+fn published(texts: &[String]) -> Result<Vec<String>, Failure> {
+    for text in texts {
+        let parsed = text.parse::<omni_net::Publish>();
+        parsed.map_err(|error| Failure::usage(format!("--publish: {error}")))?;
+    }
+    Ok(texts.to_vec())
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+    read_bounded(path, FILE_BYTES_MAX).map_err(|error| no_file(path, &error))
+}
+
+fn no_file(path: &Path, error: &io::Error) -> Failure {
+    let failure = Failure::io(&path.display().to_string(), error);
+    let given = error.kind() == io::ErrorKind::NotFound || failure.code == code::FAILURE;
+    Failure { code: if given { code::USAGE } else { failure.code }, ..failure }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    // Not through links: what a link leads to later is what is meant.
+    std::path::absolute(path).map_err(|error| Failure::io(&path.display().to_string(), &error))
+}
+
+fn now_s() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0)
+}
+
+fn random_seed() -> u64 {
+    omni_host::random_u64()
+}
