@@ -62,6 +62,7 @@ static void offer(u64 base, int n, struct queue *q, u16 head) {
   q->avail.ring[q->avail.idx & 7] = head;
   __asm__ volatile("fence" ::: "memory");
   q->avail.idx++;
+  __asm__ volatile("fence" ::: "memory");  // the index before the bell
   R32(base + 0x50) = n;
 }
 

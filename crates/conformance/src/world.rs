@@ -35,7 +35,7 @@ impl FakeWorld {
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             due: BTreeMap::new(),
             made: 0,
-            delay_max: (until.0 / 100).clamp(10, 100_000),
+            delay_max: (until.0 / 20).clamp(10, 1_000_000),
             files: BTreeMap::new(),
         };
         for port in ports {
@@ -158,6 +158,6 @@ impl World for FakeWorld {
     }
 
     fn slice(&self) -> u64 {
-        (self.delay_max / 4).max(1)
+        (self.delay_max / 16).max(1)
     }
 }

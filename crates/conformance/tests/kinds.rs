@@ -2,17 +2,33 @@
 
 use omni_conformance::{BATTERY, Case};
 use omni_kinds::{KINDS, samples};
+use omni_machine::PortKind;
 
-fn check(sample: &str, name: &str) {
-    let (_, property) = BATTERY.iter().find(|(other, _)| *other == name).expect("a property");
-    let sample = samples().into_iter().find(|other| other.name == sample).expect("a sample");
-    property(&Case {
+fn cases() -> impl Iterator<Item = Case> {
+    samples().into_iter().map(|sample| Case {
         kinds: KINDS,
         name: sample.name.to_owned(),
         spec: sample.spec,
         span: sample.span,
         script: sample.script.to_vec(),
-    });
+    })
+}
+
+fn check(sample: &str, name: &str) {
+    let (_, property) = BATTERY.iter().find(|(other, _)| *other == name).expect("a property");
+    property(&cases().find(|case| case.name == sample).expect("a sample"));
+}
+
+#[test]
+fn a_sample_with_disks_is_seen_with_requests_in_flight() {
+    let has_disk =
+        |case: &Case| case.ports().iter().any(|port| matches!(port.kind, PortKind::Disk { .. }));
+    for case in cases().filter(has_disk) {
+        let run = case.run(5);
+        let moments = run.moments(40).into_iter();
+        let pending = moments.filter(|at| !case.at(&run, *at).0.pending().is_empty()).count();
+        assert!(pending > 4, "{case}: requests are in flight at {pending} moments");
+    }
 }
 
 macro_rules! properties {
