@@ -1,7 +1,7 @@
 //! Boots a kernel with an initial RAM disk, console on standard output: for bring-up and profiles.
 //!
 //! `cargo run --release -p omni-board-virt --example boot KERNEL [INITRD] [SECONDS] [CPUS]
-//! [FIRMWARE]`, or with `sample` for the sample machine of the tests.
+//! [FIRMWARE] [COMMAND]`, or with `sample` for the sample machine of the tests.
 
 use omni_base::Tick;
 use omni_board_virt::{RiscvVirt, sample_spec};
@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(initrd) = args.get(1).filter(|path| !path.is_empty()) {
         spec.files.insert("initrd".into(), std::fs::read(initrd)?.into());
     }
-    if let Some(firmware) = args.get(4) {
+    if let Some(firmware) = args.get(4).filter(|path| !path.is_empty()) {
         spec.files.insert("firmware".into(), std::fs::read(firmware)?.into());
     }
     let limit = Duration::from_secs(args.get(2).map_or(Ok(60), |s| s.parse())?);
@@ -55,7 +55,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             typed = true;
             let mut err = std::io::stderr().lock();
             writeln!(err, "shell at tick {} after {:?}", machine.tick().0, start.elapsed())?;
-            let bytes = b"uname -a; poweroff -f\n".to_vec();
+            let command = args.get(5).map_or("uname -a", String::as_str);
+            let bytes = format!("{command}; poweroff -f\n").into_bytes();
             machine.apply(&Event::Input { port: PortId(0), bytes }, &mut out);
         }
         out.seen.drain(..out.seen.len().saturating_sub(8));

@@ -80,11 +80,13 @@ impl Cache {
     }
 
     /// The block, if it is alive.
+    #[inline(always)]
     pub(crate) fn get(&self, id: BlockId) -> Option<&Cached> {
         self.blocks.get(id as usize)?.as_ref()
     }
 
     /// The code of a block that was found since the last sweep.
+    #[inline(always)]
     pub(crate) fn code(&self, id: BlockId) -> &Code {
         &self.get(id).expect("blocks are freed between runs only").code
     }
@@ -137,7 +139,14 @@ impl Cache {
     }
 
     /// Frees blocks out of use. No block may be running.
+    #[inline(always)]
     pub(crate) fn sweep(&mut self) {
+        if !self.dead.is_empty() {
+            self.free_dead();
+        }
+    }
+
+    fn free_dead(&mut self) {
         while let Some(id) = self.dead.pop() {
             if let Some(block) = self.blocks[id as usize].take() {
                 self.uops -= block.code.uops.len();

@@ -255,9 +255,12 @@ impl<F: Frontend> Looking<'_, F> {
         if let Some(id) = mem.pages.find(&key) {
             return Ok((id, mem.tlb.fetch(pc).is_some()));
         }
-        let bytes = page_bytes(mem, page);
         mem.watch(page);
-        if let Some(block) = translate(self.front, &bytes[..], pc, self.mode) {
+        let ptr = mem.env.ram().read_ptr(page);
+        let ptr = ptr.ok_or_else(|| mem.env.bad_atomic(pc, crate::Access::Fetch))?;
+        // SAFETY: E2: the page is readable, and nothing writes while a front-end looks at it.
+        let bytes = unsafe { std::slice::from_raw_parts(ptr.as_ptr(), PAGE_SIZE) };
+        if let Some(block) = translate(self.front, bytes, pc, self.mode) {
             return Ok((self.insert(mem, key, &block), mem.tlb.fetch(pc).is_some()));
         }
         // The instruction goes on in the next page, wherever that is now.
@@ -267,8 +270,11 @@ impl<F: Frontend> Looking<'_, F> {
             return Ok((id, false));
         }
         let mut both = bytes.to_vec();
-        both.extend_from_slice(&page_bytes(mem, second)[..16]);
         mem.watch(second);
+        let mut rest = [0; 16];
+        let read = mem.env.ram().read(second.base(), &mut rest);
+        read.map_err(|_| mem.env.bad_atomic(pc, crate::Access::Fetch))?;
+        both.extend_from_slice(&rest);
         let block = crossing(self.front, &both, pc, self.mode);
         Ok((self.insert(mem, key, &block), false))
     }
@@ -302,12 +308,4 @@ fn crossing<F: Frontend>(front: &F, both: &[u8], pc: u64, mode: Mode) -> omni_ir
         crate::Flow::End | crate::Flow::More => pc,
     };
     into.finish(next)
-}
-
-/// A copy of a page of RAM. A page that cannot be had reads as zeros, which no guest executes.
-fn page_bytes<E: Env>(mem: &mut MemoryPath<'_, E>, no: PageNo) -> Box<[u8; PAGE_SIZE]> {
-    let mut bytes = Box::new([0; PAGE_SIZE]);
-    let read = mem.env.ram().read(no.base(), &mut bytes[..]);
-    debug_assert_eq!(read, Ok(()), "code was fetched from RAM");
-    bytes
 }
