@@ -3,23 +3,28 @@
 use crate::{Pattern, Rows};
 
 /// Bits looked at in one step, at most.
-const STEP_BITS: u32 = 6;
+const STEP_BITS: u32 = 8;
 
 /// Rows that are tried one after the other, at most, where more bits would tell them apart.
 const LEAF_ROWS: usize = 2;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Node {
-    /// Patterns to try in order, with the numbers of their rows.
-    Leaf(Box<[(Pattern, u16)]>),
+    /// Patterns to try in order: so many from `first` on.
+    Leaf { first: u32, count: u32 },
     /// A step: the child is at `first` plus the bits looked at.
-    Switch { shift: u32, mask: u32, first: u32 },
+    Switch { shift: u8, mask: u8, first: u32 },
 }
+
+/// A leaf of no patterns.
+const NOTHING: Node = Node::Leaf { first: 0, count: 0 };
 
 /// Finds the row of a word in a few steps.
 #[derive(Clone, Debug)]
 pub struct Tree {
     nodes: Vec<Node>,
+    /// The patterns of all leaves, with the numbers of their rows.
+    leaves: Vec<(Pattern, u16)>,
 }
 
 impl Tree {
@@ -32,7 +37,7 @@ impl Tree {
         let numbered = rows.iter().enumerate().map(|(number, row)| {
             (row.pattern, u16::try_from(number).expect("a table has few rows"))
         });
-        let mut tree = Self { nodes: vec![Node::Leaf(Box::default())] };
+        let mut tree = Self { nodes: vec![NOTHING], leaves: vec![] };
         tree.build(0, numbered.collect(), 0);
         tree
     }
@@ -43,11 +48,12 @@ impl Tree {
     pub fn find(&self, word: u32) -> Option<u16> {
         let mut at = 0;
         loop {
-            match &self.nodes[at] {
+            match self.nodes[at] {
                 Node::Switch { shift, mask, first } => {
-                    at = (first + (word >> shift & mask)) as usize;
+                    at = (first + (word >> shift & u32::from(mask))) as usize;
                 }
-                Node::Leaf(rows) => {
+                Node::Leaf { first, count } => {
+                    let rows = &self.leaves[first as usize..][..count as usize];
                     return rows.iter().find(|(pattern, _)| pattern.fits(word)).map(|row| row.1);
                 }
             }
@@ -57,25 +63,28 @@ impl Tree {
     fn build(&mut self, at: usize, rows: Vec<(Pattern, u16)>, seen: u32) {
         let step = if rows.len() > LEAF_ROWS { choose(&rows, seen) } else { None };
         let Some((shift, mask)) = step else {
-            self.nodes[at] = Node::Leaf(rows.into());
+            let first = u32::try_from(self.leaves.len()).expect("a tree has few leaves");
+            let count = u32::try_from(rows.len()).expect("a leaf has few rows");
+            self.nodes[at] = Node::Leaf { first, count };
+            self.leaves.extend(rows);
             return;
         };
         let first = self.nodes.len();
-        let count = mask as usize + 1;
-        self.nodes.resize(first + count, Node::Leaf(Box::default()));
+        self.nodes.resize(first + usize::from(mask) + 1, NOTHING);
         let number = u32::try_from(first).expect("a tree has few nodes");
         self.nodes[at] = Node::Switch { shift, mask, first: number };
         for value in 0..=mask {
-            let part = Pattern { mask: mask << shift, bits: value << shift, size: 4 };
+            let (ones, bits) = (u32::from(mask) << shift, u32::from(value) << shift);
+            let part = Pattern { mask: ones, bits, size: 4 };
             let rows = rows.iter().copied().filter(|(pattern, _)| pattern.meets(part)).collect();
-            self.build(first + value as usize, rows, seen | part.mask);
+            self.build(first + usize::from(value), rows, seen | part.mask);
         }
     }
 }
 
 /// The bits to look at: the one that halves the rows best, and its neighbours while they tell
 /// rows apart.
-fn choose(rows: &[(Pattern, u16)], seen: u32) -> Option<(u32, u32)> {
+fn choose(rows: &[(Pattern, u16)], seen: u32) -> Option<(u8, u8)> {
     let gain = |bit: u32| {
         let fixed = |one: u32| {
             let fits =
@@ -100,5 +109,6 @@ fn choose(rows: &[(Pattern, u16)], seen: u32) -> Option<(u32, u32)> {
             break;
         }
     }
-    Some((low, (1 << (high - low + 1)) - 1))
+    let mask = (1_u32 << (high - low + 1)) - 1;
+    Some((low.try_into().ok()?, mask.try_into().ok()?))
 }

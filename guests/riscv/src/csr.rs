@@ -252,8 +252,7 @@ impl Control {
             no::MTVEC => self.mtvec = value & !2,
             no::MCOUNTEREN => self.mcounteren = (value & 0xffff_ffff) as u32,
             no::MENVCFG => {
-                let all = envcfg::SUPERVISOR | envcfg::ADUE | envcfg::PBMTE | envcfg::STCE;
-                self.menvcfg = env_value(value, self.menvcfg, all);
+                self.menvcfg = env_value(value, self.menvcfg, envcfg::MACHINE);
                 if self.menvcfg & envcfg::STCE != 0 {
                     // From here on the bit is the comparison's.
                     self.mip &= !irq::STI;

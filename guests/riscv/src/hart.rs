@@ -2,6 +2,7 @@
 
 use crate::lower::slot;
 use crate::mode::{CodeMode, Privilege};
+use crate::trap::{cause, irq};
 use omni_engine::{Context, NOT_RESERVED, Regs};
 use omni_ir::Slot;
 use omni_state::{Bundle, Field, Reader, StateError, Writer, record};
@@ -69,6 +70,8 @@ pub mod envcfg {
     pub const FIRMWARE: u64 = CBIE_FLUSH | CBCFE | CBZE | ADUE | PBMTE | STCE;
     /// `cbo.inval` writes back too.
     pub const CBIE_FLUSH: u64 = 1 << 4;
+    /// What M's has.
+    pub const MACHINE: u64 = SUPERVISOR | ADUE | PBMTE | STCE;
     /// What S's has.
     pub const SUPERVISOR: u64 = FIOM | CBIE | CBCFE | CBZE;
 }
@@ -288,21 +291,30 @@ impl Control {
     #[must_use]
     pub fn pending(&self, lines: u64, mtime: u64) -> u64 {
         let timer = self.menvcfg & envcfg::STCE != 0 && mtime >= self.stimecmp;
-        let own = if timer { irq_of_timer() } else { 0 };
-        (self.mip | lines | own) & crate::trap::irq::ALL
+        let own = if timer { irq::STI } else { 0 };
+        (self.mip | lines | own) & irq::ALL
     }
 
+    /// Refuses what no guest can bring about: a snapshot may come from anywhere.
     fn check(&self) -> Result<(), StateError> {
-        let sound = Privilege::from_bits(u64::from(self.privilege)).is_some()
-            && self.mstatus & !status::WRITABLE == 0
-            && matches!(self.satp >> 60, 0 | 8..=10)
+        let within = |value: u64, mask: u64| value & !mask == 0;
+        let previous = (self.mstatus & status::MPP) >> status::MPP_SHIFT;
+        let levels = Privilege::from_bits(u64::from(self.privilege)).is_some()
+            && Privilege::from_bits(previous).is_some();
+        let traps = within(self.medeleg, crate::csr::MEDELEG)
+            && within(self.mideleg, irq::SUPERVISOR)
+            && within(self.mie, irq::ALL)
+            && within(self.mip, irq::SUPERVISOR)
+            && (self.mtvec | self.stvec) & 2 == 0
             && (self.pc | self.mepc | self.sepc) & 1 == 0;
-        if sound { Ok(()) } else { Err(StateError::Invalid("hart")) }
+        let settings = within(self.mstatus, status::WRITABLE)
+            && within(self.menvcfg, envcfg::MACHINE)
+            && within(self.senvcfg, envcfg::SUPERVISOR)
+            && within(self.mcountinhibit.into(), 0b101)
+            && matches!(self.satp >> 60, 0 | 8..=10)
+            && self.pmp_is_sound();
+        if levels && traps && settings { Ok(()) } else { Err(StateError::Invalid("hart")) }
     }
-}
-
-fn irq_of_timer() -> u64 {
-    crate::trap::irq::STI
 }
 
 /// A hart.
@@ -339,8 +351,8 @@ impl Hart {
         c.privilege = 1;
         c.waiting = false;
         c.mstatus = 0;
-        c.medeleg = crate::csr::MEDELEG & !(1 << crate::trap::cause::ECALL_SUPERVISOR);
-        c.mideleg = crate::trap::irq::SUPERVISOR;
+        c.medeleg = crate::csr::MEDELEG & !(1 << cause::ECALL_SUPERVISOR);
+        c.mideleg = irq::SUPERVISOR;
         (c.mie, c.mip, c.stimecmp) = (0, 0, u64::MAX);
         c.mcounteren = u32::MAX;
         c.menvcfg = envcfg::FIRMWARE;

@@ -94,6 +94,13 @@ impl Control {
         }
     }
 
+    /// Whether only bits that exist are set.
+    pub(crate) fn pmp_is_sound(&self) -> bool {
+        self.pmpcfg.iter().all(|cfg| cfg & !WRITABLE == 0)
+            && self.pmpaddr.iter().all(|address| address & !ADDRESS == 0)
+            && self.mseccfg & !(MML | MMWP | RLB) == 0
+    }
+
     /// Differs where any rule does.
     pub(crate) fn pmp_digest(&self) -> u64 {
         let cfg = self.pmpcfg.iter().map(|cfg| u64::from(*cfg));

@@ -11,7 +11,7 @@ use machine::{HALT, Machine};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use streams::{AREA, AREA_BYTES, BASE, EXTENSIONS, Extension, Random, generate, image};
+use streams::{AREA, AREA_BYTES, BASE, EXTENSIONS, Extension, Random, generate, image, mixed};
 
 /// Instructions in a program.
 const LENGTH: usize = 300;
@@ -140,6 +140,7 @@ fn random_streams_agree_with_another_implementation() {
     for extension in EXTENSIONS {
         println!("{}", check(&qemu, extension, rounds));
     }
+    println!("{}", check(&qemu, &mixed(), rounds * 4));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use omni_guest_riscv::operand::{
     Upper, X,
 };
 use omni_guest_riscv::trap::{cause, irq};
-use omni_guest_riscv::{Hart, envcfg, status};
+use omni_guest_riscv::{Control, Hart, envcfg, status};
 use omni_state::Bundle;
 
 const ECALL: u32 = 0x0000_0073;
@@ -320,8 +320,20 @@ fn a_saved_hart_has_one_form_and_damage_is_refused() {
     m.hart.save("hart", &mut bundle);
     let back = Hart::load("hart", &mut bundle.clone()).expect("just saved");
     assert_eq!((&back.registers, &back.control), (&m.hart.registers, &m.hart.control));
-    m.hart.control.privilege = 2;
-    let mut bundle = Bundle::default();
-    m.hart.save("hart", &mut bundle);
-    assert!(Hart::load("hart", &mut bundle).is_err());
+    let damages: [fn(&mut Control); 7] = [
+        |c| c.privilege = 2,
+        |c| c.pc |= 1,
+        |c| c.satp = 1 << 60,
+        |c| c.pmpaddr[3] = 1 << 62,
+        |c| c.mstatus |= 2 << status::MPP_SHIFT,
+        |c| c.mie = 1,
+        |c| c.menvcfg = 1 << 40,
+    ];
+    for damage in damages {
+        let mut hart = m.hart.clone();
+        damage(&mut hart.control);
+        let mut bundle = Bundle::default();
+        hart.save("hart", &mut bundle);
+        assert!(Hart::load("hart", &mut bundle).is_err());
+    }
 }
