@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     ],
     &["omni-board-*"],
     &["omni-kinds"],
-    &["omni-conformance", "omni-control"],
+    &["omni-conformance", "omni-control", "omni-bench"],
     &["omni"],
 ];
 

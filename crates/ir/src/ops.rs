@@ -280,7 +280,7 @@ unary_ops! {
     /// The low two bytes in reverse order, zero-extended.
     ByteSwap16 = "bswap16", |a| u64::from((a as u16).swap_bytes());
     /// Each byte all ones where it is not zero (RISC-V `orc.b`).
-    OrCombine = "orcb", |a| u64::from_le_bytes(a.to_le_bytes().map(|b| if b == 0 { 0 } else { 255 }));
+    OrCombine = "orcb", |a| u64::from_le_bytes(a.to_le_bytes().map(|b| 255 * u8::from(b != 0)));
     /// A single from a NaN-boxed register: the canonical NaN where the box is not all ones.
     Unbox32 = "unbox32", |a| if a >> 32 == LOW_32 { a & LOW_32 } else { 0x7fc0_0000 };
     /// A half from a NaN-boxed register: the canonical NaN where the box is not all ones.
