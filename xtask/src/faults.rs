@@ -206,4 +206,26 @@ pub(crate) const FAULTS: &[Fault] = &[
                   machine.wires.state.turn_left = TURN_TICKS;\n",
         test: BOARD,
     },
+    Fault {
+        name: "a hart that waits is woken by a restore",
+        file: "guests/riscv/src/hart.rs",
+        find: "let control: Control = from.take(&format!(\"{path}/control\"))?;",
+        replace: "let mut control: Control = from.take(&format!(\"{path}/control\"))?;\n        \
+                  control.waiting = false;",
+        test: BOARD,
+    },
+    Fault {
+        name: "an arithmetic shift of a word loses the sign",
+        file: "guests/riscv/src/isa/base.rs",
+        find: "sraiw shift = Sar Signed32;",
+        replace: "sraiw shift = Shr Signed32;",
+        test: "-p omni-guest-riscv",
+    },
+    Fault {
+        name: "a trap leaves interrupts enabled",
+        file: "guests/riscv/src/trap.rs",
+        find: "            self.set_status(status::MIE, false);\n",
+        replace: "",
+        test: "-p omni-guest-riscv",
+    },
 ];

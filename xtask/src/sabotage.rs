@@ -30,6 +30,12 @@ pub(crate) fn run(root: &Path, word: &str) -> bool {
     let chosen: Vec<_> =
         FAULTS.iter().filter(|f| f.name.contains(word) || f.file.contains(word)).collect();
     let copy = std::env::temp_dir().join("omni-sabotage");
+    // Two runs in one copy would see each other's faults. The lock goes with the process.
+    let lock = fs::File::create(copy.with_extension("lock"));
+    if !lock.as_ref().is_ok_and(|lock| lock.try_lock().is_ok()) {
+        println!("another run is at work in {}", copy.display());
+        return false;
+    }
     if let Err(why) = copy_tree(root, &copy) {
         println!("cannot copy the tree to {}: {why}", copy.display());
         return false;
