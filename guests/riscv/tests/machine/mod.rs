@@ -100,13 +100,8 @@ impl Machine {
             }
             let turn = Turn { vcpu: 0, budget: left };
             let end = self.hart.run(&mut self.engine, &mut self.board, turn);
-            let mut ticks = end.ticks;
-            if end.why == Why::Waiting {
-                if left == budget - done {
-                    return done + ticks;
-                }
-                ticks = left;
-            }
+            // A hart that waits passes its time.
+            let ticks = if end.why == Why::Waiting { left } else { end.ticks };
             done += ticks;
             self.board.ticks += ticks;
         }
