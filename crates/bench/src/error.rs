@@ -1,0 +1,81 @@
+//! Why something could not be measured.
+
+use omni_machine::CreateError;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A measurement could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// There is no compiler for the guest.
+    #[error(
+        "no compiler for RISC-V is installed, so there is nothing to run: \
+         apt install gcc-riscv64-linux-gnu"
+    )]
+    NoCompiler,
+    /// A compiler refused the kernels.
+    #[error("{compiler} does not compile the kernels: {said}")]
+    Compile {
+        /// Which one.
+        compiler: String,
+        /// The last of what it said.
+        said: String,
+    },
+    /// A file cannot be read or written.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// What the host says.
+        error: io::Error,
+    },
+    /// A program cannot be started or spoken to.
+    #[error("{program}: {error}")]
+    Program {
+        /// Which one.
+        program: String,
+        /// What the host says.
+        error: io::Error,
+    },
+    /// A program ended before its answer.
+    #[error("{who} ended early; the last it said was: {said}")]
+    Ended {
+        /// Which one.
+        who: &'static str,
+        /// The last of its output.
+        said: String,
+    },
+    /// An answer takes too long.
+    #[error("{who} has not answered within {} s; the last it said was: {said}", limit.as_secs())]
+    Slow {
+        /// Which one.
+        who: &'static str,
+        /// How long was waited.
+        limit: Duration,
+        /// The last of its output.
+        said: String,
+    },
+    /// An answer that makes no sense.
+    #[error("{who} answered what nobody understands: {said}")]
+    Garbled {
+        /// Which one.
+        who: &'static str,
+        /// The answer.
+        said: String,
+    },
+    /// The host does not say how much CPU time a process took.
+    #[error("this host does not say how much CPU time a process has had (/proc/PID/schedstat)")]
+    NoCpuTime,
+    /// No kernel has this name.
+    #[error("there is no kernel named '{name}'; there are {known}")]
+    NoKernel {
+        /// The name that was asked for.
+        name: String,
+        /// Those that exist.
+        known: String,
+    },
+    /// The machine could not be made.
+    #[error(transparent)]
+    Create(#[from] CreateError),
+}
