@@ -1,8 +1,8 @@
-//! RV64I: integers, branches, loads and stores; Zifencei; the hints of Zihintpause and Zihintntl.
+//! RV64I: integers, branches, loads and stores; the hints of Zihintpause and Zihintntl.
 
 use crate::lower::Lower;
-use crate::operand::{B, Fen, FenI, I, J, R, S, Sh5, Sh6, U};
-use crate::operand::{Bare, Branch, Fence, FenceI, Jump, None, Reg, RegImm, Shift, Store, Upper};
+use crate::operand::{B, Fen, I, J, R, S, Sh5, Sh6, U};
+use crate::operand::{Bare, Branch, Fence, Jump, None, Reg, RegImm, Shift, Store, Upper};
 use crate::trap::cause;
 use omni_decode::instructions;
 use omni_ir::{Binary, Cond, Fence as Order, Size, Unary, Val, Width};
@@ -115,9 +115,6 @@ instructions! {
         /// Orders memory accesses. Every bit but the opcode may be a hint, `pause` among them.
         Fence  = ".... .... .... ..... 000 ..... 0001111", Fen,
             ".insn i 15, 0, {rd}, {rs1}, {fm} << 8 | {pred} << 4 | {succ}" => fence;
-        /// Orders stores before fetches. The bits for finer fences are ignored.
-        Fencei = "....... ..... ..... 001 ..... 0001111", FenI,
-            ".insn i 15, 1, {rd}, {rs1}, {imm}" => fence_i;
         /// Asks the level above.
         Ecall  = "0000000 00000 00000 000 00000 1110011", Bare, "ecall" => ecall;
         /// Asks the debugger.
@@ -260,10 +257,6 @@ pub(super) fn addiw(cx: &mut Lower<'_>, o: RegImm) {
 
 fn fence(cx: &mut Lower<'_>, _: Fence) {
     cx.b.fence(Order::Full);
-}
-
-fn fence_i(_: &mut Lower<'_>, _: FenceI) {
-    // Code is coherent with stores at all times.
 }
 
 fn ecall(cx: &mut Lower<'_>, _: None) {

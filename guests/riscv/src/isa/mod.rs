@@ -8,7 +8,9 @@ mod f;
 mod float;
 mod m;
 mod privileged;
+mod svinval;
 mod zacas;
+mod zawrs;
 mod zba;
 mod zbb;
 mod zbc;
@@ -19,6 +21,7 @@ mod zfh;
 mod zicbo;
 mod zicond;
 mod zicsr;
+mod zifencei;
 mod zimop;
 
 pub use a::Atomic;
@@ -28,7 +31,9 @@ pub use d::Double;
 pub use f::Single;
 pub use m::Multiply;
 pub use privileged::Privileged;
+pub use svinval::Invalidations;
 pub use zacas::CompareSwap;
+pub use zawrs::ReservationWaits;
 pub use zba::Addresses;
 pub use zbb::Bits;
 pub use zbc::Carryless;
@@ -39,6 +44,7 @@ pub use zfh::Half;
 pub use zicbo::{CACHE_BLOCK_BYTES, CacheBlocks};
 pub use zicond::Conditional;
 pub use zicsr::Csrs;
+pub use zifencei::FetchFence;
 pub use zimop::MayBeOperations;
 
 use crate::lower::Lower;
@@ -47,7 +53,7 @@ use omni_decode::instruction_set;
 instruction_set! {
     /// Any instruction.
     pub enum Insn for Lower<'_> {
-        /// RV64I and Zifencei.
+        /// RV64I.
         Base(Base),
         /// M.
         Multiply(Multiply),
@@ -61,8 +67,14 @@ instruction_set! {
         Compressed(Compressed),
         /// Zicsr.
         Csrs(Csrs),
-        /// Privileged, Svinval and Zawrs.
+        /// Privileged.
         Privileged(Privileged),
+        /// Svinval.
+        Invalidations(Invalidations),
+        /// Zawrs.
+        ReservationWaits(ReservationWaits),
+        /// Zifencei.
+        FetchFence(FetchFence),
         /// Zba.
         Addresses(Addresses),
         /// Zbb.
