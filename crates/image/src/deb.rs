@@ -106,7 +106,10 @@ impl Read for Counted<'_> {
 }
 
 /// Finds the archive of files in a package and the wanted ones in it.
-fn read_package(reader: impl Read, wanted: &dyn Fn(&str) -> bool) -> io::Result<Vec<Member>> {
+pub(crate) fn read_package(
+    reader: impl Read,
+    wanted: &dyn Fn(&str) -> bool,
+) -> io::Result<Vec<Member>> {
     let mut outer = Ar::new(reader);
     while let Some(entry) = outer.next_entry() {
         let entry = entry?;

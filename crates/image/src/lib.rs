@@ -15,6 +15,8 @@ mod debian;
 mod digest;
 mod error;
 mod fetch;
+#[doc(hidden)]
+pub mod hostile;
 mod initramfs;
 mod keyring;
 mod mirror;

@@ -194,7 +194,7 @@ impl Modules {
 }
 
 /// What a module says about itself: what it needs, and the other names it goes by.
-fn read_info(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), String> {
+pub(crate) fn read_info(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), String> {
     let file = object::File::parse(bytes).map_err(|e| e.to_string())?;
     let section = file.section_by_name(".modinfo").ok_or("it has no .modinfo")?;
     let info = section.data().map_err(|e| e.to_string())?;

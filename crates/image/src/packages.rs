@@ -76,7 +76,7 @@ impl Index {
 }
 
 /// A package's entry, if it is complete and its path stays within the archive.
-fn read_one(paragraph: &Paragraph) -> Option<Package> {
+pub(crate) fn read_one(paragraph: &Paragraph) -> Option<Package> {
     let filename = paragraph.get("Filename")?;
     let plain = filename.chars().all(|c| c.is_ascii_graphic() && c != '?' && c != '#');
     if !plain || filename.starts_with('/') || filename.split('/').any(|part| part == "..") {

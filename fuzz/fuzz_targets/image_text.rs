@@ -1,0 +1,4 @@
+//! Target `image_text`: see README.md.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| omni_fuzz::image_text(data));

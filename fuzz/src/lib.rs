@@ -1,0 +1,20 @@
+//! What each fuzz target does with its bytes; the targets themselves are one line each.
+//!
+//! Architecture invariant: a target is a plain function of bytes that panics on a finding, so
+//! that it can be called by a fuzzer, by a debugger and by a test alike.
+
+mod asm;
+mod board;
+mod bytes;
+mod guest;
+#[cfg(feature = "outside")]
+mod outside;
+mod saved;
+pub mod seeds;
+mod story;
+
+pub use board::{code, elf_image, mmio};
+#[cfg(feature = "outside")]
+pub use outside::{control_frames, image_text, net_frames, overlay};
+pub use saved::{bundle, event_log, snapshot, spec};
+pub use story::story;
