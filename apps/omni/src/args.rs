@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::bench::BenchArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -99,6 +100,8 @@ pub(crate) enum Verb {
     Image(ImageVerb),
     /// Every kind of machine, with what it can do
     Kinds,
+    /// Measure speed here, beside native code and QEMU: the suite, and a boot to a shell
+    Bench(BenchArgs),
     /// What this host offers, what is missing, and how to get it
     Doctor,
     /// Completion for a shell, on standard output

@@ -5,6 +5,7 @@
 
 mod args;
 mod backends;
+mod bench;
 mod clients;
 mod console;
 mod doctor;
@@ -69,6 +70,7 @@ fn verb(verb: &Verb, ui: Ui) -> Result<u8, Failure> {
         Verb::Attach { machine } => return life::join(machine, &dirs()?, ui),
         Verb::Image(verb) => images::verb(verb, &dirs()?, ui),
         Verb::Kinds => look::kinds(ui),
+        Verb::Bench(args) => bench::run(args, &dirs()?, ui),
         Verb::Doctor => doctor::report(&dirs()?, ui),
         Verb::Completion { shell } => texts::completion(*shell, ui),
         Verb::Man { dir } => texts::man(dir.as_deref(), ui),
