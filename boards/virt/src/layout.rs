@@ -15,6 +15,7 @@ pub(crate) const TIMEBASE_HZ: u32 = 10_000_000;
 /// The extensions of every hart beyond `rv64imafdc`, in canonical order.
 pub(crate) const EXTENSIONS: &[&str] = &[
     "zicbom",
+    "zicbop",
     "zicboz",
     "zicntr",
     "zicond",
@@ -37,6 +38,7 @@ pub(crate) const EXTENSIONS: &[&str] = &[
     "zbb",
     "zbc",
     "zbs",
+    "smepmp",
     "sstc",
     "svadu",
     "svinval",
@@ -45,9 +47,10 @@ pub(crate) const EXTENSIONS: &[&str] = &[
 ];
 
 /// The instruction set as the device tree writes it: `EXTENSIONS` put together.
-pub(crate) const ISA: &str = "rv64imafdc_zicbom_zicboz_zicntr_zicond_zicsr_zifencei_zihintntl_\
-                              zihintpause_zihpm_zimop_zacas_zawrs_zfa_zfh_zfhmin_zca_zcb_zcd_\
-                              zcmop_zba_zbb_zbc_zbs_sstc_svadu_svinval_svnapot_svpbmt";
+pub(crate) const ISA: &str = "rv64imafdc_zicbom_zicbop_zicboz_zicntr_zicond_zicsr_zifencei_\
+                              zihintntl_zihintpause_zihpm_zimop_zacas_zawrs_zfa_zfh_zfhmin_\
+                              zca_zcb_zcd_zcmop_zba_zbb_zbc_zbs_smepmp_sstc_svadu_svinval_\
+                              svnapot_svpbmt";
 
 /// Harts at most.
 pub(crate) const HARTS_MAX: u64 = 8;
