@@ -36,7 +36,7 @@ pub(crate) enum Verb {
     },
     /// Ask the guest to end, and end it after a while
     Stop {
-        /// How long the guest has: 10s unless given, nothing for programs
+        /// How long the guest has: 10s unless given, 1s for programs
         #[arg(long, short, value_parser = duration)]
         time: Option<Duration>,
         #[command(flatten)]

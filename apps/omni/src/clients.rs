@@ -3,7 +3,7 @@
 //! Nothing that a client sends ends the monitor: a frame that is none ends its connection only.
 
 use crate::failure::{Failure, code};
-use crate::monitor::{HOLD, Shared, virtual_ms};
+use crate::monitor::{HOLD, Listener, Shared, virtual_ms};
 use omni_control::{Frame, Phase, Reply, Request, now_text, read_frame, write_frame};
 use omni_host::{Chunk, Item, private_bytes};
 use omni_machine::{Control, Event, Machine, digest};
@@ -22,7 +22,7 @@ const CLIENTS_MAX: usize = 64;
 const VISIT: Duration = Duration::from_secs(60);
 
 /// Takes clients from now on, on threads of its own. With `hold` the machine waits for the first
-/// that attaches, or a while.
+/// that attaches, and ends where none does.
 pub(crate) fn serve(listener: UnixListener, shared: &Arc<Shared>, hold: bool) {
     let held = Arc::new(AtomicBool::new(hold));
     if hold {
@@ -30,7 +30,10 @@ pub(crate) fn serve(listener: UnixListener, shared: &Arc<Shared>, hold: bool) {
         let (shared, held) = (shared.clone(), held.clone());
         spawn("hold", move || {
             thread::sleep(HOLD);
-            release(&shared, &held);
+            // Whoever was to attach, and to own it, has gone.
+            if held.load(Ordering::Relaxed) {
+                shared.queue.push(Item::Kill);
+            }
         });
     }
     let (shared, count) = (shared.clone(), Arc::new(AtomicUsize::new(0)));
@@ -77,12 +80,23 @@ struct Client {
     attached: Option<Arc<AtomicBool>>,
     waits: bool,
     owns: bool,
+    /// Keeps the monitor until the answer that tells of the end is sent.
+    farewell: Option<Listener>,
 }
 
 impl Client {
     fn new(stream: UnixStream, shared: Arc<Shared>, held: Arc<AtomicBool>) -> Option<Self> {
         let writer = Arc::new(Mutex::new(stream.try_clone().ok()?));
-        Some(Self { stream, writer, shared, held, attached: None, waits: false, owns: false })
+        Some(Self {
+            stream,
+            writer,
+            shared,
+            held,
+            attached: None,
+            waits: false,
+            owns: false,
+            farewell: None,
+        })
     }
 
     /// Serves requests until the connection ends.
@@ -105,7 +119,9 @@ impl Client {
                 Ok(value) => Reply::Ok { value },
                 Err(Failure { code, text }) => Reply::Error { code, text },
             };
-            if !send(&self.writer, &reply) {
+            let sent = send(&self.writer, &reply);
+            self.farewell = None;
+            if !sent {
                 break;
             }
         }
@@ -148,7 +164,7 @@ impl Client {
             }
             Request::Stop { grace_ms } => Ok(self.stop(Duration::from_millis(grace_ms))),
             Request::Kill => {
-                let _listener = self.shared.listen();
+                self.farewell = Some(self.shared.listen());
                 self.shared.queue.push(Item::Kill);
                 Ok(json!({ "exit_code": self.shared.wait(None) }))
             }
@@ -225,8 +241,8 @@ impl Client {
         });
     }
 
-    fn stop(&self, grace: Duration) -> Value {
-        let _listener = self.shared.listen();
+    fn stop(&mut self, grace: Duration) -> Value {
+        self.farewell = Some(self.shared.listen());
         self.shared.queue.push(Item::Resume);
         self.shared.queue.push(Item::Event(Event::Control(Control::PowerButton)));
         let (code, forced) = match self.shared.wait(Some(grace)) {

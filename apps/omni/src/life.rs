@@ -18,6 +18,9 @@ use std::time::Duration;
 /// How long a system has to end by itself.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// How long a program has, which need not know of power buttons.
+const GRACE_PROGRAM: Duration = Duration::from_secs(1);
+
 /// What a monitor says when it starts, in bytes.
 const GREETING_BYTES_MAX: u64 = 64 << 10;
 
@@ -201,7 +204,7 @@ pub(crate) fn stop(
     each(machines, ui, |key| {
         let entry = registry.find(key)?;
         let system = kind_of(&entry.machine.kind)?.info().group == Group::System;
-        let grace = time.unwrap_or(if system { GRACE } else { Duration::ZERO });
+        let grace = time.unwrap_or(if system { GRACE } else { GRACE_PROGRAM });
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         let value = Client::connect(&entry)?.ask(&Request::Stop { grace_ms })?;
         Ok((entry, value))

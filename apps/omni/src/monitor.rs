@@ -26,7 +26,7 @@ const DRAIN: Duration = Duration::from_secs(60);
 /// How long clients have to hear of the end.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// How long a machine that is to wait for its first client does so.
+/// How long a machine waits for the client that is to own it.
 pub(crate) const HOLD: Duration = Duration::from_secs(10);
 
 /// What the threads of a monitor share.
