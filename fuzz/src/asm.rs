@@ -86,7 +86,7 @@ pub(crate) fn branch(funct3: u32, rs1: u32, rs2: u32, by: i32) -> u32 {
 
 /// A jump from word `at` to word `to` of one program.
 pub(crate) fn jump(at: usize, to: usize) -> u32 {
-    let by = (4 * (to as i64 - at as i64)) as u32;
+    let by = (4 * to as u32).wrapping_sub(4 * at as u32);
     let high = (by >> 20 & 1) << 31 | (by >> 1 & 0x3ff) << 21;
     0x6f | high | (by >> 11 & 1) << 20 | (by >> 12 & 0xff) << 12
 }

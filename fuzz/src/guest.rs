@@ -23,7 +23,6 @@ struct Access {
 
 /// Where the program's table of operations has them.
 mod op {
-    pub(super) const SB: u8 = 0;
     pub(super) const SW: u8 = 2;
     pub(super) const SD: u8 = 3;
     pub(super) const ECALL: u8 = 8;
@@ -185,7 +184,12 @@ fn one(from: &mut Choices<'_>, list: &mut Vec<Access>) {
     if kind >= 0xe8 {
         return queue_up(from, list);
     }
-    let op = kind & 15;
+    let op = match kind & 15 {
+        // Neither an end nor, often, a wait: what follows is to be done.
+        10 => 2,
+        9 if kind & 0x60 != 0x60 => 3,
+        other => other,
+    };
     if op == op::ECALL {
         let address = match from.u8() {
             known @ 0..=0xf0 => CALLS[usize::from(known & 15)],
@@ -201,6 +205,8 @@ fn one(from: &mut Choices<'_>, list: &mut Vec<Access>) {
         // The PLIC's registers are far apart: thresholds and claims are at its end.
         let offset = if kind & 16 != 0 { offset.wrapping_mul(0x800) + offset % 8 } else { offset };
         let offset = if kind & 32 != 0 { offset & !3 } else { offset };
+        // Most registers are the first few.
+        let offset = if kind & 64 != 0 { offset & 0x3f } else { offset };
         base + offset % size
     };
     list.push(Access { address, value: from.number(), op });
@@ -220,7 +226,6 @@ pub(crate) fn accesses(supervisor: bool, from: &mut Choices<'_>) -> Vec<u8> {
         data.extend_from_slice(&access.value.to_le_bytes());
         data.extend_from_slice(&u64::from(access.op).to_le_bytes());
     }
-    debug_assert!(op::SB == 0);
     let base = if supervisor { SUPERVISOR } else { RAM };
     elf(base, &[(base, &lister(supervisor)), (base + LIST, &data)])
 }

@@ -252,8 +252,7 @@ impl Boot {
     pub(crate) fn load(
         &self,
         ram: &mut Space,
-        spec: &Spec,
-        board: &BoardTree<'_>,
+        tree: &[u8],
         fresh: bool,
     ) -> Result<(), CreateError> {
         let lost = |_| CreateError::Shape("RAM is smaller than its plan");
@@ -265,8 +264,7 @@ impl Boot {
                 ram.fill(after, piece.zeros, 0).map_err(lost)?;
             }
         }
-        let tree = self.tree(spec, board)?;
-        ram.store(Gpa(self.tree_at() - RAM_BASE.0), &tree).map_err(lost)?;
+        ram.store(Gpa(self.tree_at() - RAM_BASE.0), tree).map_err(lost)?;
         // What OpenSBI's fw_dynamic reads: magic, version, next address, next mode, options.
         let mut next = Vec::new();
         for word in [0x4942_534f, 2, self.next, 1, 0, 0_u64] {
@@ -275,7 +273,8 @@ impl Boot {
         ram.store(Gpa(self.next_stage_at() - RAM_BASE.0), &next).map_err(lost)
     }
 
-    fn tree(&self, spec: &Spec, board: &BoardTree<'_>) -> Result<Vec<u8>, CreateError> {
+    /// The device tree as bytes.
+    pub(crate) fn tree(&self, spec: &Spec, board: &BoardTree<'_>) -> Result<Vec<u8>, CreateError> {
         let mut rng_seed = [0; 32];
         rng_seed[..8].copy_from_slice(&spec.seed.to_le_bytes());
         let rng_seed = omni_base::Digest::of_parts([&b"device tree"[..], &rng_seed]).0;

@@ -20,6 +20,8 @@ pub struct RiscvVirt;
 
 const MEMORY_MIN: u64 = 16 << 20;
 const MEMORY_MAX: u64 = 64 << 30;
+/// What all spaces can have together: a live space costs memory by its size.
+const SPACES_MAX: u64 = 16 << 40;
 
 static INFO: KindInfo = KindInfo {
     name: "riscv-virt",
@@ -89,6 +91,10 @@ impl Shape {
         }
         if spec.disks.iter().any(|disk| disk.bytes == 0 || !disk.bytes.is_multiple_of(512)) {
             return Err(bad("disk", "its size must be a multiple of 512, and not zero".into()));
+        }
+        let bytes = spec.disks.iter().try_fold(ram_bytes, |sum, disk| sum.checked_add(disk.bytes));
+        if bytes.is_none_or(|bytes| bytes > SPACES_MAX) {
+            return Err(bad("disk", "memory and disks can have 16T together".into()));
         }
         let mmu = match spec.option("mmu").unwrap_or("sv57") {
             "sv39" => "riscv,sv39",

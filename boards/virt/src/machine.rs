@@ -52,6 +52,8 @@ impl Virt {
         mut records: Bundle,
     ) -> Result<Self, CreateError> {
         let mut machine = Self::with(spec, spaces)?;
+        // A cold start must not fail later, inside a run.
+        machine.boot.tree(spec, &machine.tree())?;
         machine.wires.load(&mut records)?;
         for at in 0..machine.harts.len() {
             machine.harts[at] = Hart::load(&format!("hart/{at}"), &mut records)?;
@@ -83,15 +85,20 @@ impl Virt {
         Ok(Self { spec: spec.clone(), boot, harts, wires, engine })
     }
 
-    /// Loads RAM and puts harts and devices into the state of a cold start.
-    fn power_on(&mut self, fresh: bool) -> Result<(), CreateError> {
-        let tree = BoardTree {
+    /// What the device tree says of this machine.
+    fn tree(&self) -> BoardTree<'_> {
+        BoardTree {
             harts: u32::try_from(self.harts.len()).expect("few harts"),
             items: &self.wires.items,
             mmu: self.wires.mmu,
             isa: ISA,
-        };
-        self.boot.load(&mut self.wires.memory.spaces[0], &self.spec, &tree, fresh)?;
+        }
+    }
+
+    /// Loads RAM and puts harts and devices into the state of a cold start.
+    fn power_on(&mut self, fresh: bool) -> Result<(), CreateError> {
+        let tree = self.boot.tree(&self.spec, &self.tree())?;
+        self.boot.load(&mut self.wires.memory.spaces[0], &tree, fresh)?;
         self.wires.reset();
         let (entry, tree_at) = (self.boot.entry, self.boot.tree_at());
         for (at, hart) in (0..).zip(&mut self.harts) {
