@@ -277,3 +277,29 @@ fn dropping_caches_at_any_instruction_changes_nothing() {
 const fn back(by: u8) -> u8 {
     by.wrapping_neg()
 }
+
+#[test]
+fn a_page_written_before_it_was_code_is_seen_when_written_again() {
+    // Stores beside the code of the next page, goes there, and comes back.
+    let mut world = World::new(&[]);
+    world.ram.store(Gpa(0x1ffa), &[3, 6, 4, 4]).expect("fits");
+    world.ram.store(Gpa(0x2000), &[1, 5, 4, back(8)]).expect("fits");
+    let (mut engine, mut regs) = (Engine::new(1), Regs::default());
+    let mut go = |regs: &mut Regs, budget| {
+        let mut exit = Exit { ticks: 0, pc: 0x1ffa, trap: None };
+        while exit.ticks < budget && exit.trap.is_none() {
+            let at = Entry { pc: exit.pc, ..entry(budget - exit.ticks) };
+            let next = engine.run(&Toy, 0, &mut world, regs, at);
+            exit = Exit { ticks: exit.ticks + next.ticks, ..next };
+        }
+        exit
+    };
+    regs.set(Slot(0), 9);
+    regs.set(Slot(6), 0x2010);
+    assert_eq!(go(&mut regs, 8).trap, None);
+    assert_eq!(regs.get(Slot(5)), 2);
+    // The same store again, by the way it has been, now over an operation.
+    regs.set(Slot(6), 0x2000);
+    assert_eq!(go(&mut regs, 8).trap, Some(Trap { cause: 2, value: 9 }));
+    assert_eq!(regs.get(Slot(5)), 2);
+}

@@ -144,6 +144,26 @@ fn interrupts_go_by_priority_delegation_and_vector() {
 }
 
 #[test]
+fn a_trap_puts_interrupts_off_until_its_return() {
+    let mut m = with(&[spin()]);
+    (m.hart.control.mie, m.hart.control.mstatus) = (irq::MTI, status::MIE);
+    m.board.lines = irq::MTI;
+    m.run(5);
+    let c = &m.hart.control;
+    assert_eq!((c.pc, c.mepc, c.mcause), (HANDLER, RAM_BASE, INTERRUPT | 7));
+    assert_eq!(c.mstatus & (status::MIE | status::MPIE), status::MPIE);
+    let mut m = in_supervisor(&[spin()]);
+    let c = &mut m.hart.control;
+    (c.mie, c.mideleg, c.stvec) = (irq::SEI, irq::SUPERVISOR, HANDLER);
+    c.mstatus |= status::SIE;
+    m.board.lines = irq::SEI;
+    m.run(5);
+    let c = &m.hart.control;
+    assert_eq!((c.pc, c.sepc, c.scause), (HANDLER, RAM_BASE, INTERRUPT | 9));
+    assert_eq!(c.mstatus & (status::SIE | status::SPIE), status::SPIE);
+}
+
+#[test]
 fn calls_say_where_they_come_from() {
     for (privilege, expected) in [(0, 8), (1, 9), (3, 11)] {
         let mut m = with(&[ECALL]);
