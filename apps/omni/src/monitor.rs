@@ -144,7 +144,9 @@ fn begin(dir: &Path) -> Result<Begun, Failure> {
     let listener = UnixListener::bind(&socket)
         .map_err(|error| Failure::io(&socket.display().to_string(), &error))?;
     let (console, caps) = (world.console(), machine.caps());
-    let port = |port: &omni_machine::PortInfo| json!({ "id": port.id.0, "name": port.name, "kind": kind_word(port) });
+    let port = |port: &omni_machine::PortInfo| {
+        json!({ "id": port.id.0, "name": port.name, "kind": kind_word(port) })
+    };
     let ports = json!({
         "devices": ports.iter().map(port).collect::<Vec<_>>(),
         "published": world.published(),

@@ -1,6 +1,7 @@
 //! The suite, or a boot, without the rest of the program: for work on speed.
 //!
-//! `cargo run --release -p omni-bench --example bench [quick|KERNEL...]` or `... boot KERNEL INITRD`
+//! `cargo run --release -p omni-bench --example bench [quick|KERNEL...]`
+//! or `... boot KERNEL INITRD`
 
 use omni_bench::{BOOT_HEADS, BootOptions, HEADS, Options, measure, measure_boot};
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! Speed, side by side: the same kernels natively, under QEMU and under Omnivisor; boots to a shell.
+//! Speed, side by side: kernels natively, under QEMU and under Omnivisor; boots to a shell.
 //!
 //! Every kernel computes a checksum that is the same wherever it runs, so a measurement is a test
 //! of correctness as well.

@@ -1,6 +1,7 @@
 //! The lifecycle of a machine that runs a real operating system, told by digests and durations.
 //!
-//! `cargo run --release -p omni-conformance --example real_guest -- KIND FILE... [-- OPTION=VALUE...]`
+//! `cargo run --release -p omni-conformance --example real_guest -- KIND FILE...`
+//! `[-- OPTION=VALUE...]`
 //! with files as `ROLE=PATH`. Types at the console once it shows a prompt, records all of it,
 //! and holds a restored snapshot, its file, and a replay from the start against the recording.
 
