@@ -145,7 +145,8 @@ fn begin(dir: &Path) -> Result<Begun, Failure> {
         .map_err(|error| Failure::io(&socket.display().to_string(), &error))?;
     let (console, caps) = (world.console(), machine.caps());
     let port = |port: &omni_machine::PortInfo| {
-        json!({ "id": port.id.0, "name": port.name, "kind": kind_word(port) })
+        let kind = kind_word(port);
+        json!({ "id": port.id.0, "name": port.name, "kind": kind })
     };
     let ports = json!({
         "devices": ports.iter().map(port).collect::<Vec<_>>(),
