@@ -75,8 +75,6 @@ pub fn snapshot(data: &[u8]) {
     let mut forged = samples[usize::from(how) % samples.len()].clone();
     let tail = forged.records.len() - 32;
     damage(&mut forged.records[..tail], &mut from);
-    let digest = Digest::of(&forged.records[..tail]);
-    forged.records[tail..].copy_from_slice(&digest.0);
     if how & 0x10 != 0 {
         let mut out = Writer::default();
         forged.spec.put(&mut out);
@@ -87,8 +85,12 @@ pub fn snapshot(data: &[u8]) {
         }
     }
     if how & 0x20 != 0 {
-        forged.tick = Tick(from.number());
+        let tick = from.number();
+        replace(&mut forged.records[..tail], forged.tick.0, tick);
+        forged.tick = Tick(tick);
     }
+    let digest = Digest::of(&forged.records[..tail]);
+    forged.records[tail..].copy_from_slice(&digest.0);
     if how & 0x40 != 0 {
         let at = usize::from(from.u8()) % forged.spaces.len();
         forged.spaces[at].pages = from.number() & 0xff_ffff;
@@ -101,6 +103,16 @@ pub fn snapshot(data: &[u8]) {
     let bytes = bytes.expect("no base is below");
     if let Ok(snapshot) = Snapshot::from_bytes(&bytes, &[]) {
         go_on(&snapshot);
+    }
+}
+
+/// Puts another number wherever a number is.
+fn replace(bytes: &mut [u8], old: u64, new: u64) {
+    let (old, new) = (old.to_le_bytes(), new.to_le_bytes());
+    for at in 0..bytes.len().saturating_sub(7) {
+        if bytes[at..at + 8] == old {
+            bytes[at..at + 8].copy_from_slice(&new);
+        }
     }
 }
 

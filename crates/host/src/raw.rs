@@ -2,6 +2,7 @@
 
 use omni_base::{Digest, PAGE_SIZE, PAGE_SIZE_U64, PageNo};
 use omni_memory::Base;
+use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -23,7 +24,9 @@ impl RawFile {
     /// What the host says.
     pub fn open(path: &Path) -> io::Result<Self> {
         let path = path.canonicalize()?;
-        let file = File::open(&path)?;
+        // A pipe under this name must not hang the reader.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::open(&path, flags, Mode::empty())?);
         let meta = file.metadata()?;
         if !meta.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
@@ -68,5 +71,21 @@ impl Base for RawFile {
 
     fn digest(&self) -> Digest {
         self.identity
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TempDir;
+    use rustix::fs::{CWD, FileType, mknodat};
+
+    #[test]
+    fn a_pipe_under_the_name_of_a_disk_is_refused_and_does_not_hang() {
+        let dir = TempDir::new("raw").expect("scratch space");
+        let path = dir.path().join("pipe");
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("scratch space");
+        let error = RawFile::open(&path).expect_err("refused");
+        assert_eq!(error.to_string(), "not a regular file");
     }
 }
