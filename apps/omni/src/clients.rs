@@ -155,12 +155,12 @@ impl Client {
                 self.push(Item::Pause)?;
                 self.held.store(false, Ordering::Relaxed);
                 self.shared.set_phase(Phase::Paused);
-                Ok(Value::Null)
+                Ok(json!({ "state": "paused" }))
             }
             Request::Resume => {
                 self.push(Item::Resume)?;
                 self.shared.set_phase(Phase::Running);
-                Ok(Value::Null)
+                Ok(json!({ "state": "running" }))
             }
             Request::Stop { grace_ms } => Ok(self.stop(Duration::from_millis(grace_ms))),
             Request::Kill => {
@@ -216,10 +216,11 @@ impl Client {
                 }
             }
             drop(subscription);
-            if attached.load(Ordering::Relaxed) && !told {
-                if let Some(code) = shared.wait(None) {
-                    send(&writer, &Reply::Exited { code });
-                }
+            if attached.load(Ordering::Relaxed)
+                && !told
+                && let Some(code) = shared.wait(None)
+            {
+                send(&writer, &Reply::Exited { code });
             }
             drop(listener);
         });

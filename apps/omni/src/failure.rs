@@ -12,6 +12,7 @@ use std::io;
 pub(crate) mod code {
     pub(crate) const FAILURE: u8 = 1;
     pub(crate) const USAGE: u8 = 2;
+    pub(crate) const NOT_FOUND: u8 = 3;
     pub(crate) const WRONG_STATE: u8 = 5;
     pub(crate) const UNSUPPORTED: u8 = 8;
     pub(crate) const DAMAGED: u8 = 9;
@@ -95,13 +96,18 @@ impl From<NetError> for Failure {
 
 impl From<ImageError> for Failure {
     fn from(error: ImageError) -> Self {
-        let code = match &error {
-            ImageError::NoImage(_) => 3,
-            ImageError::BadReference(_) | ImageError::BadArch(_) | ImageError::BadMirror(_) => {
-                code::USAGE
-            }
-            ImageError::BadImage { .. } => code::DAMAGED,
-            _ => code::FAILURE,
+        let usage = matches!(
+            error,
+            ImageError::BadReference(_) | ImageError::BadArch(_) | ImageError::BadMirror(_)
+        );
+        let code = if usage {
+            code::USAGE
+        } else if matches!(error, ImageError::NoImage(_)) {
+            code::NOT_FOUND
+        } else if matches!(error, ImageError::BadImage { .. }) {
+            code::DAMAGED
+        } else {
+            code::FAILURE
         };
         Self::new(code, error.to_string())
     }
@@ -109,10 +115,12 @@ impl From<ImageError> for Failure {
 
 impl From<LifecycleError> for Failure {
     fn from(error: LifecycleError) -> Self {
-        let code = match &error {
-            LifecycleError::File(_) => code::DAMAGED,
-            LifecycleError::NotSelfContained(_) => code::UNSUPPORTED,
-            _ => code::FAILURE,
+        let code = if matches!(error, LifecycleError::File(_)) {
+            code::DAMAGED
+        } else if matches!(error, LifecycleError::NotSelfContained(_)) {
+            code::UNSUPPORTED
+        } else {
+            code::FAILURE
         };
         Self::new(code, error.to_string())
     }

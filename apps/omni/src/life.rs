@@ -57,11 +57,11 @@ fn run_inner(args: &RunArgs, dirs: &Dirs, ui: Ui) -> Result<u8, Failure> {
             if code == code::TIMEOUT && args.machine.timeout.is_some() {
                 ui.say("omni: the machine was killed at its time limit");
             }
-            if let Ok(Entry { state, .. }) = Entry::load(&entry.dir) {
-                if let Some(error) = state.error {
-                    ui.say(&format!("omni: {error}"));
-                    return Ok(if code == 0 { code::OWN_FAILURE } else { code });
-                }
+            if let Ok(Entry { state, .. }) = Entry::load(&entry.dir)
+                && let Some(error) = state.error
+            {
+                ui.say(&format!("omni: {error}"));
+                return Ok(if code == 0 { code::OWN_FAILURE } else { code });
             }
             Ok(code)
         }
@@ -184,12 +184,7 @@ pub(crate) fn ask(
     each(machines, ui, |key| {
         let entry = registry.find(key)?;
         let value = Client::connect(&entry)?.ask(request)?;
-        let state = match request {
-            Request::Pause => json!({ "state": "paused" }),
-            Request::Resume => json!({ "state": "running" }),
-            _ => value,
-        };
-        Ok((entry, state))
+        Ok((entry, value))
     })
 }
 

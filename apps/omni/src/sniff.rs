@@ -56,9 +56,16 @@ pub(crate) fn describe(bytes: &[u8]) -> String {
     }
     match found {
         Some((_, _, name)) => (*name).into(),
-        None if std::str::from_utf8(&bytes[..bytes.len().min(4096)]).is_ok() => "a text".into(),
+        None if is_text(&bytes[..bytes.len().min(4096)]) => "a text".into(),
         None => "of a format not recognised".into(),
     }
+}
+
+fn is_text(bytes: &[u8]) -> bool {
+    // A cut in the middle of a character is no flaw; a control character is.
+    let text = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    let odd = |c: char| c.is_control() && !c.is_whitespace() && c != '\u{1b}';
+    bytes.len() - text.len() < 4 && !text.contains(odd)
 }
 
 fn elf(bytes: &[u8]) -> String {
@@ -85,6 +92,8 @@ mod tests {
         assert_eq!(describe(b"\x7fELF"), "an ELF file");
         assert_eq!(describe(b"\0asm\x01\0\0\0"), "a WebAssembly module");
         assert_eq!(describe(b"hello"), "a text");
+        assert_eq!(describe(&[0; 100]), "of a format not recognised");
+        assert_eq!(describe(b"OMNI\x01\x02\x03\x04"), "of a format not recognised");
         assert_eq!(describe(b""), "an empty file");
         assert_eq!(describe(&[0xfe, 0xff, 0x00, 0x80]), "of a format not recognised");
     }
