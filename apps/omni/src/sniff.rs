@@ -65,7 +65,7 @@ fn is_text(bytes: &[u8]) -> bool {
     // A cut in the middle of a character is no flaw; a control character is.
     let text = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
     let odd = |c: char| c.is_control() && !c.is_whitespace() && c != '\u{1b}';
-    bytes.len() - text.len() < 4 && !text.contains(odd)
+    !text.is_empty() && bytes.len() - text.len() < 4 && !text.contains(odd)
 }
 
 fn elf(bytes: &[u8]) -> String {
