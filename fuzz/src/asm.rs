@@ -98,20 +98,41 @@ pub(crate) fn words(words: &[u32]) -> Vec<u8> {
 
 /// A RISC-V executable of one segment for each piece, and nothing else.
 pub(crate) fn elf(entry: u64, pieces: &[(u64, &[u8])]) -> Vec<u8> {
+    elf_with(entry, pieces, &[])
+}
+
+/// A RISC-V executable of one segment for each piece, and of symbols with their values.
+pub(crate) fn elf_with(entry: u64, pieces: &[(u64, &[u8])], symbols: &[(&str, u64)]) -> Vec<u8> {
+    let mut strings = vec![0];
+    let mut table = vec![0; 24];
+    for (name, value) in symbols {
+        let at = u32::try_from(strings.len()).expect("few names");
+        table.extend_from_slice(&at.to_le_bytes());
+        table.extend_from_slice(&[0x10, 0, 0xf1, 0xff]);
+        table.extend_from_slice(&value.to_le_bytes());
+        table.extend_from_slice(&0u64.to_le_bytes());
+        strings.extend_from_slice(name.as_bytes());
+        strings.push(0);
+    }
+    let count = u16::try_from(pieces.len()).expect("few pieces");
+    let start = 64 + 56 * u64::from(count);
+    let loaded: u64 = pieces.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    let (symbols_at, strings_at) = (start + loaded, start + loaded + table.len() as u64);
+    let sections_at = if symbols.is_empty() { 0 } else { strings_at + strings.len() as u64 };
     let mut out = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
     for half in [2u16, 243] {
         out.extend_from_slice(&half.to_le_bytes());
     }
     out.extend_from_slice(&1u32.to_le_bytes());
-    for word in [entry, 64, 0] {
+    for word in [entry, 64, sections_at] {
         out.extend_from_slice(&word.to_le_bytes());
     }
     out.extend_from_slice(&0u32.to_le_bytes());
-    let count = u16::try_from(pieces.len()).expect("few pieces");
-    for half in [64u16, 56, count, 64, 0, 0] {
+    let (sections, names) = if symbols.is_empty() { (0, 0) } else { (3, 2) };
+    for half in [64u16, 56, count, 64, sections, names] {
         out.extend_from_slice(&half.to_le_bytes());
     }
-    let mut from = 64 + 56 * u64::from(count);
+    let mut from = start;
     for (at, bytes) in pieces {
         out.extend_from_slice(&1u32.to_le_bytes());
         out.extend_from_slice(&7u32.to_le_bytes());
@@ -122,5 +143,30 @@ pub(crate) fn elf(entry: u64, pieces: &[(u64, &[u8])]) -> Vec<u8> {
         from += size;
     }
     pieces.iter().for_each(|(_, bytes)| out.extend_from_slice(bytes));
+    if !symbols.is_empty() {
+        let (symbols_size, strings_size) = (table.len() as u64, strings.len() as u64);
+        out.extend_from_slice(&table);
+        out.extend_from_slice(&strings);
+        out.resize(out.len() + 64, 0);
+        section(&mut out, [2, 2, 1], symbols_at, symbols_size, 24);
+        section(&mut out, [3, 0, 0], strings_at, strings_size, 0);
+    }
     out
+}
+
+/// One row of the table of sections: its type, the section it goes with, and a count.
+fn section(out: &mut Vec<u8>, words: [u32; 3], at: u64, size: u64, entry: u64) {
+    let [kind, link, info] = words;
+    for word in [0, kind] {
+        out.extend_from_slice(&word.to_le_bytes());
+    }
+    for word in [0, 0, at, size] {
+        out.extend_from_slice(&word.to_le_bytes());
+    }
+    for word in [link, info] {
+        out.extend_from_slice(&word.to_le_bytes());
+    }
+    for word in [1, entry] {
+        out.extend_from_slice(&word.to_le_bytes());
+    }
 }

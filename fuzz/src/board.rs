@@ -134,7 +134,11 @@ pub fn mmio(data: &[u8]) {
     let how = from.u8();
     let count = usize::from(from.u8() % 8);
     let events: Vec<Event> = (0..count).map(|_| event(&mut from)).collect();
-    let image = guest::accesses(how & 1 != 0, &mut from);
+    let image = if how & 9 == 8 {
+        guest::accesses_with_htif(&mut from)
+    } else {
+        guest::accesses(how & 1 != 0, &mut from)
+    };
     let harts = if how & 6 == 6 { 2 } else { 1 };
     let ticks = (image.len() as u64).clamp(1000, 40_000);
     both_ways(&small_board(image, harts), &events, ticks, u64::from(how) << 8 | 77);

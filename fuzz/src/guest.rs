@@ -214,6 +214,16 @@ fn one(from: &mut Choices<'_>, list: &mut Vec<Access>) {
 
 /// An ELF file of a guest that does what the bytes say to every device.
 pub(crate) fn accesses(supervisor: bool, from: &mut Choices<'_>) -> Vec<u8> {
+    accesses_with(supervisor, from, &[])
+}
+
+/// The same with a host-target interface among the rings.
+pub(crate) fn accesses_with_htif(from: &mut Choices<'_>) -> Vec<u8> {
+    let symbols = [("tohost", RINGS + 0x20), ("fromhost", RINGS + 0x28)];
+    accesses_with(false, from, &symbols)
+}
+
+fn accesses_with(supervisor: bool, from: &mut Choices<'_>, symbols: &[(&str, u64)]) -> Vec<u8> {
     let mut list = Vec::new();
     while !from.is_empty() && list.len() < ACCESSES_MAX {
         one(from, &mut list);
@@ -227,7 +237,7 @@ pub(crate) fn accesses(supervisor: bool, from: &mut Choices<'_>) -> Vec<u8> {
         data.extend_from_slice(&u64::from(access.op).to_le_bytes());
     }
     let base = if supervisor { SUPERVISOR } else { RAM };
-    elf(base, &[(base, &lister(supervisor)), (base + LIST, &data)])
+    elf_with(base, &[(base, &lister(supervisor)), (base + LIST, &data)], symbols)
 }
 
 /// Where a guest of random code has its code, and what its registers point to.

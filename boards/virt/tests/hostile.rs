@@ -181,6 +181,33 @@ fn a_guest_that_writes_every_device_at_random_comes_to_one_end_however_it_is_run
     assert!(talked > 10, "the devices answered: {talked} effects");
 }
 
+#[test]
+fn a_guest_that_writes_its_host_interface_at_random_comes_to_one_end_however_it_is_run() {
+    let (mut halted, mut talked) = (0, 0);
+    for seed in 0..60u64 {
+        let mut steps = Vec::new();
+        let random = noise(seed, 600);
+        for part in random.chunks_exact(3) {
+            // Loads, stores and atomics of every width at `tohost` and around it.
+            let offset = if part[1] & 3 == 0 { part[1] & 0x3f } else { 0x20 };
+            steps.extend_from_slice(&[part[0] & 0x47 | 0x40, 11, offset, 0]);
+            // The end of the program, a character, a call with its words here, or anything.
+            match part[2] % 40 {
+                0 => steps.push(1),
+                1..=20 => steps.extend_from_slice(&[0xf0, part[2], 0, 0, 0, 0, 0, 1, 1]),
+                21..=30 => steps.extend_from_slice(&[0xf0, 0, 0, 0x40, 0x80, 0, 0, 0, 0]),
+                31..=35 => steps.push(64),
+                _ => steps.extend_from_slice(&[0xf0, 8, part[1], 3, 5, part[0], 0, 0, 0]),
+            }
+        }
+        let spec = full_spec(guest::accesses_with_htif(&mut Choices(&steps)), 1);
+        let (_, stop, out) = comes_to_one_end(&spec, 4000);
+        halted += u32::from(matches!(stop, Stop::Halted { .. }));
+        talked += out.len();
+    }
+    assert!(halted > 5 && talked > 30, "{halted} ended, {talked} characters");
+}
+
 /// The steps of a driver, with random descriptors, for the transport of this number.
 fn ring_steps(transport: u8, queue: u8, seed: u64) -> Vec<u8> {
     let mut steps = Vec::new();
