@@ -4,7 +4,7 @@
 
 use crate::failure::{Failure, code};
 use crate::monitor::{HOLD, Listener, Shared, virtual_ms};
-use omni_control::{Frame, Phase, Reply, Request, now_text, read_frame, write_frame};
+use omni_control::{Frame, Phase, Reply, Request, read_frame, write_frame};
 use omni_host::{Chunk, Item, private_bytes};
 use omni_machine::{Control, Event, Machine, digest};
 use serde_json::{Value, json};
@@ -172,11 +172,6 @@ impl Client {
                 self.wait();
                 Ok(Value::Null)
             }
-            Request::Snapshot { ref path } => {
-                let path = path.clone();
-                let taken = now_text();
-                self.visit(move |machine| crate::snapshots::write(machine, &path, &taken))?
-            }
         }
     }
 
@@ -220,7 +215,7 @@ impl Client {
                 && !told
                 && let Some(code) = shared.wait(None)
             {
-                send(&writer, &Reply::Exited { code });
+                send(&writer, &Reply::Exited { code, error: shared.error() });
             }
             drop(listener);
         });
@@ -236,7 +231,7 @@ impl Client {
         let listener = shared.listen();
         spawn("wait", move || {
             if let Some(code) = shared.wait(None) {
-                send(&writer, &Reply::Exited { code });
+                send(&writer, &Reply::Exited { code, error: shared.error() });
             }
             drop(listener);
         });

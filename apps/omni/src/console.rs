@@ -121,7 +121,14 @@ fn listen(client: &mut Client, shared: &Shared) -> Result<Left, Deaf> {
                 let written = shared.ui.bytes(&bytes);
                 written.map_err(|failure| Deaf::Output(failure.code, failure.text))?;
             }
-            Ok(Message::Reply(Reply::Exited { code })) => return Ok(Left::Exited(code)),
+            Ok(Message::Reply(Reply::Exited { code, error: None })) => {
+                return Ok(Left::Exited(code));
+            }
+            Ok(Message::Reply(Reply::Exited { code, error: Some(text) })) => {
+                // The guest may have done well, but not all that was asked for was done.
+                let code = if code == 0 { code::OWN_FAILURE } else { code };
+                return Err(Deaf::Refused(code, text));
+            }
             Ok(Message::Reply(Reply::Error { code, text })) => {
                 return Err(Deaf::Refused(code, text));
             }
@@ -167,6 +174,9 @@ fn type_in(shared: &Shared, person: bool) {
                 }
                 Typed::Quit => {
                     shared.send(&Request::Kill);
+                }
+                Typed::Time => {
+                    shared.ui.say("\r\nomni: snapshots at the console are not available yet\r");
                 }
                 Typed::Unknown(_) => {
                     shared.ui.say("\r\nomni: after Ctrl-] comes d, q or Ctrl-]\r");

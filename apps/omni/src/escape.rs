@@ -12,6 +12,8 @@ pub(crate) enum Typed {
     Detach,
     /// End the machine.
     Quit,
+    /// Take a snapshot, or go back a second.
+    Time,
     /// An escape that means nothing.
     Unknown(u8),
 }
@@ -43,6 +45,7 @@ impl Escapes {
                 }
                 b'd' => Typed::Detach,
                 b'q' => Typed::Quit,
+                b's' | b'r' => Typed::Time,
                 other => Typed::Unknown(other),
             };
             if !plain.is_empty() {
@@ -75,6 +78,6 @@ mod tests {
         check(&[b"a\x1ddb"], &[bytes(b"a"), Typed::Detach, bytes(b"b")]);
         check(&[b"\x1d", b"q"], &[Typed::Quit]);
         check(&[b"\x1d\x1d"], &[bytes(b"\x1d")]);
-        check(&[b"\x1dz"], &[Typed::Unknown(b'z')]);
+        check(&[b"\x1dz\x1ds"], &[Typed::Unknown(b'z'), Typed::Time]);
     }
 }

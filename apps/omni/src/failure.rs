@@ -3,7 +3,6 @@
 use omni_control::ControlError;
 use omni_host::DiskError;
 use omni_image::ImageError;
-use omni_lifecycle::LifecycleError;
 use omni_machine::CreateError;
 use omni_net::NetError;
 use std::io;
@@ -106,19 +105,6 @@ impl From<ImageError> for Failure {
             code::NOT_FOUND
         } else if matches!(error, ImageError::BadImage { .. }) {
             code::DAMAGED
-        } else {
-            code::FAILURE
-        };
-        Self::new(code, error.to_string())
-    }
-}
-
-impl From<LifecycleError> for Failure {
-    fn from(error: LifecycleError) -> Self {
-        let code = if matches!(error, LifecycleError::File(_)) {
-            code::DAMAGED
-        } else if matches!(error, LifecycleError::NotSelfContained(_)) {
-            code::UNSUPPORTED
         } else {
             code::FAILURE
         };

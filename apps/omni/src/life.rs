@@ -57,12 +57,6 @@ fn run_inner(args: &RunArgs, dirs: &Dirs, ui: Ui) -> Result<u8, Failure> {
             if code == code::TIMEOUT && args.machine.timeout.is_some() {
                 ui.say("omni: the machine was killed at its time limit");
             }
-            if let Ok(Entry { state, .. }) = Entry::load(&entry.dir)
-                && let Some(error) = state.error
-            {
-                ui.say(&format!("omni: {error}"));
-                return Ok(if code == 0 { code::OWN_FAILURE } else { code });
-            }
             Ok(code)
         }
         Left::Detached => Ok(0),
@@ -236,7 +230,7 @@ fn wait_one(registry: &Registry, entry: &Entry) -> Result<u8, Failure> {
     client.send(&Request::Wait)?;
     loop {
         match client.receive() {
-            Ok(Message::Reply(Reply::Exited { code })) => return Ok(code),
+            Ok(Message::Reply(Reply::Exited { code, .. })) => return Ok(code),
             Ok(Message::Reply(_) | Message::Output(_)) => {}
             Err(_) => return ended(&registry.find(&entry.machine.id)?),
         }

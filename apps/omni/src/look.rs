@@ -94,7 +94,7 @@ fn everything(entry: &Entry, digest: bool) -> Value {
         "seed": machine.seed,
         "timeout_ms": machine.timeout_ms,
         "remove": machine.remove,
-        "parent": machine.parent,
+        "parent": null,
         "directory": entry.dir,
         "ticks": null,
         "virtual_ms": null,

@@ -16,7 +16,6 @@ mod life;
 mod look;
 mod monitor;
 mod plan;
-mod snapshots;
 mod sniff;
 mod texts;
 mod ui;

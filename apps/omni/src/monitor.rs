@@ -71,6 +71,11 @@ impl Shared {
         life.done
     }
 
+    /// What could not be done at the end of the machine.
+    pub(crate) fn error(&self) -> Option<String> {
+        self.life().state.error.clone()
+    }
+
     /// Notes that the machine is held, or no longer.
     pub(crate) fn set_phase(&self, phase: Phase) {
         let mut life = self.life();
@@ -134,6 +139,9 @@ fn begin(dir: &Path) -> Result<Begun, Failure> {
     let lock = take_lock(&entry)?;
     let (spec, disks) = spec_of(&entry)?;
     let kind = kind_of(&spec.kind)?;
+    if entry.machine.signature.is_some() && kind.signature(&spec).is_none() {
+        return Err(no_signature());
+    }
     let ports = kind.ports(&spec)?;
     let queue = Arc::new(Queue::default());
     let machine = kind.create(&spec)?;
@@ -269,11 +277,14 @@ fn write_signature(
     machine: &mut dyn Machine,
 ) -> Result<(), Failure> {
     let Some(path) = &entry.machine.signature else { return Ok(()) };
-    let none = || Failure::usage("--signature: the program names no signature");
-    let region = kind.signature(spec).ok_or_else(none)?;
+    let region = kind.signature(spec).ok_or_else(no_signature)?;
     let text = signature_text(&region, machine)
         .ok_or_else(|| Failure::usage("--signature: the signature is not within memory"))?;
     fs::write(path, text).map_err(|error| Failure::io(&path.display().to_string(), &error))
+}
+
+fn no_signature() -> Failure {
+    Failure::usage("--signature: the program has no symbols begin_signature and end_signature")
 }
 
 fn signature_text(region: &Region, machine: &mut dyn Machine) -> Option<String> {

@@ -197,6 +197,7 @@ fn mistakes_have_their_exit_codes_and_one_line_of_talk() {
         (&["run", "--disk", "disk.qcow2", "story.z5"], 2, "qemu-img convert"),
         (&["run", "--disk", "none.raw", "story.z5"], 2, "none.raw"),
         (&["run", "--accel", "kvm", "story.z5"], 8, "--accel"),
+        (&["run", "--signature", "out", "story.z5"], 2, "begin_signature"),
         (&["run", "--publish", "x", "story.z5"], 2, "--publish"),
         (&["run", "--timeout", "soon", "story.z5"], 2, "time"),
         (&["run", "--name", "../x", "story.z5"], 2, "name"),
@@ -257,6 +258,21 @@ fn every_report_is_json_with_the_same_form() {
     assert_eq!(created["image"], "story.z5");
     assert!(home.story().exists());
     assert_eq!(home.json(&["rm", "--json", name])["removed"], true);
+}
+
+#[test]
+fn a_sample_of_every_kind_is_known_by_its_content_and_lives() {
+    let home = Home::new("e2e-samples");
+    for sample in omni_kinds::samples() {
+        let Some(image) = sample.spec.file("image") else { continue };
+        fs::write(home.dir.path().join("sample"), image).expect("writable");
+        home.check(&["run", "--detach", "--name", sample.name, "--timeout", "60s", "sample"], 0);
+        let seen = home.state(sample.name);
+        assert_eq!(seen["kind"], *sample.spec.kind, "{seen}");
+        assert_ne!(seen["state"], "failed", "{seen}");
+        home.check(&["rm", "--force", sample.name], 0);
+    }
+    assert_eq!(home.check(&["ps", "--quiet"], 0), "");
 }
 
 #[test]

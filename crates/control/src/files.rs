@@ -46,12 +46,6 @@ pub struct MachineFile {
     pub signature: Option<PathBuf>,
     /// The directory of the files that it saves and loads.
     pub files_dir: PathBuf,
-    /// The snapshot that it begins with.
-    #[serde(default)]
-    pub snapshot: Option<PathBuf>,
-    /// The tag of the snapshot that it came from.
-    #[serde(default)]
-    pub parent: Option<String>,
     /// When it was made, RFC 3339.
     pub created: String,
 }

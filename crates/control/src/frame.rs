@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
 
 /// The payload of a frame, in bytes.
 const FRAME_BYTES_MAX: u32 = 1 << 20;
@@ -124,11 +123,6 @@ pub enum Request {
     Kill,
     /// Tell when it has ended.
     Wait,
-    /// Write a snapshot to a file.
-    Snapshot {
-        /// Where.
-        path: PathBuf,
-    },
 }
 
 /// What a monitor says.
@@ -152,6 +146,9 @@ pub enum Reply {
     Exited {
         /// With this exit code.
         code: u8,
+        /// What could not be done at its end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
     },
     /// Output was lost, as the client was too slow.
     Lost {
