@@ -102,8 +102,12 @@ impl Vm {
 
     /// Calls the routine of a timed read.
     pub(crate) fn call_timed(&mut self) -> Result<(), Fault> {
-        self.cpu.interrupt = self.cpu.depth + 1;
-        self.call(self.input.routine, &[], STORE_TIMED)
+        let depth = self.cpu.depth;
+        self.call(self.input.routine, &[], STORE_TIMED)?;
+        if self.cpu.depth > depth {
+            self.cpu.interrupt = self.cpu.depth;
+        }
+        Ok(())
     }
 
     /// The routine of a timed read has returned: true ends the read.

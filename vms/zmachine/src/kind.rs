@@ -5,7 +5,7 @@ use crate::memory::{MEMORY, UNDO};
 use crate::ops::Table;
 use crate::ops_io::TABLES_MAX;
 use crate::output::WORD_MAX;
-use crate::stack::{STACK_PAGES, STACK_WORDS};
+use crate::stack::{DEPTH_MAX, STACK_PAGES, STACK_WORDS};
 use crate::state::{Cpu, Input, Screen, Wait};
 use crate::story::{self, Story};
 use crate::undo::{LEVELS_MAX, SLOT_PAGES};
@@ -244,6 +244,7 @@ fn check(vm: &Vm, screen: &Screen) -> Result<(), CreateError> {
         && cpu.sp <= STACK_WORDS
         && cpu.fp <= cpu.sp
         && cpu.locals <= 15
+        && cpu.depth <= DEPTH_MAX
         && cpu.interrupt <= cpu.depth
         && vm.memory.spaces[UNDO].page_count() == u64::from(vm.undo_levels) * SLOT_PAGES
         && vm.undo_is_sound();

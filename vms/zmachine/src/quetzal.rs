@@ -47,6 +47,11 @@ impl Vm {
             let Ok(caller) = self.stack_long(fp + 2) else { break };
             let Ok(above) = self.stack_word(fp + 5) else { break };
             [locals, args] = above.to_le_bytes();
+            // Frames lie in order, even in a snapshot that lies, and so are no larger than
+            // the stack together.
+            if caller >= fp || locals > 15 {
+                break;
+            }
             (fp, end) = (caller, fp);
         }
         frames.into_iter().rev().flatten().collect()

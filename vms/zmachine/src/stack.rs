@@ -18,7 +18,7 @@ pub(crate) const STACK_PAGES: u64 = 256;
 pub(crate) const FRAME_WORDS: u32 = 6;
 
 /// Frames: `catch` gives their number as a word.
-const DEPTH_MAX: u32 = 0xffff;
+pub(crate) const DEPTH_MAX: u32 = 0xffff;
 
 /// Where the value of a routine goes: a variable, or one of these.
 pub(crate) const STORE_NOWHERE: u16 = 0x100;
@@ -118,6 +118,9 @@ impl Vm {
     /// Returns from the routine.
     pub(crate) fn ret(&mut self, value: u16) -> Result<(), Fault> {
         let store = self.drop_frame()?;
+        if self.cpu.depth < self.cpu.interrupt && store != STORE_TIMED {
+            self.forget_wait();
+        }
         self.deliver(value, store)
     }
 
@@ -132,9 +135,13 @@ impl Vm {
         if caller >= fp {
             return Err(Fault::Frame);
         }
-        self.cpu.pc = self.stack_long(fp)?;
+        let [locals, args] = self.stack_word(fp + 5)?.to_le_bytes();
+        if locals > 15 {
+            return Err(Fault::Frame);
+        }
         let store = self.stack_word(fp + 4)?;
-        [self.cpu.locals, self.cpu.args] = self.stack_word(fp + 5)?.to_le_bytes();
+        self.cpu.pc = self.stack_long(fp)?;
+        [self.cpu.locals, self.cpu.args] = [locals, args];
         self.cpu.sp = fp;
         self.cpu.fp = caller;
         self.cpu.depth -= 1;

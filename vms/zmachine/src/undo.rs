@@ -3,6 +3,7 @@
 use crate::fault::Fault;
 use crate::machine::Vm;
 use crate::memory::{MEMORY, STACK, UNDO};
+use crate::stack::DEPTH_MAX;
 use omni_base::{Gpa, PAGE_SIZE};
 use omni_memory::Space;
 
@@ -61,8 +62,9 @@ impl Vm {
     /// Whether the levels of a snapshot fit the space.
     pub(crate) fn undo_is_sound(&self) -> bool {
         let levels = &self.cpu.undo;
-        let fits = |[slot, _, fp, sp, frame, _]: &[u32; 6]| {
-            *slot < self.undo_levels && fp <= sp && *sp <= HALF_BYTES / 2 && frame & 0xff <= 15
+        let fits = |[slot, _, fp, sp, frame, depth]: &[u32; 6]| {
+            let stack = fp <= sp && *sp <= HALF_BYTES / 2;
+            *slot < self.undo_levels && stack && frame & 0xff <= 15 && *depth <= DEPTH_MAX
         };
         levels.len() <= self.undo_levels as usize && levels.iter().all(fits)
     }

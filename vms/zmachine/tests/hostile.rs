@@ -3,8 +3,9 @@
 mod driver;
 
 use driver::{Driver, spec_of, story_path};
-use omni_base::Tick;
-use omni_machine::{Confidence, Event, Kick, MachineKind, PortId, Stop, digest};
+use omni_base::{Digest, Gpa, Tick};
+use omni_machine::{Confidence, Event, Kick, Machine, MachineKind, PortId, Stop, digest};
+use omni_memory::Space;
 use omni_state::Bundle;
 use omni_vm_zmachine::{ZMachine, sample_story};
 
@@ -204,13 +205,13 @@ fn a_snapshot_with_damaged_records_is_refused_or_runs_to_an_end() {
         for flip in [1, 0x80, 0xff] {
             let mut damaged = content.to_vec();
             damaged[at] ^= flip;
-            let seal = omni_base::Digest::of(&damaged).0;
+            let seal = Digest::of(&damaged).0;
             damaged.extend_from_slice(&seal);
             let Ok(bundle) = Bundle::from_bytes(&damaged) else { continue };
             let spaces = driver.machine.memory().spaces.iter_mut();
             let spaces = spaces.map(|space| {
                 let (name, pages) = (space.name().to_owned(), space.page_count());
-                omni_memory::Space::from_image(name, pages, space.seal().image)
+                Space::from_image(name, pages, space.seal().image)
             });
             let Ok(mut machine) = ZMachine.restore(&spec, spaces.collect(), bundle) else {
                 continue;
@@ -221,5 +222,71 @@ fn a_snapshot_with_damaged_records_is_refused_or_runs_to_an_end() {
             let until = Tick(machine.tick().0.saturating_add(20_000));
             machine.run(until, &Kick::default(), &mut effects);
         }
+    }
+}
+
+/// The records with a number of the processor's changed, signed again.
+fn forged(records: &Bundle, at: usize, value: u32) -> Bundle {
+    let mut bytes = records.to_bytes();
+    let tail = bytes.len() - 32;
+    let entry = records.entries().iter().find(|entry| entry.path == "cpu").expect("saved");
+    let start = bytes.windows(entry.body.len()).position(|body| body == entry.body);
+    let at = start.expect("its bytes are among them") + at;
+    bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    let digest = Digest::of(&bytes[..tail]);
+    bytes[tail..].copy_from_slice(&digest.0);
+    Bundle::from_bytes(&bytes).expect("sound but for one number")
+}
+
+/// Everything that a snapshot of a machine holds.
+fn parts(machine: &mut dyn Machine) -> (Bundle, Vec<Space>) {
+    let mut records = Bundle::default();
+    machine.save(&mut records);
+    let copy = |space: &mut Space| {
+        Space::from_image(space.name().to_owned(), space.page_count(), space.seal().image)
+    };
+    (records, machine.memory().spaces.iter_mut().map(copy).collect())
+}
+
+/// Where the record of the processor has these.
+const DEPTH: usize = 22;
+const INTERRUPT: usize = 26;
+
+#[test]
+fn a_snapshot_with_more_frames_than_can_be_is_refused() {
+    let spec = spec_of(&sample_story(), &[]);
+    for (at, value) in [(DEPTH, u32::MAX), (DEPTH, 0x1_0000), (INTERRUPT, u32::MAX)] {
+        let mut machine = ZMachine.create(&spec).expect("a sound story");
+        let (records, spaces) = parts(&mut *machine);
+        assert!(ZMachine.restore(&spec, spaces, forged(&records, at, value)).is_err());
+    }
+}
+
+#[test]
+fn what_becomes_of_a_forged_stack_can_be_restored_in_its_turn() {
+    let spec = spec_of(&sample_story(), &[]);
+    let mut numbers = Numbers(5);
+    for round in 0..400u64 {
+        let mut machine = ZMachine.create(&spec).expect("a sound story");
+        let bytes = b"look\nsome words\nsave\nx\n".to_vec();
+        machine.apply(&Event::Input { port: PortId(0), bytes }, &mut Vec::new());
+        machine.run(Tick(200 + 11 * round), &Kick::default(), &mut Vec::new());
+        let (records, mut spaces) = parts(&mut *machine);
+        for _ in 0..numbers.next() % 12 {
+            let word = Gpa(2 * (numbers.next() % 60));
+            let value = (numbers.next() & numbers.next()) as u16;
+            spaces[1].store(word, &value.to_le_bytes()).expect("the stack is larger");
+        }
+        let records = match numbers.next() % 4 {
+            0 => forged(&records, DEPTH, (numbers.next() % 9) as u32),
+            1 => forged(&records, DEPTH, 0xffff),
+            _ => records,
+        };
+        let Ok(mut machine) = ZMachine.restore(&spec, spaces, records) else { continue };
+        let mut effects = Vec::new();
+        machine.run(Tick(6000 + 11 * round), &Kick::default(), &mut effects);
+        let (records, spaces) = parts(&mut *machine);
+        let again = ZMachine.restore(&spec, spaces, records);
+        assert!(again.is_ok(), "round {round}: {:?}", again.err());
     }
 }
