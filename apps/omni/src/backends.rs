@@ -76,13 +76,17 @@ impl World {
     }
 
     /// Makes the last writes to every disk durable.
-    pub(crate) fn finish(&mut self, memory: &mut Memory) {
-        for (space, disk) in self.disks.values_mut() {
-            let space = memory.spaces.iter_mut().find(|own| own.name() == *space);
-            if let Some(space) = space {
-                disk.finish(&space.seal().image);
+    pub(crate) fn finish(&mut self, memory: &mut Memory) -> Result<(), Failure> {
+        let mut result = Ok(());
+        for (name, disk) in self.disks.values_mut() {
+            let space = memory.spaces.iter_mut().find(|own| own.name() == *name);
+            let Some(space) = space else { continue };
+            if let Err(error) = disk.finish(&space.seal().image) {
+                let what = format!("the last writes to {name} are lost");
+                result = Err(Failure::io(&what, &error));
             }
         }
+        result
     }
 
     fn flush(&mut self, request: &IoRequest, memory: &mut Memory) -> bool {

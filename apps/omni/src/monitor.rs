@@ -199,13 +199,14 @@ impl Begun {
             Ended::Killed => code::KILLED,
             Ended::Timeout => code::TIMEOUT,
         };
-        world.finish(machine.memory());
+        let kept = world.finish(machine.memory());
         let signed = write_signature(&shared.entry, self.kind, &self.spec, &mut *machine);
+        let all_done = kept.and(signed);
         if let Some((_, console)) = &shared.console {
             console.end();
             console.drain(DRAIN);
         }
-        finish(&shared, &*machine, code, signed);
+        finish(&shared, &*machine, code, all_done);
         // The last to hear of it has left, or was slow for too long.
         let until = Instant::now() + FAREWELL;
         let mut life = shared.life();
@@ -222,7 +223,7 @@ impl Begun {
 }
 
 /// Writes how it ended, or removes the machine, and then lets everyone know.
-fn finish(shared: &Arc<Shared>, machine: &dyn Machine, code: u8, signed: Result<(), Failure>) {
+fn finish(shared: &Arc<Shared>, machine: &dyn Machine, code: u8, all_done: Result<(), Failure>) {
     let entry = &shared.entry;
     let mut life = shared.life();
     let socket = life.state.socket.take();
@@ -230,7 +231,7 @@ fn finish(shared: &Arc<Shared>, machine: &dyn Machine, code: u8, signed: Result<
     life.state.exit_code = Some(code);
     life.state.finished = Some(now_text());
     life.state.pid = None;
-    life.state.error = signed.err().map(|failure| failure.text);
+    life.state.error = all_done.err().map(|failure| failure.text);
     let ticks = machine.tick().0;
     let figures = [
         ("ticks", json!(ticks)),

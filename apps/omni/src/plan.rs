@@ -49,7 +49,7 @@ pub(crate) fn plan(
             return Err(Failure::new(code::UNSUPPORTED, text));
         }
     }
-    let mut source = find_source(args, dirs, ui)?;
+    let mut source = find_source(args, interactive, dirs, ui)?;
     for (role, path) in
         [("kernel", &args.kernel), ("initrd", &args.initrd), ("firmware", &args.firmware)]
     {
@@ -111,7 +111,12 @@ pub(crate) fn spec_of(entry: &Entry) -> Result<(Spec, Vec<Disk>), Failure> {
     Ok((spec, disks))
 }
 
-fn find_source(args: &MachineArgs, dirs: &Dirs, ui: Ui) -> Result<Source, Failure> {
+fn find_source(
+    args: &MachineArgs,
+    interactive: bool,
+    dirs: &Dirs,
+    ui: Ui,
+) -> Result<Source, Failure> {
     let forced = match &args.kind {
         Some(name) => Some(kind_of(name)?),
         None => None,
@@ -123,7 +128,9 @@ fn find_source(args: &MachineArgs, dirs: &Dirs, ui: Ui) -> Result<Source, Failur
         let files = [("kernel", image.kernel()), ("initrd", image.initrd())];
         let files = files.map(|(role, path)| (role.to_owned(), path)).into();
         let stem = image.info.distribution.clone();
-        return Ok(Source { kind, files, append: Some(image.info.cmdline.clone()), stem });
+        let terminal = image.info.cmdline_terminal.clone().filter(|_| interactive);
+        let append = Some(terminal.unwrap_or_else(|| image.info.cmdline.clone()));
+        return Ok(Source { kind, files, append, stem });
     }
     let (role, path) = match (&args.image, &args.kernel) {
         (Some(image), _) => ("image", PathBuf::from(image)),

@@ -56,7 +56,7 @@ pub struct Disk {
     bytes: u64,
     start: Image,
     persisted: Image,
-    writer: Option<(SyncSender<Job>, JoinHandle<()>)>,
+    writer: Option<(SyncSender<Job>, JoinHandle<io::Result<()>>)>,
 }
 
 /// A flush: what changed since the one before.
@@ -114,13 +114,14 @@ impl Disk {
     }
 
     /// Makes the machine's last writes durable, flushed or not, and waits for it.
-    pub fn finish(&mut self, now: &Image) {
+    ///
+    /// # Errors
+    /// What the host says where some of them could not be written: those are lost.
+    pub fn finish(&mut self, now: &Image) -> io::Result<()> {
         self.send(now, None);
-        if let Some((sender, thread)) = self.writer.take() {
-            drop(sender);
-            // A writer that panicked has said so, and what it committed is safe.
-            let _ = thread.join();
-        }
+        let Some((sender, thread)) = self.writer.take() else { return Ok(()) };
+        drop(sender);
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the writer of the disk panicked")))
     }
 
     fn send(&mut self, now: &Image, answer: Option<(Arc<Queue>, IoId)>) -> bool {
@@ -132,13 +133,15 @@ impl Disk {
     }
 }
 
-/// The writer's thread. Pages of a flush that failed are tried again with the next one.
-fn write_all(mut overlay: Overlay, jobs: &Receiver<Job>) {
+/// The writer's thread. Pages of a flush that failed are tried again with the next one; what it
+/// gives is how the last one ended.
+fn write_all(mut overlay: Overlay, jobs: &Receiver<Job>) -> io::Result<()> {
     let mut owed: Vec<(PageNo, PageRef)> = Vec::new();
+    let mut last = Ok(());
     while let Ok(job) = jobs.recv() {
         owed.extend(job.pages);
-        let done = if owed.is_empty() { Ok(()) } else { overlay.commit(&owed) };
-        if done.is_ok() {
+        last = if owed.is_empty() { Ok(()) } else { overlay.commit(&owed) };
+        if last.is_ok() {
             owed.clear();
         } else {
             // The last write of a page is the one that counts.
@@ -147,10 +150,14 @@ fn write_all(mut overlay: Overlay, jobs: &Receiver<Job>) {
             owed.dedup_by_key(|(no, _)| *no);
         }
         if let Some((queue, id)) = job.answer {
-            let result = done.map(|()| Vec::new()).map_err(|error| error_code(&error));
+            let result = match &last {
+                Ok(()) => Ok(Vec::new()),
+                Err(error) => Err(error_code(error)),
+            };
             queue.push(Item::Event(Event::IoDone { id, result }));
         }
     }
+    last
 }
 
 /// The committed pages of an overlay above a raw image.
@@ -201,7 +208,7 @@ mod tests {
         disk.flush(&space.seal().image, &queue, IoId(1));
         assert_eq!(answer(&queue), Event::IoDone { id: IoId(1), result: Ok(vec![]) });
         space.store(Gpa(0), b"unflushed").expect("inside");
-        disk.finish(&space.seal().image);
+        disk.finish(&space.seal().image).expect("room");
         let again = Disk::open(&image, Some(&overlay)).expect("raw");
         let space = Space::from_image("disk0", 3, again.image().clone());
         let mut got = [0; 11];
