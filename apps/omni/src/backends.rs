@@ -16,6 +16,8 @@ const EIO: u16 = 5;
 pub(crate) struct World {
     queue: Arc<Queue>,
     consoles: BTreeMap<PortId, Arc<Console>>,
+    /// The console that people see: the first that the kind names.
+    attached: Option<PortId>,
     networks: BTreeMap<PortId, NetHandle>,
     /// The space of each disk's port, and the disk.
     disks: BTreeMap<PortId, (String, Disk)>,
@@ -35,6 +37,7 @@ impl World {
         let mut world = Self {
             queue: queue.clone(),
             consoles: BTreeMap::new(),
+            attached: None,
             networks: BTreeMap::new(),
             disks: BTreeMap::new(),
             files: FilesDir::new(machine.files_dir.clone()),
@@ -42,7 +45,8 @@ impl World {
         for port in ports {
             match &port.kind {
                 PortKind::Console => {
-                    let first = world.consoles.is_empty();
+                    let first = world.attached.is_none();
+                    world.attached.get_or_insert(port.id);
                     let name = if first { "console" } else { &port.name };
                     let path = entry.dir.join(format!("{name}.log"));
                     world.consoles.insert(port.id, Arc::new(Console::new(&path)));
@@ -64,7 +68,8 @@ impl World {
 
     /// The console that is attached: the first.
     pub(crate) fn console(&self) -> Option<(PortId, Arc<Console>)> {
-        self.consoles.iter().next().map(|(id, console)| (*id, console.clone()))
+        let id = self.attached?;
+        self.consoles.get(&id).map(|console| (id, console.clone()))
     }
 
     /// The addresses that the host gave to published ports.

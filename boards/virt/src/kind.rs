@@ -107,6 +107,14 @@ impl Shape {
     }
 }
 
+/// Whether the kernel is told that its console is the paravirtual one: the last that its command
+/// line names is the one that `/dev/console` is.
+fn paravirtual_console(spec: &Spec) -> bool {
+    let words = spec.option("append").unwrap_or_default().split_whitespace();
+    let console = words.filter_map(|word| word.strip_prefix("console=")).next_back();
+    console.is_some_and(|console| console.starts_with("hvc"))
+}
+
 impl MachineKind for RiscvVirt {
     fn info(&self) -> &'static KindInfo {
         &INFO
@@ -123,6 +131,9 @@ impl MachineKind for RiscvVirt {
             port(CONSOLE, "ttyS0", PortKind::Console),
             port(VIRTIO_CONSOLE, "hvc0", PortKind::Console),
         ];
+        if paravirtual_console(spec) {
+            ports.reverse();
+        }
         if shape.net {
             ports.push(port(NET, "net0", PortKind::Net { mac: mac(spec) }));
         }
@@ -152,5 +163,25 @@ impl MachineKind for RiscvVirt {
         records: Bundle,
     ) -> Result<Box<dyn Machine>, CreateError> {
         Ok(Box::new(Virt::restore(spec, spaces, records)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_console_that_the_kernel_uses_comes_first() {
+        for (append, first) in [
+            ("", "ttyS0"),
+            ("console=ttyS0 quiet", "ttyS0"),
+            ("console=ttyS0 console=hvc0 quiet", "hvc0"),
+            ("console=hvc0 console=ttyS0,115200", "ttyS0"),
+        ] {
+            let mut spec = Spec::new("riscv-virt");
+            spec.options.insert("append".into(), append.into());
+            let ports = RiscvVirt.ports(&spec).expect("sound");
+            assert_eq!(ports[0].name, first, "{append}");
+        }
     }
 }

@@ -107,6 +107,7 @@ impl DebianBuilder<'_> {
             arch,
             kernel_version: kernel.version,
             cmdline: arch.cmdline().to_owned(),
+            cmdline_terminal: arch.cmdline_terminal().map(str::to_owned),
             built: Timestamp::now().round(jiff::Unit::Second).unwrap_or_default().to_string(),
             release_date: archive.release.date.clone(),
             signed_by: archive.signed_by.clone(),

@@ -66,6 +66,15 @@ impl Arch {
             Self::Aarch64 => "console=ttyAMA0",
         }
     }
+
+    /// The kernel's command line where a terminal is attached, if that is another.
+    #[must_use]
+    pub const fn cmdline_terminal(self) -> Option<&'static str> {
+        match self {
+            Self::Riscv64 => Some("console=hvc0"),
+            Self::X86_64 | Self::Aarch64 => None,
+        }
+    }
 }
 
 impl fmt::Display for Arch {

@@ -42,6 +42,10 @@ pub struct ImageInfo {
     pub kernel_version: String,
     /// The kernel's command line where the user gives none.
     pub cmdline: String,
+    /// The same where a terminal is attached: with a console that knows the terminal's size, but
+    /// may lose what is typed before the guest listens. None: no other.
+    #[serde(default)]
+    pub cmdline_terminal: Option<String>,
     /// When it was made, RFC 3339.
     pub built: String,
     /// The date of the release file, RFC 3339.
