@@ -261,7 +261,15 @@ impl Compiler {
                 let args = [self.slot(at, 0), self.slot(value, 1), 0];
                 self.push(Op::StoreConditional(size), dst.0, args, 0);
             }
-            _ => unreachable!("only accesses to memory come here"),
+            Inst::Start(_)
+            | Inst::Unary(..)
+            | Inst::Binary(..)
+            | Inst::Select(..)
+            | Inst::Deposit { .. }
+            | Inst::Fence(_)
+            | Inst::Float { .. }
+            | Inst::Call(..)
+            | Inst::ExitIf(..) => unreachable!("only accesses to memory come here"),
         }
     }
 

@@ -68,11 +68,10 @@ macro_rules! interpreter {
                 macro_rules! dst { () => { regs.0[usize::from(uop.dst)] } }
                 // Ends the operation as an access that took the long way says.
                 macro_rules! slow {
-                    ($slow:expr, $use:expr) => {
+                    ($slow:expr, $v:ident => $use:expr) => {
                         match $slow {
-                            Ok(Slow { value, stop }) => {
-                                let put: fn(u64) -> u64 = $use;
-                                dst!() = put(value);
+                            Ok(Slow { value: $v, stop }) => {
+                                dst!() = $use;
                                 if stop {
                                     return Outcome::Yield(usize::from(uop.insn), at);
                                 }
@@ -82,14 +81,14 @@ macro_rules! interpreter {
                     };
                 }
                 macro_rules! load {
-                    ($int:ty, $size:expr, $use:expr) => {{
+                    ($int:ty, $size:expr, $v:ident => $use:expr) => {{
                         let address = a!().wrapping_add(uop.imm);
                         match mem.tlb.load::<{ size_of::<$int>() }>(address) {
                             Some(bytes) => {
-                                let put: fn(u64) -> u64 = $use;
-                                dst!() = put(u64::from(<$int>::from_le_bytes(bytes)));
+                                let $v = u64::from(<$int>::from_le_bytes(bytes));
+                                dst!() = $use;
                             }
-                            None => slow!(mem.load(address, $size, run.at(uop.insn)), $use),
+                            None => slow!(mem.load(address, $size, run.at(uop.insn)), $v => $use),
                         }
                     }};
                 }
@@ -126,13 +125,13 @@ macro_rules! interpreter {
                         dst!() = regs.0[usize::from(from)];
                     }
                     Op::Deposit => dst!() = deposit(a!(), b!(), uop.imm),
-                    Op::Load8 => load!(u8, Size::B1, |v| v),
-                    Op::Load16 => load!(u16, Size::B2, |v| v),
-                    Op::Load32 => load!(u32, Size::B4, |v| v),
-                    Op::Load64 => load!(u64, Size::B8, |v| v),
-                    Op::Load8S => load!(u8, Size::B1, |v| sign(v, 8)),
-                    Op::Load16S => load!(u16, Size::B2, |v| sign(v, 16)),
-                    Op::Load32S => load!(u32, Size::B4, |v| sign(v, 32)),
+                    Op::Load8 => load!(u8, Size::B1, v => v),
+                    Op::Load16 => load!(u16, Size::B2, v => v),
+                    Op::Load32 => load!(u32, Size::B4, v => v),
+                    Op::Load64 => load!(u64, Size::B8, v => v),
+                    Op::Load8S => load!(u8, Size::B1, v => sign(v, 8)),
+                    Op::Load16S => load!(u16, Size::B2, v => sign(v, 16)),
+                    Op::Load32S => load!(u32, Size::B4, v => sign(v, 32)),
                     Op::Store8 => store!(u8, Size::B1),
                     Op::Store16 => store!(u16, Size::B2),
                     Op::Store32 => store!(u32, Size::B4),
@@ -143,7 +142,7 @@ macro_rules! interpreter {
                             mem.atomic(address, size, run.at(uop.insn), |old| {
                                 Some(combine(op, size, old, value))
                             }),
-                            |old| old
+                            old => old
                         );
                     }
                     Op::CompareSwap(size) => {
@@ -153,12 +152,12 @@ macro_rules! interpreter {
                             mem.atomic(address, size, run.at(uop.insn), |old| {
                                 (old == expect).then_some(value)
                             }),
-                            |old| old
+                            old => old
                         );
                     }
                     Op::LoadReserved(size) => {
                         let address = a!();
-                        slow!(mem.load_aligned(address, size, run.at(uop.insn)), |old| old);
+                        slow!(mem.load_aligned(address, size, run.at(uop.insn)), old => old);
                         dst!() = sign(dst!(), bits(size));
                         regs.0[usize::from(mem.reservation.0)] = address;
                     }

@@ -6,7 +6,7 @@ use crate::float::FloatRules;
 use crate::interp::bits;
 use crate::tlb::Tlb;
 use crate::{Access, At, Env, Mapping, Target};
-use omni_base::{PAGE_SIZE_U64, PageNo};
+use omni_base::{PAGE_SIZE, PAGE_SIZE_U64, PageNo};
 use omni_ir::{Size, Slot, Trap};
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
@@ -295,19 +295,17 @@ fn page_of(ptr: NonNull<u8>, at: u64) -> NonNull<u8> {
 /// The value at `at` in the page at `page`, which it does not leave.
 fn read(page: NonNull<u8>, at: u64, size: Size) -> u64 {
     let offset = (at % PAGE_SIZE_U64) as usize;
-    assert!(offset + count(size) <= PAGE_SIZE_U64 as usize);
+    // SAFETY: E2: `page` is a page of RAM.
+    let page = unsafe { page.cast::<[u8; PAGE_SIZE]>().as_ref() };
     let mut bytes = [0; 8];
-    // SAFETY: E2: `page` is a page of RAM, and the bytes are within it.
-    let from = unsafe { std::slice::from_raw_parts(page.as_ptr().add(offset), count(size)) };
-    bytes[..count(size)].copy_from_slice(from);
+    bytes[..count(size)].copy_from_slice(&page[offset..][..count(size)]);
     u64::from_le_bytes(bytes)
 }
 
 /// Puts a value at `at` in the page at `page`, which it does not leave.
 fn write(page: NonNull<u8>, at: u64, size: Size, value: u64) {
     let offset = (at % PAGE_SIZE_U64) as usize;
-    assert!(offset + count(size) <= PAGE_SIZE_U64 as usize);
-    // SAFETY: E3: `page` is a page of RAM that its space owns, and the bytes are within it.
-    let into = unsafe { std::slice::from_raw_parts_mut(page.as_ptr().add(offset), count(size)) };
-    into.copy_from_slice(&value.to_le_bytes()[..count(size)]);
+    // SAFETY: E3: `page` is a page of RAM that its space owns.
+    let page = unsafe { page.cast::<[u8; PAGE_SIZE]>().as_mut() };
+    page[offset..][..count(size)].copy_from_slice(&value.to_le_bytes()[..count(size)]);
 }
