@@ -5,6 +5,7 @@ use crate::failure::{Failure, code};
 use crate::images;
 use crate::sniff;
 use crate::ui::Ui;
+use omni_base::Digest;
 use omni_control::{API, Dirs, DiskFile, Entry, MachineFile, now_text};
 use omni_host::{Disk, RawFile, is_terminal, read_bounded, terminal_size};
 use omni_kinds::{KINDS, kind_of, probe_all};
@@ -66,6 +67,7 @@ pub(crate) fn plan(
         files.insert(role, absolute(&path)?);
     }
     let options = options(args, source.kind, source.append, interactive)?;
+    let files_dir = files_dir(dirs, &source.stem, files.get("image"))?;
     let machine = MachineFile {
         api: API.into(),
         name: args.name.clone().unwrap_or_default(),
@@ -83,11 +85,20 @@ pub(crate) fn plan(
         remove: args.rm,
         timeout_ms: args.timeout.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
         signature: args.signature.as_deref().map(absolute).transpose()?,
-        files_dir: absolute(Path::new("."))?,
+        files_dir,
         created: now_text(),
         ..MachineFile::default()
     };
     Ok(Plan { machine, stem: source.stem })
+}
+
+/// Where the guest's own files are: apart for each program, told by name and content.
+fn files_dir(dirs: &Dirs, stem: &str, image: Option<&PathBuf>) -> Result<PathBuf, Failure> {
+    let digest = match image {
+        Some(path) => Digest::of(&read_file(path)?),
+        None => Digest::default(),
+    };
+    Ok(dirs.files(&format!("{stem}-{}", digest.short())))
 }
 
 /// The spec of a machine and its disks, opened.

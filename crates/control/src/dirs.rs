@@ -65,6 +65,13 @@ impl Dirs {
         self.state.join("machines")
     }
 
+    /// The folder for files that guests save, by what they run: one guest's program reaches no
+    /// other's files, and none of its user's.
+    #[must_use]
+    pub fn files(&self, program: &str) -> PathBuf {
+        self.state.join("files").join(program)
+    }
+
     /// The socket of a machine's monitor. Its directory exists and is closed to others.
     ///
     /// # Errors

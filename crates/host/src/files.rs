@@ -40,6 +40,7 @@ impl FilesDir {
         if bytes.len() as u64 > FILE_BYTES_MAX {
             return Err(code(Errno::FBIG));
         }
+        std::fs::create_dir_all(&self.dir).map_err(|error| error_code(&error))?;
         if path.symlink_metadata().is_ok() && !self.written.contains(name) {
             let mut head = [0; 4];
             let same = path.is_file()
