@@ -9,42 +9,133 @@ use crate::{Context, Mapping};
 use omni_base::{PAGE_SIZE_U64, PageNo};
 use std::ptr::NonNull;
 
-/// Entries of one address space; a power of two.
-const ENTRIES: usize = 256;
+/// Entries for loads, and as many for stores, of one address space; a power of two.
+const ENTRIES: usize = 512;
+
+/// Entries for instruction fetches.
+const FETCHES: usize = 256;
 
 /// Address spaces kept per vCPU.
 const SETS: usize = 8;
 
-/// One guest-virtual page for loads and stores.
+const NO_PAGE: PageNo = PageNo(u64::MAX);
+
+/// One guest-virtual page.
 #[derive(Clone, Copy)]
 struct Entry {
-    read_tag: u64,
-    read_add: usize,
-    write_tag: u64,
-    write_add: usize,
+    tag: u64,
+    /// What leads from an address in it to the host's.
+    add: usize,
 }
 
-/// What is needed to find entries that have become stale, and fetch mappings.
+/// What is needed to find entries that have become stale.
 #[derive(Clone, Copy)]
 struct Origin {
-    read_page: PageNo,
-    write_page: PageNo,
-    /// The lowest table of the walk that made the data entry.
+    page: PageNo,
+    /// The lowest table of the walk that made the entry.
     leaf: PageNo,
-    fetch_tag: u64,
-    fetch_page: PageNo,
-    fetch_leaf: PageNo,
 }
 
-const NO_PAGE: PageNo = PageNo(u64::MAX);
+/// Which pages may be among some, by the low bits of their numbers.
+#[derive(Clone, Copy, Default)]
+struct Filter([u64; 16]);
+
+impl Filter {
+    fn add(&mut self, no: PageNo) {
+        self.0[(no.0 >> 6 & 15) as usize] |= 1 << (no.0 & 63);
+    }
+
+    fn may_have(&self, no: PageNo) -> bool {
+        self.0[(no.0 >> 6 & 15) as usize] >> (no.0 & 63) & 1 == 1
+    }
+}
+
+/// The entries of one address space for one sort of access.
+struct Side<const N: usize> {
+    entries: Box<[Entry; N]>,
+    origins: Box<[Origin; N]>,
+    pages: Filter,
+    leaves: Filter,
+}
+
+/// A tag that no address with this index matches: one of the neighbouring index.
+fn no_tag(index: usize) -> u64 {
+    ((index ^ 1) as u64) * PAGE_SIZE_U64
+}
+
+fn page_start(at: u64) -> u64 {
+    at & !(PAGE_SIZE_U64 - 1)
+}
+
+impl<const N: usize> Side<N> {
+    fn new() -> Self {
+        let none = Origin { page: NO_PAGE, leaf: NO_PAGE };
+        Self {
+            entries: Box::new(std::array::from_fn(|at| Entry { tag: no_tag(at), add: 0 })),
+            origins: Box::new([none; N]),
+            pages: Filter::default(),
+            leaves: Filter::default(),
+        }
+    }
+
+    #[inline(always)]
+    fn index(at: u64) -> usize {
+        ((at / PAGE_SIZE_U64) as usize) % N
+    }
+
+    /// What leads to the host's address of `size` bytes at `at`, if they are in a page here.
+    #[inline(always)]
+    fn find(&self, at: u64, size: u64) -> Option<usize> {
+        let entry = &self.entries[Self::index(at)];
+        let here = at.wrapping_sub(entry.tag) <= PAGE_SIZE_U64 - size;
+        here.then(|| (at as usize).wrapping_add(entry.add))
+    }
+
+    fn insert(&mut self, at: u64, ptr: NonNull<u8>, origin: Origin) {
+        let start = page_start(at);
+        let add = ptr.as_ptr().expose_provenance().wrapping_sub(start as usize);
+        self.entries[Self::index(at)] = Entry { tag: start, add };
+        self.origins[Self::index(at)] = origin;
+        self.pages.add(origin.page);
+        self.leaves.add(origin.leaf);
+    }
+
+    fn forget(&mut self, stale: impl Fn(&Origin) -> bool) {
+        for (at, origin) in self.origins.iter_mut().enumerate() {
+            if stale(origin) {
+                *origin = Origin { page: NO_PAGE, leaf: NO_PAGE };
+                self.entries[at].tag = no_tag(at);
+            }
+        }
+    }
+
+    fn forget_page(&mut self, no: PageNo) {
+        if self.pages.may_have(no) {
+            self.forget(|origin| origin.page == no);
+        }
+    }
+
+    fn forget_leaf(&mut self, no: PageNo) {
+        if self.leaves.may_have(no) {
+            self.forget(|origin| origin.leaf == no);
+        }
+    }
+}
 
 /// The entries of one address space.
 struct Set {
     context: Context,
     /// Differs between any two fillings of any set: caches keyed by it need no flush.
     serial: u32,
-    entries: Box<[Entry; ENTRIES]>,
-    origins: Box<[Origin; ENTRIES]>,
+    loads: Side<ENTRIES>,
+    stores: Side<ENTRIES>,
+    fetches: Side<FETCHES>,
+}
+
+impl Set {
+    fn new(context: Context, serial: u32) -> Self {
+        Self { context, serial, loads: Side::new(), stores: Side::new(), fetches: Side::new() }
+    }
 }
 
 /// The TLB of one vCPU.
@@ -59,46 +150,16 @@ pub(crate) struct Tlb {
 // SAFETY: E1: the pointers are into frames of the machine's RAM, which moves with the engine.
 unsafe impl Send for Tlb {}
 
-fn index(at: u64) -> usize {
-    ((at / PAGE_SIZE_U64) as usize) % ENTRIES
-}
-
-/// A tag that no address with this index matches: one of the neighbouring index.
-fn no_tag(index: usize) -> u64 {
-    ((index ^ 1) as u64) * PAGE_SIZE_U64
-}
-
-impl Set {
-    fn new(context: Context, serial: u32) -> Self {
-        let origin = Origin {
-            read_page: NO_PAGE,
-            write_page: NO_PAGE,
-            leaf: NO_PAGE,
-            fetch_tag: 0,
-            fetch_page: NO_PAGE,
-            fetch_leaf: NO_PAGE,
-        };
-        let entry = |at| {
-            let tag = no_tag(at);
-            Entry { read_tag: tag, read_add: 0, write_tag: tag, write_add: 0 }
-        };
-        let origins = std::array::from_fn(|at| Origin { fetch_tag: no_tag(at), ..origin });
-        let entries = Box::new(std::array::from_fn(entry));
-        Self { context, serial, entries, origins: Box::new(origins) }
-    }
-}
-
 impl Tlb {
     pub(crate) fn new() -> Self {
         let sets = vec![Set::new(Context::default(), 0)];
         Self { sets, data: 0, fetch: 0, next: 0, serial: 0 }
     }
 
-    /// Chooses the address spaces of a run. Gives the serial of the one for fetches.
-    pub(crate) fn select(&mut self, fetch: Context, data: Context) -> u32 {
+    /// Chooses the address spaces of a run.
+    pub(crate) fn select(&mut self, fetch: Context, data: Context) {
         self.data = self.set_of(data, self.fetch);
         self.fetch = if fetch == data { self.data } else { self.set_of(fetch, self.data) };
-        self.sets[self.fetch].serial
     }
 
     fn set_of(&mut self, context: Context, keep: usize) -> usize {
@@ -122,13 +183,8 @@ impl Tlb {
     /// Loads `N` bytes at `at` if they are in one page that is here.
     #[inline(always)]
     pub(crate) fn load<const N: usize>(&self, at: u64) -> Option<[u8; N]> {
-        let entry = &self.sets[self.data].entries[index(at)];
-        if at.wrapping_sub(entry.read_tag) > PAGE_SIZE_U64 - N as u64 {
-            return None;
-        }
-        let ptr = std::ptr::with_exposed_provenance::<[u8; N]>(
-            (at as usize).wrapping_add(entry.read_add),
-        );
+        let host = self.sets[self.data].loads.find(at, N as u64)?;
+        let ptr = std::ptr::with_exposed_provenance::<[u8; N]>(host);
         // SAFETY: E2: a read entry points to a page of RAM that is readable, and the bytes are
         // within it.
         Some(unsafe { ptr.read_unaligned() })
@@ -145,104 +201,61 @@ impl Tlb {
 
     #[inline(always)]
     pub(crate) fn store_ptr(&self, at: u64, size: u64) -> Option<NonNull<u8>> {
-        let entry = &self.sets[self.data].entries[index(at)];
-        if at.wrapping_sub(entry.write_tag) > PAGE_SIZE_U64 - size {
-            return None;
-        }
-        NonNull::new(std::ptr::with_exposed_provenance_mut(
-            (at as usize).wrapping_add(entry.write_add),
-        ))
+        let host = self.sets[self.data].stores.find(at, size)?;
+        NonNull::new(std::ptr::with_exposed_provenance_mut(host))
     }
 
     /// The page of RAM that code at `at` is in, if it is here.
     pub(crate) fn fetch(&self, at: u64) -> Option<PageNo> {
-        let origin = &self.sets[self.fetch].origins[index(at)];
-        (at & !(PAGE_SIZE_U64 - 1) == origin.fetch_tag).then_some(origin.fetch_page)
+        let fetches = &self.sets[self.fetch].fetches;
+        let index = Side::<FETCHES>::index(at);
+        (page_start(at) == fetches.entries[index].tag).then_some(fetches.origins[index].page)
     }
 
     pub(crate) fn insert_load(&mut self, at: u64, no: PageNo, ptr: NonNull<u8>, map: &Mapping) {
-        let (at, set) = (at & !(PAGE_SIZE_U64 - 1), &mut self.sets[self.data]);
-        let (entry, origin) = (&mut set.entries[index(at)], &mut set.origins[index(at)]);
-        if entry.write_tag != at {
-            entry.write_tag = no_tag(index(at));
-            origin.write_page = NO_PAGE;
-        }
-        entry.read_tag = at;
-        entry.read_add = ptr.as_ptr().expose_provenance().wrapping_sub(at as usize);
-        origin.read_page = no;
-        origin.leaf = leaf(map);
+        self.sets[self.data].loads.insert(at, ptr, Origin { page: no, leaf: leaf(map) });
     }
 
     pub(crate) fn insert_store(&mut self, at: u64, no: PageNo, ptr: NonNull<u8>, map: &Mapping) {
-        let (at, set) = (at & !(PAGE_SIZE_U64 - 1), &mut self.sets[self.data]);
-        let (entry, origin) = (&mut set.entries[index(at)], &mut set.origins[index(at)]);
-        if entry.read_tag != at {
-            entry.read_tag = no_tag(index(at));
-            origin.read_page = NO_PAGE;
-        }
-        entry.write_tag = at;
-        entry.write_add = ptr.as_ptr().expose_provenance().wrapping_sub(at as usize);
-        origin.write_page = no;
-        origin.leaf = leaf(map);
+        self.sets[self.data].stores.insert(at, ptr, Origin { page: no, leaf: leaf(map) });
     }
 
     pub(crate) fn insert_fetch(&mut self, at: u64, no: PageNo, map: &Mapping) {
-        let (at, set) = (at & !(PAGE_SIZE_U64 - 1), &mut self.sets[self.fetch]);
-        let origin = &mut set.origins[index(at)];
-        origin.fetch_tag = at;
-        origin.fetch_page = no;
-        origin.fetch_leaf = leaf(map);
+        // Code is found by its page: no pointer is kept.
+        let origin = Origin { page: no, leaf: leaf(map) };
+        self.sets[self.fetch].fetches.insert(at, NonNull::dangling(), origin);
     }
 
     /// Forgets where a page was read: its content is in another frame now.
     pub(crate) fn page_moved(&mut self, no: PageNo) {
-        self.retain(|at, entry, origin| {
-            if origin.read_page == no {
-                entry.read_tag = no_tag(at);
-                origin.read_page = NO_PAGE;
-            }
-        });
+        self.sets.iter_mut().for_each(|set| set.loads.forget_page(no));
     }
 
     /// Forgets where a page was written: the next write to it must be seen.
     pub(crate) fn page_watched(&mut self, no: PageNo) {
-        self.retain(|at, entry, origin| {
-            if origin.write_page == no {
-                entry.write_tag = no_tag(at);
-                origin.write_page = NO_PAGE;
-            }
-        });
+        self.sets.iter_mut().for_each(|set| set.stores.forget_page(no));
     }
 
     /// Forgets what was made from a table whose entries are pages.
     pub(crate) fn leaf_written(&mut self, no: PageNo) {
-        self.retain(|at, entry, origin| {
-            if origin.leaf == no {
-                (entry.read_tag, entry.write_tag) = (no_tag(at), no_tag(at));
-                (origin.read_page, origin.write_page) = (NO_PAGE, NO_PAGE);
-                origin.leaf = NO_PAGE;
-            }
-            if origin.fetch_leaf == no {
-                origin.fetch_tag = no_tag(at);
-                origin.fetch_leaf = NO_PAGE;
-            }
-        });
+        for set in &mut self.sets {
+            set.loads.forget_leaf(no);
+            set.stores.forget_leaf(no);
+            set.fetches.forget_leaf(no);
+        }
     }
 
     /// Forgets every write entry: an epoch has ended.
     pub(crate) fn epoch_ended(&mut self) {
-        self.retain(|at, entry, origin| {
-            entry.write_tag = no_tag(at);
-            origin.write_page = NO_PAGE;
-        });
+        self.sets.iter_mut().for_each(|set| set.stores = Side::new());
     }
 
-    /// Forgets everything, and gives every set a new serial.
+    /// Forgets everything. The sets in use are made anew, the others dropped.
     pub(crate) fn flush(&mut self) {
-        for set in &mut self.sets {
-            self.serial += 1;
-            *set = Set::new(set.context, self.serial);
-        }
+        let (fetch, data) = (self.sets[self.fetch].context, self.sets[self.data].context);
+        self.sets.clear();
+        (self.data, self.fetch, self.next) = (0, 0, 0);
+        self.select(fetch, data);
     }
 
     /// Gives every set a new serial: the mapping of code has changed.
@@ -256,13 +269,6 @@ impl Tlb {
     /// The serial of the address space of fetches.
     pub(crate) fn fetch_serial(&self) -> u32 {
         self.sets[self.fetch].serial
-    }
-
-    fn retain(&mut self, mut each: impl FnMut(usize, &mut Entry, &mut Origin)) {
-        for set in &mut self.sets {
-            let both = set.entries.iter_mut().zip(set.origins.iter_mut());
-            both.enumerate().for_each(|(at, (entry, origin))| each(at, entry, origin));
-        }
     }
 }
 
