@@ -166,15 +166,15 @@ pub(crate) const FAULTS: &[Fault] = &[
     Fault {
         name: "a page of code is written behind the back of its blocks",
         file: "crates/engine/src/tlb.rs",
-        find: "            if origin.write_page == no {",
-        replace: "            if origin.write_page == no && no.0 > 1 << 40 {",
+        find: "set.stores.forget_page(no)",
+        replace: "set.stores.forget_page(PageNo(no.0 | 1 << 40))",
         test: "-p omni-engine --test toy",
     },
     Fault {
         name: "an old write entry outlives its epoch",
         file: "crates/engine/src/tlb.rs",
-        find: "(|at, entry, origin| {\n            entry.write_tag = no_tag(at);\n",
-        replace: "(|at, entry, origin| {\n            entry.write_tag |= no_tag(at) & 0;\n",
+        find: "(|set| set.stores = Side::new())",
+        replace: "(|set| set.stores.forget_page(NO_PAGE))",
         test: BOARD,
     },
     Fault {

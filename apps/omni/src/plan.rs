@@ -220,6 +220,13 @@ fn options(
     let named = named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     for (name, value) in named.chain(args.options.iter().cloned()) {
         let Some(option) = find(&name) else {
+            if name == "args" {
+                let kind = info.name;
+                let text = format!(
+                    "'{value}' is no option, and machines of kind {kind} take no arguments"
+                );
+                return Err(Failure::usage(text));
+            }
             let known: Vec<_> = info.options.iter().map(|option| option.name).collect();
             let (kind, known) = (info.name, known.join(", "));
             let text = format!("machines of kind {kind} have no option '{name}' (only {known})");

@@ -14,6 +14,9 @@ const TREE_ROOM: u64 = 0x2_0000;
 /// Where in that room firmware is told what comes after it.
 const NEXT_STAGE: u64 = 0x1_f000;
 
+/// Bytes that the headers of an ELF file take at most, with the padding behind them.
+const HEADERS_MAX: u64 = 0x1_0000;
+
 /// Who has machine mode.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Start {
@@ -112,6 +115,13 @@ pub(crate) fn plan(spec: &Spec, ram_bytes: u64) -> Result<Boot, CreateError> {
     Ok(boot)
 }
 
+/// The bytes of a segment that are the file's own headers and lie below RAM: linkers put them
+/// before the program, which does not need them.
+fn headers_below_ram(at: u64, offset: u64) -> u64 {
+    let below = RAM_BASE.0.saturating_sub(at);
+    if offset == 0 && below <= HEADERS_MAX { below } else { 0 }
+}
+
 impl Boot {
     fn too_large(&self) -> String {
         format!("does not fit into {} MiB; give the machine more --memory", self.ram_bytes >> 20)
@@ -160,14 +170,17 @@ impl Boot {
             if segment.p_type(le) != PT_LOAD || segment.p_memsz(le) == 0 {
                 continue;
             }
-            let at = segment.p_paddr(le);
+            let skip = headers_below_ram(segment.p_paddr(le), segment.p_offset(le));
+            let skip = skip.min(segment.p_filesz(le));
+            let at = segment.p_paddr(le) + skip;
             let offset = at.checked_sub(RAM_BASE.0).ok_or_else(|| {
                 bad(role, format!("is linked at {at:#x}; RAM begins at {:#x}", RAM_BASE.0))
             })?;
             let (bytes, size) = (segment.p_filesz(le), segment.p_memsz(le));
+            let (bytes, size) = (bytes - skip, size.saturating_sub(skip));
             let last = offset.checked_add(size.max(bytes)).filter(|l| *l <= self.ram_bytes);
             let last = last.ok_or_else(|| bad(role, self.too_large()))?;
-            let from = segment.p_offset(le);
+            let from = segment.p_offset(le).saturating_add(skip);
             let to = from.checked_add(bytes).filter(|to| *to <= data.len() as u64);
             if to.is_none() {
                 return Err(bad(role, "the ELF file is damaged or cut off"));

@@ -292,3 +292,19 @@ fn a_snapshot_whose_machine_could_not_start_again_is_refused() {
     let restored = RiscvVirt.restore(&spec, spaces, records);
     assert!(matches!(restored, Err(CreateError::Option { .. })));
 }
+
+#[test]
+fn headers_that_a_linker_puts_below_ram_are_left_out() {
+    // t0 = 0x100000; t1 = 0x73333; *t0 = t1
+    let code = asm::words(&[0x0010_02b7, 0x0007_3337, 0x3333_0313, 0x0062_a023]);
+    let mut image = asm::elf(0x8000_0000, &[(0x8000_0000, &code)]);
+    // The one segment, behind the header of the file: from its first byte on, and all of it.
+    let whole = image.len() as u64;
+    let start = 0x8000_0000 - (whole - code.len() as u64);
+    for (at, value) in [(8, 0), (16, start), (24, start), (32, whole), (40, whole)] {
+        image[64 + at..][..8].copy_from_slice(&value.to_le_bytes());
+    }
+    let mut machine = RiscvVirt.create(&with_file("image", &image)).expect("sound");
+    let stop = machine.run(Tick(100), &Kick::default(), &mut Vec::new());
+    assert_eq!(stop, Stop::Halted { code: 7 });
+}
