@@ -176,7 +176,6 @@ impl Virt {
         let deadline = self.next_deadline().unwrap_or(u64::MAX);
         let left = until.min(deadline.max(tick + 1)) - tick;
         let budget = left.min(self.wires.state.turn_left).min(KICK_TICKS);
-        self.wires.hart = at;
         let hart = &mut self.harts[at];
         let end = hart.run(&mut self.engine, &mut self.wires, Turn { vcpu: at, budget });
         self.pass(end.ticks);

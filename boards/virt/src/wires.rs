@@ -8,7 +8,7 @@ use crate::layout::{
 };
 use crate::sbi::HartStatus;
 use omni_base::{Gpa, PageNo, Tick};
-use omni_devices::virtio::{Block, Console, Entropy, Net, VirtioMmio};
+use omni_devices::virtio::{Block, Console, Entropy, Net, VirtioMmio, mac_from_seed};
 use omni_devices::{Aclint, GoldfishRtc, Plic, PowerRequest, Sswi, Syscon, TimeBase, Uart16550};
 use omni_engine::{Access, Reply, Target};
 use omni_guest_riscv::Board;
@@ -61,8 +61,6 @@ pub(crate) struct Wires {
     supervisor: bool,
     harts: usize,
     // Derived from here on.
-    /// The hart that runs.
-    pub(crate) hart: usize,
     /// The interrupt lines of each hart, as bits of `mip`, from devices outside the hart.
     pub(crate) levels: [u64; LEVELS],
     /// Effects caused and not yet told to the outside.
@@ -73,10 +71,9 @@ fn attach(bus: &mut Bus, item: &Item, device: Box<dyn Device>) {
     bus.attach(Gpa(item.range.base), item.range.size, device);
 }
 
-/// The address of the network interface: locally administered, from the machine's seed.
+/// The address of the network interface.
 pub(crate) fn mac(spec: &Spec) -> [u8; 6] {
-    let digest = omni_base::Digest::of_parts([&b"mac"[..], &spec.seed.to_le_bytes()]).0;
-    [0x52, 0x54, 0x00, digest[0], digest[1], digest[2]]
+    mac_from_seed(spec.seed, 0)
 }
 
 impl Wires {
@@ -138,7 +135,6 @@ impl Wires {
             htif,
             supervisor,
             harts,
-            hart: 0,
             levels: [0; LEVELS],
             outbox: Vec::new(),
         }

@@ -139,7 +139,7 @@ macro_rules! interpreter {
                     Op::Atomic(op, size) => {
                         let (address, value) = (a!(), b!());
                         slow!(
-                            mem.atomic(address, size, run.at(uop.insn), |old| {
+                            mem.atomic(address, size, |old| {
                                 Some(combine(op, size, old, value))
                             }),
                             old => old
@@ -149,7 +149,7 @@ macro_rules! interpreter {
                         let (address, expect) = (a!(), sign(b!(), bits(size)));
                         let value = regs.0[usize::from(uop.c)];
                         slow!(
-                            mem.atomic(address, size, run.at(uop.insn), |old| {
+                            mem.atomic(address, size, |old| {
                                 (old == expect).then_some(value)
                             }),
                             old => old
@@ -166,7 +166,7 @@ macro_rules! interpreter {
                         let reserved = regs.0[usize::from(mem.reservation.0)];
                         let lost = address != reserved || reserved == NOT_RESERVED;
                         // The permission to store is asked for either way.
-                        let done = mem.atomic(address, size, run.at(uop.insn), |_| {
+                        let done = mem.atomic(address, size, |_| {
                             (!lost).then_some(value)
                         });
                         match done {

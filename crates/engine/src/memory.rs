@@ -182,7 +182,6 @@ impl<E: Env> MemoryPath<'_, E> {
         &mut self,
         at: u64,
         size: Size,
-        _when: At,
         change: impl FnOnce(u64) -> Option<u64>,
     ) -> Result<Slow, Trap> {
         if !at.is_multiple_of(size.bytes()) {
