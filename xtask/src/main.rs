@@ -1,4 +1,4 @@
-//! `cargo xtask ci`, `tidy` and `sabotage`: all checks, and those that no stock tool makes.
+//! `cargo xtask ci`, `tidy`, `aarch64` and `sabotage`: all checks, and those that no stock tool makes.
 //!
 //! Architecture invariant: this needs nothing but the standard library, so that it builds first.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool for the terminal")]
@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+mod aarch64;
 mod ci;
 mod contracts;
 mod faults;
@@ -27,11 +28,15 @@ fn main() -> ExitCode {
             findings.iter().for_each(|finding| eprintln!("{finding}"));
             findings.is_empty()
         }
+        ["aarch64"] => aarch64::run(root),
         ["sabotage"] => sabotage::run(root, ""),
         ["sabotage", word] => sabotage::run(root, word),
         _ => {
             eprintln!("cargo xtask ci                format, tidy, clippy and every test");
             eprintln!("cargo xtask tidy              check layers, sizes, words, contracts");
+            eprintln!(
+                "cargo xtask aarch64           test the core for another processor, emulated"
+            );
             eprintln!("cargo xtask sabotage [WORD]   plant faults and demand that tests fail");
             return ExitCode::from(2);
         }
