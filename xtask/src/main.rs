@@ -1,4 +1,4 @@
-//! `cargo xtask ci`, `tidy`, `aarch64` and `sabotage`: all checks, and those that no stock tool makes.
+//! `cargo xtask ci`, `tidy`, `aarch64`, `sabotage`: all checks, and those that no stock tool makes.
 //!
 //! Architecture invariant: this needs nothing but the standard library, so that it builds first.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool for the terminal")]
