@@ -25,7 +25,7 @@ const RELEASE_BYTES_MAX: u64 = 16 << 20;
 const INDEX_NAMES: [&str; 3] = ["Packages.xz", "Packages.zst", "Packages.gz"];
 
 /// What a kernel's package is called without its version.
-const KERNEL_PREFIX: &str = "linux-image-";
+pub(crate) const KERNEL_PREFIX: &str = "linux-image-";
 
 /// All that it takes to make an image of Debian.
 pub struct DebianBuilder<'p> {
@@ -46,7 +46,7 @@ pub struct DebianBuilder<'p> {
 }
 
 /// The archive of one suite, its release file checked.
-struct Archive<'p> {
+pub(crate) struct Archive<'p> {
     fetcher: Fetcher<'p>,
     mirror: Mirror,
     suite: String,
@@ -78,7 +78,11 @@ impl DebianBuilder<'_> {
         let fetcher = Fetcher::open(&self.cache, self.retry, self.progress)?;
         let suite = self.reference.suite();
         let mut archive = Archive::open(fetcher, mirror, suite, arch, &keyring)?;
-        let index = archive.index()?;
+        let wanted = |package: &str| {
+            package.starts_with(KERNEL_PREFIX)
+                || PARTS.iter().any(|part| part.packages.contains(&package))
+        };
+        let index = archive.index(&wanted)?;
 
         let meta = archive.package(&index, &[arch.kernel_package()])?;
         let kernel_package = meta
@@ -120,7 +124,7 @@ impl DebianBuilder<'_> {
 }
 
 /// A package, as an image remembers it.
-fn package_info(package: &Package) -> PackageInfo {
+pub(crate) fn package_info(package: &Package) -> PackageInfo {
     PackageInfo {
         name: package.name.clone(),
         version: package.version.clone(),
@@ -130,7 +134,7 @@ fn package_info(package: &Package) -> PackageInfo {
 
 impl<'p> Archive<'p> {
     /// Fetches a suite's release file and checks who signed it.
-    fn open(
+    pub(crate) fn open(
         mut fetcher: Fetcher<'p>,
         mirror: Mirror,
         suite: &str,
@@ -150,8 +154,8 @@ impl<'p> Archive<'p> {
         Ok(Self { fetcher, mirror, suite: suite.to_owned(), arch, release, signed_by })
     }
 
-    /// The part of the suite's index that an image can need.
-    fn index(&mut self) -> Result<Index, ImageError> {
+    /// The part of the suite's index that is wanted.
+    pub(crate) fn index(&mut self, wanted: &dyn Fn(&str) -> bool) -> Result<Index, ImageError> {
         let folder = format!("main/binary-{}", self.arch.debian());
         let found = INDEX_NAMES.iter().find_map(|name| {
             let path = format!("{folder}/{name}");
@@ -163,21 +167,21 @@ impl<'p> Archive<'p> {
         })?;
         let url = self.mirror.url(&format!("dists/{}/{path}", self.suite));
         let file = self.fetcher.pinned(name, &url, &listed)?;
-        let wanted = |package: &str| {
-            package.starts_with(KERNEL_PREFIX)
-                || PARTS.iter().any(|part| part.packages.contains(&package))
-        };
-        Index::read(&file, name, &wanted)
+        Index::read(&file, name, wanted)
     }
 
     /// The first of these packages that the suite has.
-    fn package<'i>(&self, index: &'i Index, names: &[&str]) -> Result<&'i Package, ImageError> {
+    pub(crate) fn package<'i>(
+        &self,
+        index: &'i Index,
+        names: &[&str],
+    ) -> Result<&'i Package, ImageError> {
         let found = names.iter().find_map(|name| index.get(name));
         found.ok_or_else(|| self.no_package(names.first().copied().unwrap_or_default()))
     }
 
     /// The error of a package that is not there.
-    fn no_package(&self, package: &str) -> ImageError {
+    pub(crate) fn no_package(&self, package: &str) -> ImageError {
         ImageError::NoPackage {
             package: package.to_owned(),
             suite: self.suite.clone(),
@@ -192,15 +196,28 @@ impl<'p> Archive<'p> {
     }
 
     /// The files of a package that fit the patterns, of which the first must be there.
-    fn files(&mut self, package: &Package, patterns: &[&str]) -> Result<Vec<Member>, ImageError> {
-        let file = self.fetch(package)?;
-        let wanted = |path: &str| patterns.iter().any(|pattern| fits(pattern, path));
-        let members = extract(&file, &package.name, self.fetcher.progress, &wanted)?;
+    pub(crate) fn files(
+        &mut self,
+        package: &Package,
+        patterns: &[&str],
+    ) -> Result<Vec<Member>, ImageError> {
+        let members = self.unpack(package, patterns)?;
         let first = patterns.first().copied().unwrap_or_default();
         if !members.iter().any(|member| fits(first, &member.path)) {
             return Err(no_file(package, first));
         }
         Ok(members)
+    }
+
+    /// The files of a package that fit the patterns, if any do.
+    pub(crate) fn unpack(
+        &mut self,
+        package: &Package,
+        patterns: &[&str],
+    ) -> Result<Vec<Member>, ImageError> {
+        let file = self.fetch(package)?;
+        let wanted = |path: &str| patterns.iter().any(|pattern| fits(pattern, path));
+        extract(&file, &package.name, self.fetcher.progress, &wanted)
     }
 
     /// The kernel and its modules.
