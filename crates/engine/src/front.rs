@@ -101,8 +101,12 @@ pub struct Mapping {
     pub keep: bool,
     /// Pages of RAM that hold the tables used, from the root to the leaf; the first `depth` count.
     pub tables: [PageNo; 6],
-    /// How many tables.
+    /// How many tables. Each is a page; those above the leaf map by the same count of entries.
     pub depth: u8,
+    /// Log2 of the bytes that one entry of the leaf table maps.
+    pub span: u8,
+    /// Log2 of the bytes of an entry.
+    pub entry_size: u8,
 }
 
 /// What is at a guest-physical page.
@@ -140,7 +144,8 @@ pub trait Env {
     fn ram(&mut self) -> &mut Space;
 
     /// Where the byte at guest-virtual `at` is, by the present rules, for an access of `size`
-    /// that stays within the page. Sets accessed and dirty bits where the guest has asked for it.
+    /// that stays within the page. Sets accessed and dirty bits where the guest has asked for it,
+    /// by `Space::amend`: no translation made before is wrong by them.
     ///
     /// # Errors
     /// The trap that the access takes.

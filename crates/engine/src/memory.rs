@@ -19,17 +19,15 @@ pub(crate) struct Slow {
     pub(crate) stop: bool,
 }
 
-/// What a page of tables was used for.
-#[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct TableUse {
-    /// Its entries led to further tables.
-    upper: bool,
-    /// Code was found through it.
-    fetch: bool,
-}
+/// Pages of tables known at most, but for those of one walk; beyond, everything is dropped.
+const TABLES_MAX: usize = 8192;
 
-/// The pages of tables that TLB entries were made from; all are watched.
-pub(crate) type Tables = BTreeMap<PageNo, TableUse>;
+/// Stores to a table without a walk by it between, before it is taken for an ordinary page.
+const STORES_MAX: u8 = 32;
+
+/// The pages of tables that TLB entries were made from, all of them watched; with each the number
+/// of stores since a walk used it.
+pub(crate) type Tables = BTreeMap<PageNo, u8>;
 
 /// All that accesses of one vCPU go through.
 pub(crate) struct MemoryPath<'a, E> {
@@ -50,35 +48,34 @@ impl<E: Env> MemoryPath<'_, E> {
         self.others.iter_mut().flat_map(|tlbs| tlbs.iter_mut()).for_each(each);
     }
 
-    /// Hears what RAM has to say, and drops what is stale. Says whether code has changed.
+    /// Hears what RAM has to say, and drops what is stale. Says whether the code that runs may
+    /// be elsewhere, or other code, from the next instruction on.
     pub(crate) fn hear(&mut self) -> bool {
         if !self.env.ram().has_changes() {
-            return false;
+            return self.tlb.must_stop();
         }
         let changes = self.env.ram().take_changes();
         for no in changes.moved {
             self.each_tlb(|tlb| tlb.page_moved(no));
         }
-        let mut code_changed = false;
         for no in changes.written {
-            if let Some(used) = self.tables.remove(&no) {
-                if used.upper {
-                    self.each_tlb(Tlb::flush);
-                } else {
-                    self.each_tlb(|tlb| tlb.leaf_written(no));
-                }
-                if used.fetch {
-                    self.each_tlb(Tlb::renew_serials);
-                    // The code that runs now may be elsewhere from the next instruction on.
-                    code_changed = true;
-                }
+            if self.tables.remove(&no).is_some() {
+                self.each_tlb(|tlb| tlb.table_written(no));
             }
-            if self.pages.has_page(no) {
-                self.pages.invalidate(no);
-                code_changed = true;
-            }
+            self.forget_code(no);
         }
-        code_changed
+        // A table whose entries mean what they meant is one still; as code they are other bytes.
+        for no in changes.amended {
+            self.forget_code(no);
+        }
+        self.tlb.must_stop()
+    }
+
+    fn forget_code(&mut self, no: PageNo) {
+        if self.pages.has_page(no) {
+            self.pages.invalidate(no);
+            self.tlb.stop();
+        }
     }
 
     /// Watches a page, so that the next write to it is heard of.
@@ -89,20 +86,27 @@ impl<E: Env> MemoryPath<'_, E> {
         }
     }
 
-    fn translate(&mut self, at: u64, size: Size, access: Access) -> Result<(Mapping, bool), Trap> {
+    fn translate(&mut self, at: u64, size: Size, access: Access) -> Result<Mapping, Trap> {
         let mapping = self.env.translate(at, size, access)?;
         // The walk may have set accessed and dirty bits.
-        let changed = self.hear();
-        if mapping.keep {
-            let depth = usize::from(mapping.depth);
-            for (level, &no) in mapping.tables[..depth].iter().enumerate() {
-                self.watch(no);
-                let used = self.tables.entry(no).or_default();
-                used.upper |= level + 1 < depth;
-                used.fetch |= access == Access::Fetch;
-            }
+        self.hear();
+        if mapping.keep && mapping.depth > 0 && !self.tlb.knows(at, &mapping) {
+            self.note(at, &mapping);
         }
-        Ok((mapping, changed))
+        Ok(mapping)
+    }
+
+    /// Notes the tables of a walk, and watches them.
+    fn note(&mut self, at: u64, mapping: &Mapping) {
+        if self.tables.len() >= TABLES_MAX {
+            self.each_tlb(Tlb::flush);
+            self.tables.clear();
+        }
+        for &no in &mapping.tables[..usize::from(mapping.depth)] {
+            self.watch(no);
+            self.tables.insert(no, 0);
+        }
+        self.tlb.note(at, mapping);
     }
 
     /// The page of RAM that code is in, entered into the TLB; `None` where it is not RAM.
@@ -110,10 +114,10 @@ impl<E: Env> MemoryPath<'_, E> {
         if let Some(no) = self.tlb.fetch(at) {
             return Ok(Some(no));
         }
-        let (mapping, _) = self.translate(at, Size::B2, Access::Fetch)?;
+        let mapping = self.translate(at, Size::B2, Access::Fetch)?;
         let Target::Ram(no) = mapping.target else { return Ok(None) };
         if mapping.keep {
-            self.tlb.insert_fetch(at, no, &mapping);
+            self.tlb.insert_fetch(at, no, 0);
         }
         Ok(Some(no))
     }
@@ -122,33 +126,48 @@ impl<E: Env> MemoryPath<'_, E> {
         if crosses(at, size) {
             return self.load_crossing(at, size, when);
         }
-        let (mapping, changed) = self.translate(at, size, Access::Load)?;
+        let mapping = self.translate(at, size, Access::Load)?;
         match mapping.target {
             Target::Device(gpa) => {
                 let reply = self.env.device_load(at, gpa, size, when)?;
-                let changed = self.hear() || changed;
+                let changed = self.hear();
                 Ok(Slow { value: reply.value, stop: reply.stop || changed })
             }
-            Target::Ram(no) => {
-                let ptr = self.read_ptr(at, no)?;
-                if mapping.keep {
-                    self.tlb.insert_load(at, no, ptr, &mapping);
-                }
-                Ok(Slow { value: read(ptr, at, size), stop: changed })
-            }
+            Target::Ram(no) => self.load_ram(at, size, no, mapping.keep),
         }
     }
 
     /// A load that must be aligned and from RAM.
-    pub(crate) fn load_aligned(&mut self, at: u64, size: Size, when: At) -> Result<Slow, Trap> {
+    pub(crate) fn load_aligned(&mut self, at: u64, size: Size, _: At) -> Result<Slow, Trap> {
         if !at.is_multiple_of(size.bytes()) {
             return Err(self.env.bad_atomic(at, Access::Load));
         }
-        let (mapping, _) = self.translate(at, size, Access::Load)?;
+        if let Some(value) = self.find(at, size) {
+            return Ok(Slow { value, stop: self.tlb.must_stop() });
+        }
+        let mapping = self.translate(at, size, Access::Load)?;
         match mapping.target {
-            Target::Ram(_) => self.load(at, size, when),
+            Target::Ram(no) => self.load_ram(at, size, no, mapping.keep),
             Target::Device(_) => Err(self.env.bad_atomic(at, Access::Load)),
         }
+    }
+
+    /// The value at `at` by the TLB.
+    fn find(&self, at: u64, size: Size) -> Option<u64> {
+        match size {
+            Size::B1 => self.tlb.load(at).map(u8::from_le_bytes).map(u64::from),
+            Size::B2 => self.tlb.load(at).map(u16::from_le_bytes).map(u64::from),
+            Size::B4 => self.tlb.load(at).map(u32::from_le_bytes).map(u64::from),
+            Size::B8 | Size::B16 => self.tlb.load(at).map(u64::from_le_bytes),
+        }
+    }
+
+    fn load_ram(&mut self, at: u64, size: Size, no: PageNo, keep: bool) -> Result<Slow, Trap> {
+        let ptr = self.read_ptr(at, no)?;
+        if keep {
+            self.tlb.insert_load(at, no, ptr);
+        }
+        Ok(Slow { value: read(ptr, at, size), stop: self.tlb.must_stop() })
     }
 
     pub(crate) fn store(
@@ -161,18 +180,17 @@ impl<E: Env> MemoryPath<'_, E> {
         if crosses(at, size) {
             return self.store_crossing(at, size, value, when);
         }
-        let (mapping, changed) = self.translate(at, size, Access::Store)?;
+        let mapping = self.translate(at, size, Access::Store)?;
         match mapping.target {
             Target::Device(gpa) => {
                 let reply = self.env.device_store(at, gpa, size, value, when)?;
-                let heard = self.hear();
-                Ok(reply.stop || changed || heard)
+                let changed = self.hear();
+                Ok(reply.stop || changed)
             }
             Target::Ram(no) => {
-                let (ptr, heard) = self.write_ptr(at, no)?;
-                self.keep_store(at, no, ptr, &mapping);
-                write(ptr, at, size, value);
-                Ok(changed || heard)
+                let place = self.open(at, no, &mapping)?;
+                self.put(place, at, size, value);
+                Ok(self.tlb.must_stop())
             }
         }
     }
@@ -187,37 +205,31 @@ impl<E: Env> MemoryPath<'_, E> {
         if !at.is_multiple_of(size.bytes()) {
             return Err(self.env.bad_atomic(at, Access::Store));
         }
-        let (ptr, stop) = match self.tlb.store_ptr(at, size.bytes()) {
-            Some(ptr) => (page_of(ptr, at), false),
+        let place = match self.tlb.store_ptr(at, size.bytes()) {
+            Some(ptr) => Place { page: page_of(ptr, at), table: None },
             None => {
-                let (mapping, changed) = self.translate(at, size, Access::Store)?;
+                let mapping = self.translate(at, size, Access::Store)?;
                 let Target::Ram(no) = mapping.target else {
                     return Err(self.env.bad_atomic(at, Access::Store));
                 };
-                let (ptr, heard) = self.write_ptr(at, no)?;
-                self.keep_store(at, no, ptr, &mapping);
-                (ptr, changed || heard)
+                self.open(at, no, &mapping)?
             }
         };
         let shift = 64 - bits(size);
-        let old = read(ptr, at, size);
+        let old = read(place.page, at, size);
         let value = ((old << shift).cast_signed() >> shift).cast_unsigned();
         if let Some(new) = change(value) {
-            write(ptr, at, size, new);
+            self.put(place, at, size, new);
         }
-        Ok(Slow { value, stop })
+        Ok(Slow { value, stop: self.tlb.must_stop() })
     }
 
     fn load_crossing(&mut self, at: u64, size: Size, when: At) -> Result<Slow, Trap> {
         let mut bytes = [0; 8];
         let mut stop = false;
         for (nth, byte) in bytes[..count(size)].iter_mut().enumerate() {
-            let at = at.wrapping_add(nth as u64);
-            let (mapping, _) = self.translate(at, Size::B1, Access::Load)?;
-            if let Target::Device(_) = mapping.target {
-                return Err(self.env.bad_atomic(at, Access::Load));
-            }
-            let slow = self.load(at, Size::B1, when)?;
+            // As one from RAM: a device has no part of a value.
+            let slow = self.load_aligned(at.wrapping_add(nth as u64), Size::B1, when)?;
             *byte = (slow.value & 0xff) as u8;
             stop |= slow.stop;
         }
@@ -228,7 +240,10 @@ impl<E: Env> MemoryPath<'_, E> {
         // Both pages are asked before a byte is written: a trap leaves no trace.
         for nth in [0, size.bytes() - 1] {
             let at = at.wrapping_add(nth);
-            let (mapping, _) = self.translate(at, Size::B1, Access::Store)?;
+            if self.tlb.store_ptr(at, 1).is_some() {
+                continue;
+            }
+            let mapping = self.translate(at, Size::B1, Access::Store)?;
             if let Target::Device(_) = mapping.target {
                 return Err(self.env.bad_atomic(at, Access::Store));
             }
@@ -236,7 +251,9 @@ impl<E: Env> MemoryPath<'_, E> {
         let mut stop = false;
         for (nth, byte) in value.to_le_bytes()[..count(size)].iter().enumerate() {
             let at = at.wrapping_add(nth as u64);
-            stop |= self.store(at, Size::B1, u64::from(*byte), when)?;
+            if !self.tlb.store(at, [*byte]) {
+                stop |= self.store(at, Size::B1, u64::from(*byte), when)?;
+            }
         }
         Ok(stop)
     }
@@ -247,11 +264,11 @@ impl<E: Env> MemoryPath<'_, E> {
         if !mapping.keep || own_table || self.env.ram().is_watched(no) {
             return;
         }
-        self.tlb.insert_store(at, no, ptr, mapping);
+        self.tlb.insert_store(at, no, ptr);
         if mapping.load
             && let Some(ptr) = self.env.ram().read_ptr(no)
         {
-            self.tlb.insert_load(at, no, ptr, mapping);
+            self.tlb.insert_load(at, no, ptr);
         }
     }
 
@@ -260,13 +277,49 @@ impl<E: Env> MemoryPath<'_, E> {
         ptr.ok_or_else(|| self.env.bad_atomic(at, Access::Load))
     }
 
-    /// The page for writing, and whether code has changed by asking for it.
-    fn write_ptr(&mut self, at: u64, no: PageNo) -> Result<(NonNull<u8>, bool), Trap> {
-        let ptr = self.env.ram().write_ptr(no);
-        let ptr = ptr.ok_or_else(|| self.env.bad_atomic(at, Access::Store))?;
-        let heard = self.hear();
-        Ok((ptr, heard))
+    /// The page for writing, as a table where it is one, else entered into the TLB.
+    fn open(&mut self, at: u64, no: PageNo, mapping: &Mapping) -> Result<Place, Trap> {
+        let table = self.is_table(no).then_some(no);
+        let ram = self.env.ram();
+        let page = if table.is_some() { ram.write_ptr_watched(no) } else { ram.write_ptr(no) };
+        let page = page.ok_or_else(|| self.env.bad_atomic(at, Access::Store))?;
+        self.hear();
+        if table.is_none() {
+            self.keep_store(at, no, page, mapping);
+        }
+        Ok(Place { page, table })
     }
+
+    /// Whether a store to the page is one to a table that is used, and counts it. A page that is
+    /// written time and again without a walk by it is none any more, or is being cleared.
+    fn is_table(&mut self, no: PageNo) -> bool {
+        if !self.env.ram().is_watched(no) || self.pages.has_page(no) {
+            return false;
+        }
+        let Some(stores) = self.tables.get_mut(&no) else { return false };
+        *stores = stores.saturating_add(1);
+        *stores <= STORES_MAX
+    }
+
+    /// Stores, and drops what was made from a table's entries where they change.
+    fn put(&mut self, place: Place, at: u64, size: Size, value: u64) {
+        let old = place.table.map(|table| (table, read(place.page, at, size)));
+        write(place.page, at, size, value);
+        if let Some((table, old)) = old
+            && old != read(place.page, at, size)
+        {
+            let offset = (at % PAGE_SIZE_U64) as usize;
+            self.each_tlb(|tlb| tlb.entries_written(table, offset, count(size)));
+        }
+    }
+}
+
+/// A page that may be written.
+#[derive(Clone, Copy)]
+struct Place {
+    page: NonNull<u8>,
+    /// Its number, if it is a table.
+    table: Option<PageNo>,
 }
 
 fn crosses(at: u64, size: Size) -> bool {

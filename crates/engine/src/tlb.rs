@@ -1,189 +1,137 @@
 //! The softmmu TLB of one vCPU: guest-virtual pages to host pointers, precise at all times.
 //!
-//! An entry exists only while the tables it was made from are unwritten, so dropping one, or the
-//! guest's fences, change nothing. A write entry exists only for a page that is dirty in this
-//! epoch and that nobody watches, so the first write of an epoch is always seen.
+//! An entry exists only while the table entries it was made from are as they were, so dropping
+//! one, or the guest's fences, change nothing. A write entry exists only for a page that is dirty
+//! in this epoch and that nobody watches, so the first write of an epoch is always seen.
+//!
+//! There is a view for each pair of address spaces, of fetches and of data. Its entries lie in
+//! memory that machine code probes too: `layout` says where.
 #![allow(unsafe_code, reason = "reads and writes guest pages by pointer; SAFETY.md")]
+
+pub(crate) mod layout;
+mod region;
+mod reverse;
+mod uses;
+mod view;
 
 use crate::{Context, Mapping};
 use omni_base::{PAGE_SIZE_U64, PageNo};
+use reverse::{Place, Reverse};
 use std::ptr::NonNull;
+use uses::Uses;
+use view::{Range, Side, View};
 
-/// Entries for loads, and as many for stores, of one address space; a power of two.
-const ENTRIES: usize = 512;
+/// Views kept per vCPU.
+const VIEWS: usize = 16;
 
-/// Entries for instruction fetches.
-const FETCHES: usize = 256;
+/// Chunks of 512 entries with memory of the host in one view at most, of 8 KiB each.
+const VIEW_CHUNKS_MAX: usize = 1024;
 
-/// Address spaces kept per vCPU.
-const SETS: usize = 8;
+/// The same in all views of a vCPU together: 16 MiB.
+const CHUNKS_MAX: usize = 2048;
 
-const NO_PAGE: PageNo = PageNo(u64::MAX);
-
-/// One guest-virtual page.
-#[derive(Clone, Copy)]
-struct Entry {
-    tag: u64,
-    /// What leads from an address in it to the host's.
-    add: usize,
-}
-
-/// What is needed to find entries that have become stale.
-#[derive(Clone, Copy)]
-struct Origin {
-    page: PageNo,
-    /// The lowest table of the walk that made the entry.
-    leaf: PageNo,
-}
-
-/// Which pages may be among some, by the low bits of their numbers.
-#[derive(Clone, Copy, Default)]
-struct Filter([u64; 16]);
-
-impl Filter {
-    fn add(&mut self, no: PageNo) {
-        self.0[(no.0 >> 6 & 15) as usize] |= 1 << (no.0 & 63);
-    }
-
-    fn may_have(&self, no: PageNo) -> bool {
-        self.0[(no.0 >> 6 & 15) as usize] >> (no.0 & 63) & 1 == 1
-    }
-}
-
-/// The entries of one address space for one sort of access.
-struct Side<const N: usize> {
-    entries: Box<[Entry; N]>,
-    origins: Box<[Origin; N]>,
-    pages: Filter,
-    leaves: Filter,
-}
-
-/// A tag that no address with this index matches: one of the neighbouring index.
-fn no_tag(index: usize) -> u64 {
-    ((index ^ 1) as u64) * PAGE_SIZE_U64
-}
-
-fn page_start(at: u64) -> u64 {
-    at & !(PAGE_SIZE_U64 - 1)
-}
-
-impl<const N: usize> Side<N> {
-    fn new() -> Self {
-        let none = Origin { page: NO_PAGE, leaf: NO_PAGE };
-        Self {
-            entries: Box::new(std::array::from_fn(|at| Entry { tag: no_tag(at), add: 0 })),
-            origins: Box::new([none; N]),
-            pages: Filter::default(),
-            leaves: Filter::default(),
-        }
-    }
-
-    #[inline(always)]
-    fn index(at: u64) -> usize {
-        ((at / PAGE_SIZE_U64) as usize) % N
-    }
-
-    /// What leads to the host's address of `size` bytes at `at`, if they are in a page here.
-    #[inline(always)]
-    fn find(&self, at: u64, size: u64) -> Option<usize> {
-        let entry = &self.entries[Self::index(at)];
-        let here = at.wrapping_sub(entry.tag) <= PAGE_SIZE_U64 - size;
-        here.then(|| (at as usize).wrapping_add(entry.add))
-    }
-
-    fn insert(&mut self, at: u64, ptr: NonNull<u8>, origin: Origin) {
-        let start = page_start(at);
-        let add = ptr.as_ptr().expose_provenance().wrapping_sub(start as usize);
-        self.entries[Self::index(at)] = Entry { tag: start, add };
-        self.origins[Self::index(at)] = origin;
-        self.pages.add(origin.page);
-        self.leaves.add(origin.leaf);
-    }
-
-    fn forget(&mut self, stale: impl Fn(&Origin) -> bool) {
-        for (at, origin) in self.origins.iter_mut().enumerate() {
-            if stale(origin) {
-                *origin = Origin { page: NO_PAGE, leaf: NO_PAGE };
-                self.entries[at].tag = no_tag(at);
-            }
-        }
-    }
-
-    fn forget_page(&mut self, no: PageNo) {
-        if self.pages.may_have(no) {
-            self.forget(|origin| origin.page == no);
-        }
-    }
-
-    fn forget_leaf(&mut self, no: PageNo) {
-        if self.leaves.may_have(no) {
-            self.forget(|origin| origin.leaf == no);
-        }
-    }
-}
-
-/// The entries of one address space.
-struct Set {
-    context: Context,
-    /// Differs between any two fillings of any set: caches keyed by it need no flush.
-    serial: u32,
-    loads: Side<ENTRIES>,
-    stores: Side<ENTRIES>,
-    fetches: Side<FETCHES>,
-}
-
-impl Set {
-    fn new(context: Context, serial: u32) -> Self {
-        Self { context, serial, loads: Side::new(), stores: Side::new(), fetches: Side::new() }
-    }
-}
+/// Chunks with memory that a view may keep when it is taken for other address spaces.
+const CHUNKS_KEPT: usize = 64;
 
 /// The TLB of one vCPU.
 pub(crate) struct Tlb {
-    sets: Vec<Set>,
-    data: usize,
-    fetch: usize,
-    next: usize,
+    /// The region of the view that is chosen.
+    base: NonNull<u8>,
+    current: usize,
+    views: Vec<View>,
+    reverse: Reverse,
+    uses: Uses,
+    /// The serial given last.
     serial: u32,
+    /// Counts changes of view.
+    clock: u64,
+    /// Chunks with memory in all views.
+    resident: usize,
+    /// See `must_stop`.
+    stop: bool,
 }
 
-// SAFETY: E1: the pointers are into frames of the machine's RAM, which moves with the engine.
+// SAFETY: E1: the pointers are into frames of the machine's RAM, which moves with the engine, and
+// into regions that the views own.
 unsafe impl Send for Tlb {}
 
 impl Tlb {
     pub(crate) fn new() -> Self {
-        let sets = vec![Set::new(Context::default(), 0)];
-        Self { sets, data: 0, fetch: 0, next: 0, serial: 0 }
+        let view = View::new(Default::default(), 0);
+        Self {
+            base: view.base(),
+            current: 0,
+            views: vec![view],
+            reverse: Reverse::default(),
+            uses: Uses::default(),
+            serial: 0,
+            clock: 0,
+            resident: 0,
+            stop: false,
+        }
     }
 
     /// Chooses the address spaces of a run.
     pub(crate) fn select(&mut self, fetch: Context, data: Context) {
-        self.data = self.set_of(data, self.fetch);
-        self.fetch = if fetch == data { self.data } else { self.set_of(fetch, self.data) };
+        self.stop = false;
+        if self.views[self.current].contexts == (fetch, data) {
+            return;
+        }
+        self.current = self.view_of((fetch, data));
+        self.clock += 1;
+        self.views[self.current].used = self.clock;
+        self.base = self.views[self.current].base();
     }
 
-    fn set_of(&mut self, context: Context, keep: usize) -> usize {
-        if let Some(at) = self.sets.iter().position(|set| set.context == context) {
+    fn view_of(&mut self, contexts: (Context, Context)) -> usize {
+        if let Some(at) = self.views.iter().position(|view| view.contexts == contexts) {
             return at;
         }
-        self.serial += 1;
-        let set = Set::new(context, self.serial);
-        if self.sets.len() < SETS {
-            self.sets.push(set);
-            return self.sets.len() - 1;
+        self.serial = self.serial.wrapping_add(1);
+        if self.views.len() < VIEWS {
+            self.views.push(View::new(contexts, self.serial));
+            return self.views.len() - 1;
         }
-        self.next = (self.next + 1) % SETS;
-        if self.next == keep {
-            self.next = (self.next + 1) % SETS;
+        let oldest = self.views.iter().enumerate().min_by_key(|(_, view)| view.used);
+        let (at, _) = oldest.expect("there are views");
+        if self.views[at].resident_count > CHUNKS_KEPT {
+            self.release(at);
         }
-        self.sets[self.next] = set;
-        self.next
+        let view = &mut self.views[at];
+        Side::BOTH.into_iter().for_each(|side| view.clear_side(side));
+        view.drop_fetches(Range::ALL);
+        (view.contexts, view.serial) = (contexts, self.serial);
+        at
+    }
+
+    /// The region of the view of this run, laid out as `layout` says. It stays where it is, and
+    /// its entries may be dropped but not moved, until the next `select`.
+    #[allow(dead_code, reason = "for the tier that runs machine code")]
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// The word of a table of entries for the page that `at` is in.
+    #[inline(always)]
+    fn word(&self, table: usize, at: u64) -> u64 {
+        let offset = table + layout::index(at) * 8;
+        // SAFETY: E5: the tables and all their indices are within the region.
+        let word = unsafe { self.base.add(offset) };
+        // SAFETY: E5: it is aligned, and nobody else writes it now.
+        unsafe { word.cast::<u64>().read() }
+    }
+
+    /// The host's address of `size` bytes at `at`, if they are in one page that has an entry.
+    #[inline(always)]
+    fn find(&self, (tags, adds): (usize, usize), at: u64, size: u64) -> Option<usize> {
+        let here = at.wrapping_sub(self.word(tags, at)) <= PAGE_SIZE_U64 - size;
+        here.then(|| at.wrapping_add(self.word(adds, at)) as usize)
     }
 
     /// Loads `N` bytes at `at` if they are in one page that is here.
     #[inline(always)]
     pub(crate) fn load<const N: usize>(&self, at: u64) -> Option<[u8; N]> {
-        let host = self.sets[self.data].loads.find(at, N as u64)?;
+        let host = self.find((layout::LOAD_TAGS, layout::LOAD_ADDS), at, N as u64)?;
         let ptr = std::ptr::with_exposed_provenance::<[u8; N]>(host);
         // SAFETY: E2: a read entry points to a page of RAM that is readable, and the bytes are
         // within it.
@@ -201,81 +149,179 @@ impl Tlb {
 
     #[inline(always)]
     pub(crate) fn store_ptr(&self, at: u64, size: u64) -> Option<NonNull<u8>> {
-        let host = self.sets[self.data].stores.find(at, size)?;
+        let host = self.find((layout::STORE_TAGS, layout::STORE_ADDS), at, size)?;
         NonNull::new(std::ptr::with_exposed_provenance_mut(host))
     }
 
     /// The page of RAM that code at `at` is in, if it is here.
     pub(crate) fn fetch(&self, at: u64) -> Option<PageNo> {
-        let fetches = &self.sets[self.fetch].fetches;
-        let index = Side::<FETCHES>::index(at);
-        (page_start(at) == fetches.entries[index].tag).then_some(fetches.origins[index].page)
+        self.views[self.current].fetch(at)
     }
 
-    pub(crate) fn insert_load(&mut self, at: u64, no: PageNo, ptr: NonNull<u8>, map: &Mapping) {
-        self.sets[self.data].loads.insert(at, ptr, Origin { page: no, leaf: leaf(map) });
+    /// Keeps where the page of loads at `at` is. The walk must have been noted.
+    pub(crate) fn insert_load(&mut self, at: u64, no: PageNo, ptr: NonNull<u8>) {
+        self.insert(Side::Load, at, no, ptr);
     }
 
-    pub(crate) fn insert_store(&mut self, at: u64, no: PageNo, ptr: NonNull<u8>, map: &Mapping) {
-        self.sets[self.data].stores.insert(at, ptr, Origin { page: no, leaf: leaf(map) });
+    /// Keeps where the page of stores at `at` is. The walk must have been noted.
+    pub(crate) fn insert_store(&mut self, at: u64, no: PageNo, ptr: NonNull<u8>) {
+        self.insert(Side::Store, at, no, ptr);
     }
 
-    pub(crate) fn insert_fetch(&mut self, at: u64, no: PageNo, map: &Mapping) {
-        // Code is found by its page: no pointer is kept.
-        let origin = Origin { page: no, leaf: leaf(map) };
-        self.sets[self.fetch].fetches.insert(at, NonNull::dangling(), origin);
+    fn insert(&mut self, side: Side, at: u64, no: PageNo, ptr: NonNull<u8>) {
+        if self.reverse.is_full() {
+            self.clear_entries();
+        }
+        if self.views[self.current].would_grow(side, at) {
+            self.make_room();
+            self.resident += 1;
+        }
+        let place = Place { view: self.current, side, index: layout::index(at) };
+        if let Some(old) = self.reverse.add(no, place) {
+            self.views[old.view].drop_at(old.side, old.index);
+        }
+        self.views[self.current].insert(side, at, ptr);
+    }
+
+    /// Makes sure that a chunk may be filled: what a guest can make us hold is bounded.
+    fn make_room(&mut self) {
+        if self.views[self.current].resident_count >= VIEW_CHUNKS_MAX {
+            self.release(self.current);
+        }
+        while self.resident >= CHUNKS_MAX {
+            let held = self.views.iter().enumerate().filter(|(_, view)| view.resident_count > 0);
+            let oldest = held.min_by_key(|(at, view)| (*at == self.current, view.used));
+            self.release(oldest.map_or(self.current, |(at, _)| at));
+        }
+    }
+
+    fn release(&mut self, view: usize) {
+        self.resident -= self.views[view].resident_count;
+        self.views[view].release();
+    }
+
+    /// Keeps where the code of the page at `at` is, by the name `id` that machine code knows.
+    pub(crate) fn insert_fetch(&mut self, at: u64, no: PageNo, id: u32) {
+        if self.views[self.current].insert_fetch(at, no, id) {
+            self.renew_serial(self.current);
+        }
+    }
+
+    /// Keeps what runs the code at `pc` in the jump cache of this view. The only way to do so:
+    /// what is entered here is dropped together with the page's entry for fetches.
+    #[allow(dead_code, reason = "for the tier that runs machine code")]
+    pub(crate) fn insert_jump(&mut self, bank: usize, pc: u64, code: u64) {
+        self.views[self.current].insert_jump(bank, pc, code);
+    }
+
+    /// Forgets what runs the code at `pc`, in every bank and view.
+    #[allow(dead_code, reason = "for the tier that runs machine code")]
+    pub(crate) fn clear_jumps_of(&mut self, pc: u64) {
+        self.views.iter_mut().for_each(|view| view.clear_jump(pc));
+    }
+
+    /// Forgets where the code of the page at `at` is, in every view.
+    #[allow(dead_code, reason = "for the tier that runs machine code")]
+    pub(crate) fn drop_fetch_ids(&mut self, at: u64) {
+        (0..self.views.len()).for_each(|view| self.drop_fetches(view, Range::around(at, 0)));
+    }
+
+    /// Whether this walk is noted already. Cheap, and may say no.
+    pub(crate) fn knows(&self, at: u64, mapping: &Mapping) -> bool {
+        self.uses.has(self.current, at, mapping)
+    }
+
+    /// Notes by which tables the address was found, so that a write to them drops what was made.
+    pub(crate) fn note(&mut self, at: u64, mapping: &Mapping) {
+        let mut old = Vec::new();
+        self.uses.add(self.current, at, mapping, |used| old.push(used));
+        old.into_iter().for_each(|used| self.drop_range(used.view, used.whole()));
     }
 
     /// Forgets where a page was read: its content is in another frame now.
     pub(crate) fn page_moved(&mut self, no: PageNo) {
-        self.sets.iter_mut().for_each(|set| set.loads.forget_page(no));
+        self.drop_page(no, Side::Load);
     }
 
     /// Forgets where a page was written: the next write to it must be seen.
     pub(crate) fn page_watched(&mut self, no: PageNo) {
-        self.sets.iter_mut().for_each(|set| set.stores.forget_page(no));
+        self.drop_page(no, Side::Store);
     }
 
-    /// Forgets what was made from a table whose entries are pages.
-    pub(crate) fn leaf_written(&mut self, no: PageNo) {
-        for set in &mut self.sets {
-            set.loads.forget_leaf(no);
-            set.stores.forget_leaf(no);
-            set.fetches.forget_leaf(no);
+    fn drop_page(&mut self, no: PageNo, side: Side) {
+        let Self { reverse, views, .. } = self;
+        reverse.take(no, side, |place| views[place.view].drop_at(side, place.index));
+    }
+
+    /// Forgets what was made from a table, and that it is one.
+    pub(crate) fn table_written(&mut self, table: PageNo) {
+        for used in self.uses.take(table) {
+            self.drop_range(used.view, used.whole());
+        }
+    }
+
+    /// Forgets what was made from the table entries that the `count` bytes at `offset` are in.
+    pub(crate) fn entries_written(&mut self, table: PageNo, offset: usize, count: usize) {
+        // So that the next walk by the table is noted, which is how its use is seen.
+        self.uses.forget_last();
+        let mut nth = 0;
+        while let Some(used) = self.uses.get(table, nth) {
+            nth += 1;
+            used.part(offset, count).for_each(|range| self.drop_range(used.view, range));
+        }
+    }
+
+    fn drop_range(&mut self, view: usize, range: Range) {
+        Side::BOTH.into_iter().for_each(|side| self.views[view].drop_range(side, range));
+        self.drop_fetches(view, range);
+    }
+
+    fn drop_fetches(&mut self, view: usize, range: Range) {
+        if self.views[view].drop_fetches(range) {
+            self.renew_serial(view);
+            self.stop = true;
         }
     }
 
     /// Forgets every write entry: an epoch has ended.
     pub(crate) fn epoch_ended(&mut self) {
-        self.sets.iter_mut().for_each(|set| set.stores = Side::new());
+        self.views.iter_mut().for_each(|view| view.clear_side(Side::Store));
     }
 
-    /// Forgets everything. The sets in use are made anew, the others dropped.
+    /// Forgets everything; no region moves.
     pub(crate) fn flush(&mut self) {
-        let (fetch, data) = (self.sets[self.fetch].context, self.sets[self.data].context);
-        self.sets.clear();
-        (self.data, self.fetch, self.next) = (0, 0, 0);
-        self.select(fetch, data);
+        self.clear_entries();
+        (0..self.views.len()).for_each(|view| self.drop_fetches(view, Range::ALL));
+        self.uses.clear();
     }
 
-    /// Gives every set a new serial: the mapping of code has changed.
-    pub(crate) fn renew_serials(&mut self) {
-        for set in &mut self.sets {
-            self.serial += 1;
-            set.serial = self.serial;
+    fn clear_entries(&mut self) {
+        for view in &mut self.views {
+            Side::BOTH.into_iter().for_each(|side| view.clear_side(side));
         }
+        self.reverse.clear();
     }
 
-    /// The serial of the address space of fetches.
+    fn renew_serial(&mut self, view: usize) {
+        self.serial = self.serial.wrapping_add(1);
+        self.views[view].serial = self.serial;
+    }
+
+    /// The serial of the view: it changes when an entry for fetches is dropped.
     pub(crate) fn fetch_serial(&self) -> u32 {
-        self.sets[self.fetch].serial
+        self.views[self.current].serial
     }
-}
 
-fn leaf(map: &Mapping) -> PageNo {
-    match usize::from(map.depth) {
-        0 => NO_PAGE,
-        depth => map.tables[depth - 1],
+    /// Whether the code that runs may be elsewhere from the next instruction on, as entries for
+    /// fetches were dropped since the last `select`. Says so even if it was by mere lack of room:
+    /// from then on nobody would notice that the mapping changes.
+    pub(crate) fn must_stop(&self) -> bool {
+        self.stop
+    }
+
+    /// As if entries for fetches had been dropped: code was written.
+    pub(crate) fn stop(&mut self) {
+        self.stop = true;
     }
 }
 
@@ -284,35 +330,194 @@ mod tests {
     use super::*;
     use crate::Target;
 
-    #[test]
-    fn an_empty_entry_matches_no_address() {
-        let tlb = Tlb::new();
-        for at in [0, 0x1000, 0xfff, 0xffff_ffff_ffff_f000, u64::MAX, 0x1_0000] {
-            assert_eq!(tlb.load::<1>(at), None);
-            assert!(!tlb.store::<8>(at, [0; 8]));
-            assert_eq!(tlb.fetch(at), None);
-        }
+    static PAGE: [u8; 4096] = [7; 4096];
+
+    fn page() -> NonNull<u8> {
+        NonNull::from(&PAGE).cast()
     }
 
-    #[test]
-    fn an_entry_serves_its_page_and_no_byte_more() {
-        let page = [7u8; 4096];
-        let mut tlb = Tlb::new();
-        let mapping = Mapping {
+    /// A walk by a root and a leaf table, of entries of eight bytes.
+    fn mapping(root: u64, leaf: u64) -> Mapping {
+        let no = |no| PageNo(no);
+        Mapping {
             target: Target::Ram(PageNo(3)),
             load: true,
             store: false,
             keep: true,
-            tables: [PageNo(9); 6],
-            depth: 1,
-        };
-        tlb.insert_load(0x5123, PageNo(3), NonNull::from(&page).cast(), &mapping);
+            tables: [no(root), no(leaf), no(0), no(0), no(0), no(0)],
+            depth: 2,
+            span: 12,
+            entry_size: 3,
+        }
+    }
+
+    fn context(no: u64) -> Context {
+        Context([no, 0])
+    }
+
+    #[test]
+    fn an_empty_entry_matches_no_address() {
+        let mut tlb = Tlb::new();
+        for flushed in [false, true] {
+            for at in [0, 0x1000, 0xfff, 0xffff_ffff_ffff_f000, u64::MAX, 0x1_0000, 1 << 32] {
+                assert_eq!(tlb.load::<1>(at), None);
+                assert!(!tlb.store::<8>(at, [0; 8]));
+                assert_eq!(tlb.fetch(at), None);
+                assert!(flushed || tlb.load::<8>(at).is_none());
+            }
+            tlb.insert_load(0, PageNo(3), page());
+            tlb.insert_load(1 << 32, PageNo(3), page());
+            tlb.flush();
+        }
+        tlb.release(0);
+        assert_eq!(tlb.load::<1>(0), None);
+    }
+
+    #[test]
+    fn an_entry_serves_its_page_and_no_byte_more() {
+        let mut tlb = Tlb::new();
+        tlb.note(0x5123, &mapping(8, 9));
+        tlb.insert_load(0x5123, PageNo(3), page());
         assert_eq!(tlb.load::<4>(0x5ffc), Some([7; 4]));
         assert_eq!(tlb.load::<4>(0x5ffd), None);
         assert_eq!(tlb.load::<1>(0x4fff), None);
         assert_eq!(tlb.load::<1>(0x6000), None);
+        assert_eq!(tlb.load::<1>(0x1_0000_5000), None);
         assert!(!tlb.store::<1>(0x5000, [1]));
-        tlb.leaf_written(PageNo(9));
+        tlb.table_written(PageNo(9));
         assert_eq!(tlb.load::<4>(0x5ffc), None);
+    }
+
+    #[test]
+    fn a_written_table_entry_takes_with_it_what_it_maps_and_nothing_else() {
+        let mut tlb = Tlb::new();
+        let places = [0x5000, 0x6000, 0x20_5000, 0x4000_5000];
+        for (at, (root, leaf)) in places.into_iter().zip([(8, 9), (8, 9), (8, 10), (12, 11)]) {
+            tlb.note(at, &mapping(root, leaf));
+            tlb.insert_load(at, PageNo(3), page());
+            tlb.insert_fetch(at, PageNo(3), 5);
+        }
+        let here =
+            |tlb: &Tlb| places.map(|at| (tlb.load::<1>(at).is_some(), tlb.fetch(at).is_some()));
+        // The last address shares the place of the first, and has taken it for fetches.
+        assert_eq!(here(&tlb), [(true, false), (true, true), (true, true), (true, true)]);
+        tlb.entries_written(PageNo(9), 6 * 8 + 3, 2);
+        assert!(tlb.must_stop());
+        assert_eq!(here(&tlb), [(true, false), (false, false), (true, true), (true, true)]);
+        tlb.entries_written(PageNo(8), 0, 8);
+        assert_eq!(here(&tlb), [(false, false), (false, false), (true, true), (true, true)]);
+        tlb.entries_written(PageNo(8), 8, 8);
+        assert_eq!(here(&tlb), [(false, false), (false, false), (false, false), (true, true)]);
+    }
+
+    #[test]
+    fn an_entry_goes_from_every_view_with_its_page() {
+        let mut tlb = Tlb::new();
+        for view in 0..40 {
+            tlb.select(context(view), context(view / 2));
+            tlb.insert_load(0x5000, PageNo(3), page());
+            tlb.insert_store(0x6000, PageNo(3), page());
+        }
+        tlb.page_moved(PageNo(3));
+        for view in 24..40 {
+            tlb.select(context(view), context(view / 2));
+            assert_eq!(tlb.load::<1>(0x5000), None);
+            assert!(tlb.store_ptr(0x6000, 1).is_some());
+        }
+        tlb.page_watched(PageNo(3));
+        for view in 24..40 {
+            tlb.select(context(view), context(view / 2));
+            assert!(tlb.store_ptr(0x6000, 1).is_none());
+        }
+        assert_eq!(tlb.views.len(), VIEWS);
+    }
+
+    #[test]
+    fn a_page_at_a_great_many_addresses_goes_from_all_of_them() {
+        let mut tlb = Tlb::new();
+        for at in 0..1000 {
+            tlb.insert_load(at << 12, PageNo(3), page());
+        }
+        tlb.page_moved(PageNo(3));
+        assert!((0..1000).all(|at| tlb.load::<1>(at << 12).is_none()));
+    }
+
+    #[test]
+    fn what_a_table_made_at_a_great_many_addresses_goes_with_it() {
+        for precise in [false, true] {
+            let mut tlb = Tlb::new();
+            for nth in 0..1000 {
+                tlb.note(nth << 21, &mapping(8, 9));
+                tlb.insert_load(nth << 21, PageNo(nth), page());
+            }
+            if precise {
+                tlb.entries_written(PageNo(9), 0, 8);
+            } else {
+                tlb.table_written(PageNo(9));
+            }
+            assert!((0..1000).all(|nth| tlb.load::<1>(nth << 21).is_none()));
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded_whatever_is_touched() {
+        let mut tlb = Tlb::new();
+        for no in 0..50_000_u64 {
+            if no % 1000 == 0 {
+                tlb.select(context(no / 1000), context(0));
+            }
+            let at = no << 21;
+            tlb.insert_load(at, PageNo(no), page());
+            tlb.insert_store(at, PageNo(no), page());
+            assert_eq!(tlb.load::<1>(at), Some([7]));
+        }
+        assert!(tlb.resident <= CHUNKS_MAX);
+        assert_eq!(tlb.resident, tlb.views.iter().map(|view| view.resident_count).sum());
+        tlb.flush();
+        assert_eq!(tlb.load::<1>(49_999 << 21), None);
+    }
+
+    #[test]
+    fn a_jump_is_forgotten_with_the_page_it_leads_to() {
+        let mut tlb = Tlb::new();
+        // What machine code does.
+        let jump = |tlb: &mut Tlb, bank: usize, pc: u64| {
+            let at = layout::JUMPS + (bank * layout::BANK_JUMPS + layout::jump_index(pc)) * 16;
+            // SAFETY: E5: the jump caches are in the region.
+            let entry = unsafe { tlb.base().add(at) };
+            // SAFETY: E5: as above.
+            let [found, code] = unsafe { entry.cast::<[u64; 2]>().read() };
+            (found == pc).then_some(code)
+        };
+        let all = |tlb: &mut Tlb| [0, 0x5004, 0x5008, 0x6004].map(|pc| jump(tlb, 2, pc));
+        assert_eq!(all(&mut tlb), [None; 4]);
+        tlb.insert_jump(2, 0x5004, 1);
+        assert_eq!(all(&mut tlb), [None; 4]);
+        tlb.insert_fetch(0x5000, PageNo(3), 1);
+        tlb.insert_fetch(0x6000, PageNo(4), 2);
+        let fill = |tlb: &mut Tlb| {
+            tlb.insert_jump(2, 0x5004, 1);
+            tlb.insert_jump(2, 0x5008, 2);
+        };
+        fill(&mut tlb);
+        assert_eq!(all(&mut tlb), [None, Some(1), Some(2), None]);
+        tlb.clear_jumps_of(0x5008);
+        assert_eq!(all(&mut tlb), [None, Some(1), None, None]);
+        fill(&mut tlb);
+        tlb.drop_fetch_ids(0x6ffe);
+        assert_eq!(all(&mut tlb), [None, Some(1), Some(2), None]);
+        tlb.drop_fetch_ids(0x5ffe);
+        assert_eq!(all(&mut tlb), [None; 4]);
+        assert_eq!(tlb.fetch(0x5000), None);
+        tlb.insert_fetch(0x5000, PageNo(3), 1);
+        fill(&mut tlb);
+        let serial = tlb.fetch_serial();
+        tlb.insert_fetch(0x40_5000, PageNo(3), 1);
+        assert_ne!(tlb.fetch_serial(), serial);
+        assert_eq!(all(&mut tlb), [None; 4]);
+        tlb.insert_fetch(0x5000, PageNo(3), 1);
+        fill(&mut tlb);
+        tlb.flush();
+        assert_eq!(all(&mut tlb), [None; 4]);
     }
 }

@@ -68,6 +68,12 @@ impl World {
     }
 }
 
+/// Tables have entries of one byte.
+fn mapping(target: Target, tables: [PageNo; 6], depth: u8) -> Mapping {
+    let (load, store, keep) = (true, true, true);
+    Mapping { target, load, store, keep, tables, depth, span: 12, entry_size: 0 }
+}
+
 impl Env for World {
     fn ram(&mut self) -> &mut Space {
         &mut self.ram
@@ -77,7 +83,7 @@ impl Env for World {
         if page == 15 {
             let target = Target::Device(Gpa(at));
             let tables = [PageNo(0); 6];
-            return Ok(Mapping { target, load: true, store: true, keep: true, tables, depth: 0 });
+            return Ok(mapping(target, tables, 0));
         }
         if page > 15 {
             return Err(Trap { cause: 13, value: at });
@@ -88,7 +94,7 @@ impl Env for World {
             (tables[0], depth) = (Gpa(table).page(), 1);
         }
         let target = Target::Ram(PageNo(to));
-        Ok(Mapping { target, load: true, store: true, keep: true, tables, depth })
+        Ok(mapping(target, tables, depth))
     }
     fn device_load(&mut self, at: u64, _: Gpa, _: Size, when: At) -> Result<Reply, Trap> {
         self.device.push((at, when));

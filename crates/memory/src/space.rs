@@ -40,6 +40,8 @@ pub struct Changes {
     pub moved: Vec<PageNo>,
     /// Watched pages that were written, or are about to be; they are watched no longer.
     pub written: Vec<PageNo>,
+    /// Watched pages that `amend` wrote; they are watched still.
+    pub amended: Vec<PageNo>,
 }
 
 /// What `Space::seal` gives: the image of the epoch and which pages changed in it.
@@ -174,6 +176,27 @@ impl Space {
         Ok(())
     }
 
+    /// Writes `bytes` within one page, in a way that only refines what the page says as a table:
+    /// it stays watched, and is reported as amended.
+    ///
+    /// # Errors
+    /// As `store`, and where the bytes cross into another page.
+    pub fn amend(&mut self, at: Gpa, bytes: &[u8]) -> Result<(), Fault> {
+        self.check(at, bytes.len())?;
+        if at.offset() + bytes.len() > PAGE_SIZE {
+            return Err(Fault(at));
+        }
+        let ptr = self.own_quietly(at.page())?;
+        // SAFETY: M1 and M3: the slot owns the frame now, and `&mut self` means that no one else
+        // looks.
+        let page = unsafe { ptr.cast::<[u8; PAGE_SIZE]>().as_mut() };
+        page[at.offset()..][..bytes.len()].copy_from_slice(bytes);
+        if self.is_watched(at.page()) {
+            self.changes.amended.push(at.page());
+        }
+        Ok(())
+    }
+
     /// Writes `count` bytes of `value` at `at`.
     ///
     /// # Errors
@@ -212,6 +235,15 @@ impl Space {
         self.own(no).ok()
     }
 
+    /// As `write_ptr`, but a watched page stays so and the write is not reported: for one write at
+    /// once, by a holder who knows himself what depends on the bytes.
+    pub fn write_ptr_watched(&mut self, no: PageNo) -> Option<NonNull<u8>> {
+        if no.0 >= self.pages {
+            return None;
+        }
+        self.own_quietly(no).ok()
+    }
+
     /// Asks that the next write to the page be reported. The holder of write pointers to it must
     /// drop them.
     pub fn watch(&mut self, no: PageNo) {
@@ -237,7 +269,8 @@ impl Space {
     #[inline]
     #[must_use]
     pub fn has_changes(&self) -> bool {
-        !self.changes.moved.is_empty() || !self.changes.written.is_empty()
+        let Changes { moved, written, amended } = &self.changes;
+        !moved.is_empty() || !written.is_empty() || !amended.is_empty()
     }
 
     /// What changed since it was last asked.
@@ -319,9 +352,15 @@ impl Space {
         if bits & flag::WATCHED != 0 {
             self.slot(no).fetch_and(!flag::WATCHED, Ordering::Relaxed);
             self.changes.written.push(no);
-            if bits & flag::OWNED != 0 {
-                return Ok(address(bits));
-            }
+        }
+        self.own_quietly(no)
+    }
+
+    /// The page for writing, dirty and owned, watched as it was.
+    fn own_quietly(&mut self, no: PageNo) -> Result<NonNull<u8>, Fault> {
+        let bits = self.slot(no).load(Ordering::Relaxed);
+        if bits & flag::OWNED != 0 {
+            return Ok(address(bits));
         }
         let frame = match self.resolve(no) {
             Some(ptr) if ptr == NonNull::from(&ZERO.0).cast() => Frame::zeroed(),
@@ -338,7 +377,8 @@ impl Space {
         }
         self.dirty.push(no);
         let ptr = frame.into_ptr();
-        self.slot(no).store(ptr.as_ptr().expose_provenance() | flag::OWNED, Ordering::Relaxed);
+        let flags = flag::OWNED | bits & flag::WATCHED;
+        self.slot(no).store(ptr.as_ptr().expose_provenance() | flags, Ordering::Relaxed);
         Ok(ptr)
     }
 }

@@ -24,6 +24,10 @@ enum Op {
     Lend(u64),
     /// The engine writes a byte by pointer.
     Poke(u64, usize, u8),
+    /// The same, where it knows what depends on a watched page.
+    PokeWatched(u64, usize, u8),
+    /// Something that knows what the page means refines it.
+    Amend(u64, u8),
     TakeChanges,
 }
 
@@ -33,12 +37,14 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         3 => (at.clone(), 0usize..6000).prop_map(|(at, count)| Op::Read(at, count)),
         4 => (at.clone(), vec(any::<u8>(), 0..5000)).prop_map(|(at, b)| Op::Store(at, b)),
-        2 => (at, 0u64..9000, any::<u8>()).prop_map(|(at, n, v)| Op::Fill(at, n, v)),
+        2 => (at.clone(), 0u64..9000, any::<u8>()).prop_map(|(at, n, v)| Op::Fill(at, n, v)),
+        2 => (at, any::<u8>()).prop_map(|(at, v)| Op::Amend(at, v)),
         2 => Just(Op::Seal),
         1 => Just(Op::Fork),
         2 => page.clone().prop_map(Op::Watch),
         3 => page.clone().prop_map(Op::Lend),
-        3 => (page, 0..PAGE_SIZE, any::<u8>()).prop_map(|(no, at, v)| Op::Poke(no, at, v)),
+        3 => (page.clone(), 0..PAGE_SIZE, any::<u8>()).prop_map(|(no, at, v)| Op::Poke(no, at, v)),
+        2 => (page, 0..PAGE_SIZE, any::<u8>()).prop_map(|(no, at, v)| Op::PokeWatched(no, at, v)),
         1 => Just(Op::TakeChanges),
     ]
 }
@@ -51,6 +57,8 @@ struct Pair {
     watched: BTreeSet<PageNo>,
     /// Watched pages that were written, not yet reported.
     written: BTreeSet<PageNo>,
+    /// Watched pages that were amended, not yet reported.
+    amended: BTreeSet<PageNo>,
     /// Read pointers that no report has called stale.
     lent: BTreeMap<PageNo, NonNull<u8>>,
 }
@@ -63,6 +71,7 @@ impl Pair {
             dirty: BTreeSet::new(),
             watched: BTreeSet::new(),
             written: BTreeSet::new(),
+            amended: BTreeSet::new(),
             lent: BTreeMap::new(),
         }
     }
@@ -120,17 +129,42 @@ impl Pair {
             }
             Op::Poke(no, at, value) => {
                 let ptr = self.space.write_ptr(PageNo(no));
-                assert_eq!(ptr.is_some(), no < PAGES);
-                if let Some(ptr) = ptr {
+                if self.poke(no, at, value, ptr) {
                     self.touch(PageNo(no));
-                    // SAFETY: M4: the pointer was given just now, and no one else looks.
-                    let page = unsafe { ptr.cast::<[u8; PAGE_SIZE]>().as_mut() };
-                    page[at] = value;
-                    self.model[no as usize * PAGE_SIZE + at] = value;
+                }
+            }
+            Op::PokeWatched(no, at, value) => {
+                let ptr = self.space.write_ptr_watched(PageNo(no));
+                if self.poke(no, at, value, ptr) {
+                    self.dirty.insert(PageNo(no));
+                }
+            }
+            Op::Amend(at, value) => {
+                let inside = at < BYTES as u64;
+                assert_eq!(self.space.amend(Gpa(at), &[value]).is_ok(), inside);
+                if inside {
+                    let no = Gpa(at).page();
+                    self.model[at as usize] = value;
+                    self.dirty.insert(no);
+                    if self.watched.contains(&no) {
+                        self.amended.insert(no);
+                    }
                 }
             }
             Op::TakeChanges => self.take_changes(),
         }
+    }
+
+    /// Writes by a pointer to a page, which is there if the page is.
+    fn poke(&mut self, no: u64, at: usize, value: u8, ptr: Option<NonNull<u8>>) -> bool {
+        assert_eq!(ptr.is_some(), no < PAGES);
+        if let Some(ptr) = ptr {
+            // SAFETY: M4: the pointer was given just now, and no one else looks.
+            let page = unsafe { ptr.cast::<[u8; PAGE_SIZE]>().as_mut() };
+            page[at] = value;
+            self.model[no as usize * PAGE_SIZE + at] = value;
+        }
+        ptr.is_some()
     }
 
     fn read(&mut self, at: u64, count: usize) {
@@ -166,6 +200,7 @@ impl Pair {
         drop(std::mem::replace(&mut self.space, fork));
         self.watched.clear();
         self.written.clear();
+        self.amended.clear();
         self.lent.clear();
     }
 
@@ -174,6 +209,8 @@ impl Pair {
         assert!(!self.space.has_changes());
         let written: BTreeSet<_> = changes.written.iter().copied().collect();
         assert_eq!(written, std::mem::take(&mut self.written));
+        let amended: BTreeSet<_> = changes.amended.iter().copied().collect();
+        assert_eq!(amended, std::mem::take(&mut self.amended));
         self.lent.retain(|no, _| !changes.moved.contains(no));
     }
 

@@ -40,6 +40,8 @@ struct Walk {
     store: bool,
     tables: [PageNo; 6],
     depth: u8,
+    /// Log2 of the bytes that the leaf entry maps.
+    span: u8,
 }
 
 /// One translation asked for.
@@ -85,7 +87,7 @@ impl Control {
         let bare = asked.privilege == Privilege::Machine || self.satp >> 60 == 0;
         let walk = if bare {
             let tables = [PageNo(0); 6];
-            Walk { at: asked.at, load: true, store: true, tables, depth: 0 }
+            Walk { at: asked.at, load: true, store: true, tables, depth: 0, span: 12 }
         } else {
             self.walk(board, asked)?
         };
@@ -107,6 +109,8 @@ impl Control {
             keep: whole,
             tables: walk.tables,
             depth: walk.depth,
+            span: walk.span,
+            entry_size: 3,
         })
     }
 
@@ -137,7 +141,8 @@ impl Control {
                 let (at, entry) = self.leaf(board, asked, (entry, place, offset), level)?;
                 let load = self.readable(entry);
                 let store = entry & pte::W != 0 && entry & pte::D != 0;
-                return Ok(Walk { at, load, store, tables, depth });
+                let span = (12 + 9 * level) as u8;
+                return Ok(Walk { at, load, store, tables, depth, span });
             }
             if entry & (pte::A | pte::D | pte::U | pte::PBMT | pte::N) != 0 {
                 return Err(Fault::Page);
@@ -225,6 +230,7 @@ fn read_entry<B: Board>(board: &mut B, at: Gpa) -> Result<u64, Fault> {
     board.ram().load(at).map(u64::from_le_bytes).map_err(|_| Fault::Access)
 }
 
+/// Sets accessed and dirty bits, which makes no translation wrong.
 fn write_entry<B: Board>(board: &mut B, at: Gpa, entry: u64) -> Result<(), Fault> {
-    board.ram().store(at, &entry.to_le_bytes()).map_err(|_| Fault::Access)
+    board.ram().amend(at, &entry.to_le_bytes()).map_err(|_| Fault::Access)
 }

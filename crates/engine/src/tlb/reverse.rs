@@ -1,0 +1,118 @@
+//! From physical pages to the entries that may lead to them.
+
+use super::layout;
+use super::view::Side;
+use crate::cache::Multiply;
+use omni_base::PageNo;
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+
+/// References of one page at most; beyond, the oldest gives way and its entry is dropped.
+const PAGE_REFS_MAX: usize = 64;
+
+/// References at most: two MiB. Beyond, the TLB drops its entries and begins anew.
+const REFS_MAX: usize = 1 << 18;
+
+/// The end of a list.
+const END: u32 = u32::MAX;
+
+/// Where an entry for loads or stores is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Place {
+    pub(super) view: usize,
+    pub(super) side: Side,
+    pub(super) index: usize,
+}
+
+impl Place {
+    fn pack(self) -> u32 {
+        let place = (self.view * 2 + self.side as usize) * layout::ENTRIES + self.index;
+        u32::try_from(place).expect("sixteen views, two sides and 2^20 entries are 25 bits")
+    }
+
+    fn unpack(packed: u32) -> Self {
+        let packed = packed as usize;
+        let above = packed / layout::ENTRIES;
+        let side = if above & 1 == 0 { Side::Load } else { Side::Store };
+        Self { view: above >> 1, side, index: packed % layout::ENTRIES }
+    }
+}
+
+/// One reference in the list of its page.
+#[derive(Clone, Copy)]
+struct Node {
+    place: u32,
+    next: u32,
+}
+
+/// For each page the entries that were made for it. An entry may have gone since, or be another
+/// page's by now: dropping it through a reference that is old is as invisible as any drop.
+#[derive(Default)]
+pub(super) struct Reverse {
+    heads: HashMap<PageNo, u32, BuildHasherDefault<Multiply>>,
+    nodes: Vec<Node>,
+    free: Vec<u32>,
+}
+
+impl Reverse {
+    pub(super) fn is_full(&self) -> bool {
+        self.nodes.len() >= REFS_MAX && self.free.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Notes that an entry leads to a page. Gives the entry that must be dropped for that.
+    pub(super) fn add(&mut self, no: PageNo, place: Place) -> Option<Place> {
+        let packed = place.pack();
+        let head = self.heads.entry(no).or_insert(END);
+        let (mut at, mut count, mut last) = (*head, 0, END);
+        while at != END {
+            let node = self.nodes[at as usize];
+            if node.place == packed {
+                return None;
+            }
+            (last, at, count) = (at, node.next, count + 1);
+        }
+        if count >= PAGE_REFS_MAX {
+            let old = std::mem::replace(&mut self.nodes[last as usize].place, packed);
+            return Some(Place::unpack(old));
+        }
+        let node = Node { place: packed, next: *head };
+        *head = match self.free.pop() {
+            Some(at) => {
+                self.nodes[at as usize] = node;
+                at
+            }
+            None => {
+                self.nodes.push(node);
+                u32::try_from(self.nodes.len() - 1).expect("the references are bounded")
+            }
+        };
+        None
+    }
+
+    /// Takes the references of one side of a page out, and gives each to `each`.
+    pub(super) fn take(&mut self, no: PageNo, side: Side, mut each: impl FnMut(Place)) {
+        let Some(head) = self.heads.get_mut(&no) else { return };
+        let (mut at, mut kept) = (std::mem::replace(head, END), END);
+        while at != END {
+            let node = &mut self.nodes[at as usize];
+            let (here, place) = (at, Place::unpack(node.place));
+            at = node.next;
+            if place.side == side {
+                each(place);
+                self.free.push(here);
+            } else {
+                node.next = kept;
+                kept = here;
+            }
+        }
+        if kept == END {
+            self.heads.remove(&no);
+        } else {
+            *head = kept;
+        }
+    }
+}

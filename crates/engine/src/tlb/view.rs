@@ -1,0 +1,343 @@
+//! One view: how a pair of address spaces, of fetches and of data, looks to a vCPU.
+
+use super::layout::{self, BANK_JUMPS, BANKS, ENTRIES, FETCHES, JUMP_BYTES};
+use super::region::Region;
+use crate::Context;
+use omni_base::{PAGE_SIZE_U64, PageNo};
+use std::ptr::NonNull;
+
+/// Entries that are filled and cleared together: a page of tags.
+const CHUNK: usize = 512;
+
+/// Chunks of a side.
+const CHUNKS: usize = ENTRIES / CHUNK;
+
+/// The tag of an entry for fetches that is empty: no page begins there.
+const NO_FETCH: u64 = u64::MAX;
+
+/// What an entry is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Side {
+    Load,
+    Store,
+}
+
+impl Side {
+    pub(super) const BOTH: [Self; 2] = [Self::Load, Self::Store];
+
+    fn tags(self) -> usize {
+        match self {
+            Self::Load => layout::LOAD_TAGS,
+            Self::Store => layout::STORE_TAGS,
+        }
+    }
+
+    fn adds(self) -> usize {
+        match self {
+            Self::Load => layout::LOAD_ADDS,
+            Self::Store => layout::STORE_ADDS,
+        }
+    }
+}
+
+/// The pages from `start` on, of two to the power of `bits` bytes together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Range {
+    pub(super) start: u64,
+    pub(super) bits: u32,
+}
+
+impl Range {
+    pub(super) const ALL: Self = Self { start: 0, bits: 64 };
+
+    /// The aligned range of so many bits around `at`; at least a page.
+    pub(super) fn around(at: u64, bits: u32) -> Self {
+        let bits = bits.max(PAGE_SIZE_U64.trailing_zeros());
+        Self { start: at & u64::MAX.checked_shl(bits).unwrap_or(0), bits }
+    }
+
+    fn has(self, at: u64) -> bool {
+        (at ^ self.start).checked_shr(self.bits).unwrap_or(0) == 0
+    }
+
+    /// The first index and the last, in a table of `count` entries.
+    fn indices(self, count: usize) -> (usize, usize) {
+        let pages = 1_usize.checked_shl(self.bits - 12).unwrap_or(usize::MAX);
+        if pages >= count {
+            return (0, count - 1);
+        }
+        let first = (self.start >> 12) as usize & (count - 1);
+        (first, first + pages - 1)
+    }
+}
+
+/// A set of small numbers.
+struct Bits<const WORDS: usize>([u64; WORDS]);
+
+impl<const WORDS: usize> Bits<WORDS> {
+    fn new() -> Self {
+        Self([0; WORDS])
+    }
+
+    fn has(&self, at: usize) -> bool {
+        self.0[at / 64] >> (at % 64) & 1 == 1
+    }
+
+    /// Says whether it is new.
+    fn add(&mut self, at: usize) -> bool {
+        let new = !self.has(at);
+        self.0[at / 64] |= 1 << (at % 64);
+        new
+    }
+
+    fn remove(&mut self, at: usize) {
+        self.0[at / 64] &= !(1 << (at % 64));
+    }
+
+    /// The least number from `at` on.
+    fn next(&self, at: usize) -> Option<usize> {
+        let word = at / 64;
+        let first = *self.0.get(word)? & u64::MAX << (at % 64);
+        let rest = self.0[word + 1..].iter().copied();
+        let (nth, bits) = std::iter::once(first).chain(rest).enumerate().find(|(_, w)| *w != 0)?;
+        Some((word + nth) * 64 + bits.trailing_zeros() as usize)
+    }
+
+    fn clear(&mut self) {
+        self.0 = [0; WORDS];
+    }
+}
+
+type Chunks = Bits<{ CHUNKS / 64 }>;
+
+/// The entries for fetches; their ids are in the region.
+struct Fetches {
+    tags: Box<[u64; FETCHES]>,
+    pages: Box<[PageNo; FETCHES]>,
+    /// The entries that are not empty, and those of them that jump caches lead to.
+    present: Bits<{ FETCHES / 64 }>,
+    jumped: Bits<{ FETCHES / 64 }>,
+}
+
+/// What the code of one mode of a vCPU sees, and the memory that machine code finds it in.
+pub(super) struct View {
+    pub(super) contexts: (Context, Context),
+    /// Differs between any two fillings of any view: caches keyed by it need no flush.
+    pub(super) serial: u32,
+    /// When it was chosen last.
+    pub(super) used: u64,
+    region: Region,
+    /// By side, the chunks that may have entries.
+    filled: [Chunks; 2],
+    /// By side, the chunks that hold memory of the host.
+    resident: [Chunks; 2],
+    pub(super) resident_count: usize,
+    fetches: Fetches,
+    /// The banks of the jump cache that may have entries.
+    banks: u8,
+}
+
+impl View {
+    pub(super) fn new(contexts: (Context, Context), serial: u32) -> Self {
+        let mut view = Self {
+            contexts,
+            serial,
+            used: 0,
+            region: Region::new(),
+            filled: [Chunks::new(), Chunks::new()],
+            resident: [Chunks::new(), Chunks::new()],
+            resident_count: 0,
+            fetches: Fetches {
+                tags: Box::new([NO_FETCH; FETCHES]),
+                pages: Box::new([PageNo(0); FETCHES]),
+                present: Bits::new(),
+                jumped: Bits::new(),
+            },
+            banks: 0,
+        };
+        Side::BOTH.into_iter().for_each(|side| view.drop_at(side, 0));
+        view.clear_banks(u8::MAX);
+        view
+    }
+
+    pub(super) fn base(&self) -> NonNull<u8> {
+        self.region.base()
+    }
+
+    /// Whether an entry here would take memory that is not held yet.
+    pub(super) fn would_grow(&self, side: Side, at: u64) -> bool {
+        !self.resident[side as usize].has(layout::index(at) / CHUNK)
+    }
+
+    pub(super) fn insert(&mut self, side: Side, at: u64, page: NonNull<u8>) {
+        let (index, start) = (layout::index(at), Range::around(at, 12).start);
+        let chunk = index / CHUNK;
+        self.filled[side as usize].add(chunk);
+        if self.resident[side as usize].add(chunk) {
+            self.resident_count += 1;
+        }
+        let add = page.as_ptr().expose_provenance().wrapping_sub(start as usize);
+        self.region.words(side.adds() + index * 8, 1)[0] = add as u64;
+        self.region.words(side.tags() + index * 8, 1)[0] = start;
+    }
+
+    /// Empties an entry.
+    pub(super) fn drop_at(&mut self, side: Side, index: usize) {
+        self.region.words(side.tags() + index * 8, 1)[0] = layout::no_tag(index);
+    }
+
+    /// Drops the entries of one side in a range.
+    pub(super) fn drop_range(&mut self, side: Side, range: Range) {
+        let (first, last) = range.indices(ENTRIES);
+        let mut from = first / CHUNK;
+        while let Some(chunk) = self.filled[side as usize].next(from) {
+            if chunk > last / CHUNK {
+                break;
+            }
+            from = chunk + 1;
+            let (low, high) = (first.max(chunk * CHUNK), last.min(chunk * CHUNK + CHUNK - 1));
+            let tags = self.region.words(side.tags() + low * 8, high - low + 1);
+            let mut left = false;
+            for (index, tag) in (low..).zip(tags) {
+                if range.has(*tag) {
+                    *tag = layout::no_tag(index);
+                }
+                left |= *tag != layout::no_tag(index);
+            }
+            if !left && high - low + 1 == CHUNK {
+                self.filled[side as usize].remove(chunk);
+            }
+        }
+    }
+
+    /// Drops all entries of one side.
+    pub(super) fn clear_side(&mut self, side: Side) {
+        let mut from = 0;
+        while let Some(chunk) = self.filled[side as usize].next(from) {
+            self.region.words(side.tags() + chunk * CHUNK * 8, CHUNK).fill(0);
+            from = chunk + 1;
+        }
+        self.filled[side as usize].clear();
+        self.drop_at(side, 0);
+    }
+
+    /// Drops all entries for loads and stores, and gives their memory back.
+    pub(super) fn release(&mut self) {
+        Side::BOTH.into_iter().for_each(|side| self.clear_side(side));
+        self.region.release_entries();
+        for side in Side::BOTH {
+            self.resident[side as usize].clear();
+            self.drop_at(side, 0);
+        }
+        self.resident_count = 0;
+    }
+
+    /// The page that code at `at` is in, if it is here.
+    pub(super) fn fetch(&self, at: u64) -> Option<PageNo> {
+        let index = layout::fetch_index(at);
+        let here = self.fetches.tags[index] == Range::around(at, 12).start;
+        here.then_some(self.fetches.pages[index])
+    }
+
+    /// Puts in where the code at `at` is. Says whether that took the place of another page.
+    pub(super) fn insert_fetch(&mut self, at: u64, no: PageNo, id: u32) -> bool {
+        let (index, page) = (layout::fetch_index(at), Range::around(at, 12));
+        let tag = self.fetches.tags[index];
+        let other = tag != NO_FETCH && tag != page.start;
+        if other {
+            self.drop_fetches(Range::around(tag, 12));
+        }
+        self.fetches.tags[index] = page.start;
+        self.fetches.pages[index] = no;
+        self.fetches.present.add(index);
+        self.region.halves(layout::FETCH_IDS + index * 4, 1)[0] = id;
+        other
+    }
+
+    /// Drops the entries for fetches in a range, and what jump caches have there. Says whether
+    /// there was any.
+    pub(super) fn drop_fetches(&mut self, range: Range) -> bool {
+        let (first, last) = range.indices(FETCHES);
+        let (mut any, mut jumped, mut from) = (false, false, first);
+        while let Some(index) = self.fetches.present.next(from) {
+            if index > last {
+                break;
+            }
+            from = index + 1;
+            if !range.has(self.fetches.tags[index]) {
+                continue;
+            }
+            any = true;
+            jumped |= self.fetches.jumped.has(index);
+            self.fetches.tags[index] = NO_FETCH;
+            self.fetches.present.remove(index);
+            self.fetches.jumped.remove(index);
+            self.region.halves(layout::FETCH_IDS + index * 4, 1)[0] = 0;
+        }
+        if jumped {
+            self.drop_jumps(range);
+        }
+        any
+    }
+
+    /// Enters into a bank of the jump cache what runs the code at `pc`, the page of which must be
+    /// here for fetches.
+    pub(super) fn insert_jump(&mut self, bank: usize, pc: u64, code: u64) {
+        if self.fetch(pc).is_none() {
+            return;
+        }
+        self.fetches.jumped.add(layout::fetch_index(pc));
+        self.banks |= 1 << bank;
+        self.jump(bank, layout::jump_index(pc)).copy_from_slice(&[pc, code]);
+    }
+
+    /// Drops what the jump caches have at `pc`.
+    pub(super) fn clear_jump(&mut self, pc: u64) {
+        let index = layout::jump_index(pc);
+        for bank in self.banks_in_use() {
+            let entry = self.jump(bank, index);
+            if entry[0] == pc {
+                entry.copy_from_slice(&[layout::no_pc(index), 0]);
+            }
+        }
+    }
+
+    fn drop_jumps(&mut self, range: Range) {
+        if range == Range::ALL {
+            self.clear_banks(self.banks);
+            self.banks = 0;
+            return;
+        }
+        for bank in self.banks_in_use() {
+            let entries = self.region.words(bank_start(bank), BANK_JUMPS * 2);
+            for (index, entry) in entries.chunks_exact_mut(2).enumerate() {
+                if range.has(entry[0]) {
+                    entry.copy_from_slice(&[layout::no_pc(index), 0]);
+                }
+            }
+        }
+    }
+
+    fn clear_banks(&mut self, which: u8) {
+        for bank in (0..BANKS).filter(|bank| which >> bank & 1 == 1) {
+            if self.banks >> bank & 1 == 1 {
+                self.region.words(bank_start(bank), BANK_JUMPS * 2).fill(0);
+            }
+            self.jump(bank, 0).copy_from_slice(&[layout::no_pc(0), 0]);
+        }
+    }
+
+    fn banks_in_use(&self) -> impl Iterator<Item = usize> + use<> {
+        let banks = self.banks;
+        (0..BANKS).filter(move |bank| banks >> bank & 1 == 1)
+    }
+
+    fn jump(&mut self, bank: usize, index: usize) -> &mut [u64] {
+        self.region.words(bank_start(bank) + index * JUMP_BYTES, 2)
+    }
+}
+
+fn bank_start(bank: usize) -> usize {
+    assert!(bank < BANKS);
+    layout::JUMPS + bank * BANK_JUMPS * JUMP_BYTES
+}
