@@ -2,6 +2,7 @@
 //! page is written.
 
 use crate::code::{Code, NO_LINK};
+use crate::jit::Native;
 use crate::{Flow, Frontend, Mode};
 use omni_base::{PAGE_SIZE_U64, PageNo};
 use omni_ir::{Block, Builder, Term};
@@ -13,6 +14,9 @@ const BLOCK_TICKS_MAX: u32 = 64;
 
 /// Operations in the cache at most: about 100 MiB. Beyond, everything is translated anew.
 const CACHE_UOPS_MAX: usize = 4 << 20;
+
+/// Numbers of mappings at most.
+const IDS_MAX: usize = 1 << 18;
 
 /// The number of a block in the cache.
 pub(crate) type BlockId = u32;
@@ -58,7 +62,10 @@ pub(crate) struct Cached {
     pub(crate) code: Code,
     /// Differs between blocks that had the same number one after the other.
     pub(crate) generation: u32,
-    key: Key,
+    pub(crate) key: Key,
+    /// How often it was interpreted, while that is being counted.
+    pub(crate) runs: u32,
+    pub(crate) native: Option<Native>,
 }
 
 /// All blocks of a machine.
@@ -72,6 +79,12 @@ pub(crate) struct Cache {
     by_page: Map<PageNo, Vec<BlockId>>,
     uops: usize,
     generation: u32,
+    /// What names the mapping of an address to a page of code, in machine code. A number is never
+    /// used again, so code that asks for one whose page was written since asks in vain.
+    ids: Map<(u64, PageNo), u32>,
+    /// The addresses that have a number for the page.
+    ids_of_page: Map<PageNo, Vec<u64>>,
+    last_id: u32,
 }
 
 impl Cache {
@@ -85,20 +98,42 @@ impl Cache {
         self.blocks.get(id as usize)?.as_ref()
     }
 
-    /// The code of a block that was found since the last sweep.
+    /// A block that was found since the last sweep.
     #[inline(always)]
-    pub(crate) fn code(&self, id: BlockId) -> &Code {
-        &self.get(id).expect("blocks are freed between runs only").code
+    pub(crate) fn running(&self, id: BlockId) -> &Cached {
+        self.get(id).expect("blocks are freed between runs only")
+    }
+
+    /// The same, to be changed.
+    #[inline(always)]
+    pub(crate) fn running_mut(&mut self, id: BlockId) -> &mut Cached {
+        let block = self.blocks.get_mut(id as usize).and_then(Option::as_mut);
+        block.expect("blocks are freed between runs only")
+    }
+
+    /// Whether it is time to begin anew.
+    pub(crate) fn is_full(&self) -> bool {
+        self.uops > CACHE_UOPS_MAX || self.ids.len() > IDS_MAX || self.last_id > u32::MAX / 2
+    }
+
+    /// The number of the mapping of the page at `at` to the page `no`; not zero.
+    pub(crate) fn link_id(&mut self, at: u64, no: PageNo) -> u32 {
+        let at = at & !(PAGE_SIZE_U64 - 1);
+        if let Some(&id) = self.ids.get(&(at, no)) {
+            return id;
+        }
+        self.last_id += 1;
+        self.ids.insert((at, no), self.last_id);
+        self.ids_of_page.entry(no).or_default().push(at);
+        self.last_id
     }
 
     /// Puts a block in. Pages it comes from must be watched by the caller.
     pub(crate) fn insert(&mut self, key: Key, code: Code) -> BlockId {
-        if self.uops > CACHE_UOPS_MAX {
-            self.clear();
-        }
         self.uops += code.uops.len();
         self.generation = self.generation.wrapping_add(1);
-        let cached = Some(Cached { code, generation: self.generation, key });
+        let generation = self.generation;
+        let cached = Some(Cached { code, generation, key, runs: 0, native: None });
         let id = match self.free.pop() {
             Some(id) => {
                 self.blocks[id as usize] = cached;
@@ -121,8 +156,13 @@ impl Cache {
         self.by_page.contains_key(&page)
     }
 
-    /// Takes every block of a page out of use; `sweep` frees them.
-    pub(crate) fn invalidate(&mut self, page: PageNo) {
+    /// Takes every block of a page out of use; `sweep` frees them. Gives the addresses of the page
+    /// whose numbers are no good any more.
+    pub(crate) fn invalidate(&mut self, page: PageNo) -> Vec<u64> {
+        let addresses = self.ids_of_page.remove(&page).unwrap_or_default();
+        for &at in &addresses {
+            self.ids.remove(&(at, page));
+        }
         for id in self.by_page.remove(&page).unwrap_or_default() {
             let Some(block) = self.get(id) else { continue };
             let key = block.key;
@@ -136,6 +176,7 @@ impl Cache {
                 }
             }
         }
+        addresses
     }
 
     /// Frees blocks out of use. No block may be running.
@@ -157,8 +198,8 @@ impl Cache {
 
     /// Frees every block. No block may be running.
     pub(crate) fn clear(&mut self) {
-        let generation = self.generation;
-        *self = Self { generation, ..Self::default() };
+        let (generation, last_id) = (self.generation, self.last_id);
+        *self = Self { generation, last_id, ..Self::default() };
     }
 
     /// Links an exit of a block to another of the same page, which dies with it.

@@ -130,6 +130,23 @@ pub(crate) fn compile(block: &Block) -> Code {
     Code { uops: into.uops.into(), leaves: into.leaves.into(), pcs: into.pcs.into() }
 }
 
+/// The number of the first operation for each one of the block, for its terminator, and of all.
+pub(crate) fn marks(block: &Block) -> Box<[u16]> {
+    let mut into = Compiler { uops: vec![], leaves: vec![], pcs: vec![] };
+    let mut marks = Vec::with_capacity(block.insts.len() + 2);
+    let mut mark = |into: &Compiler| {
+        marks.push(u16::try_from(into.uops.len()).expect("a block is short"));
+    };
+    for inst in &block.insts {
+        mark(&into);
+        into.inst(inst);
+    }
+    mark(&into);
+    into.term(block.term);
+    mark(&into);
+    marks.into()
+}
+
 struct Compiler {
     uops: Vec<Uop>,
     leaves: Vec<Leave>,

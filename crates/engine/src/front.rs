@@ -37,6 +37,15 @@ pub struct Code {
     pub count: usize,
 }
 
+/// Slots worth a host register, most used first.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct HotSlots {
+    /// Integers and addresses.
+    pub integers: &'static [Slot],
+    /// Floating-point numbers.
+    pub floats: &'static [Slot],
+}
+
 /// What follows a guest instruction within its block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flow {
@@ -67,6 +76,9 @@ pub trait Frontend: Sync {
 
     /// What a floating-point operation gives where the result is not a number.
     fn nan_rule(&self) -> NanRule;
+
+    /// The slots that usual programs use most: tiers keep them in host registers.
+    fn hot_slots(&self) -> HotSlots;
 
     /// Lowers the instruction at `code.pc`; `Builder::start` has been called. Writes registers
     /// only after the last thing that can trap.

@@ -1,6 +1,6 @@
 //! Tier 0: runs compiled operations one after the other. The reference for every other tier.
 
-use crate::code::{Leave, Op, Uop, own_forms};
+use crate::code::{Code, Op, Uop, own_forms};
 use crate::memory::{MemoryPath, Slow};
 use crate::{At, Env, NOT_RESERVED, Regs};
 use omni_ir::{AtomicOp, Binary, Helper, Size, Trap, Width};
@@ -21,18 +21,33 @@ pub(crate) enum Outcome {
     /// An access asked to stop after its instruction, of this number; the operation of the second
     /// number is next.
     Yield(usize, usize),
+    /// At the end of a step.
+    Done,
 }
+
+/// How far a run goes: to the block's end.
+pub(crate) const FREE: u8 = 0;
+/// Up to an instruction.
+pub(crate) const CAREFUL: u8 = 1;
+/// Up to the operation `Run::end`.
+pub(crate) const STEP: u8 = 2;
 
 /// A block in the middle of being run.
 pub(crate) struct Run<'a> {
     pub(crate) uops: &'a [Uop],
-    pub(crate) leaves: &'a [Leave],
     pub(crate) pcs: &'a [u64],
     /// Instructions retired before this block.
     pub(crate) ticks: u64,
+    /// The operation that a step ends before.
+    pub(crate) end: usize,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    /// All of a block, begun after so many ticks.
+    pub(crate) fn of(code: &'a Code, ticks: u64) -> Self {
+        Self { uops: &code.uops, pcs: &code.pcs, ticks, end: 0 }
+    }
+
     fn at(&self, insn: u8) -> At {
         At { ticks: self.ticks + u64::from(insn), pc: self.pcs[usize::from(insn)] }
     }
@@ -48,7 +63,7 @@ macro_rules! interpreter {
     ($( $rr:ident $ri:ident = $binary:ident $width:ident; )*) => {
         /// Runs a block from its operation `first`. Where `CAREFUL`, no instruction from number
         /// `limit` on is begun.
-        pub(crate) fn run<E: Env, const CAREFUL: bool>(
+        pub(crate) fn run<E: Env, const HOW: u8>(
             run: &Run<'_>,
             first: usize,
             limit: u64,
@@ -57,9 +72,12 @@ macro_rules! interpreter {
         ) -> Outcome {
             let mut at = first;
             loop {
+                if HOW == STEP && at == run.end {
+                    return Outcome::Done;
+                }
                 let uop = &run.uops[at];
                 at += 1;
-                if CAREFUL && u64::from(uop.insn) >= limit {
+                if HOW == CAREFUL && u64::from(uop.insn) >= limit {
                     // Not `uop.insn`: an instruction before it may have no operation at all.
                     return Outcome::Limit(limit as usize);
                 }

@@ -3,17 +3,21 @@
 //! Architecture invariant: dropping any block or TLB entry at any tick is invisible to the guest.
 //! Architecture invariant: a run ends at exactly the instruction its budget says.
 
+#[cfg(target_arch = "x86_64")]
+mod arena;
 mod cache;
 mod code;
 mod float;
 mod front;
 mod interp;
+#[cfg_attr(not(target_arch = "x86_64"), path = "no_jit.rs")]
+mod jit;
 mod memory;
 mod run;
 mod tlb;
 
 pub use front::{
-    Access, At, Code, Context, Entry, Env, Exit, Flow, Frontend, Mapping, Mode, NOT_RESERVED,
-    NanRule, RegSlot, Regs, Reply, Target,
+    Access, At, Code, Context, Entry, Env, Exit, Flow, Frontend, HotSlots, Mapping, Mode,
+    NOT_RESERVED, NanRule, RegSlot, Regs, Reply, Target,
 };
-pub use run::Engine;
+pub use run::{Engine, Tiers};

@@ -73,7 +73,9 @@ impl<E: Env> MemoryPath<'_, E> {
 
     fn forget_code(&mut self, no: PageNo) {
         if self.pages.has_page(no) {
-            self.pages.invalidate(no);
+            for at in self.pages.invalidate(no) {
+                self.each_tlb(|tlb| tlb.drop_fetch_ids(at));
+            }
             self.tlb.stop();
         }
     }
@@ -117,7 +119,8 @@ impl<E: Env> MemoryPath<'_, E> {
         let mapping = self.translate(at, Size::B2, Access::Fetch)?;
         let Target::Ram(no) = mapping.target else { return Ok(None) };
         if mapping.keep {
-            self.tlb.insert_fetch(at, no, 0);
+            let id = self.pages.link_id(at, no);
+            self.tlb.insert_fetch(at, no, id);
         }
         Ok(Some(no))
     }

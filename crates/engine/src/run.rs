@@ -1,15 +1,18 @@
 //! The engine: finds or makes blocks and runs them, one after the other.
 #![allow(unsafe_code, reason = "runs a block while the cache that owns it is told of writes")]
 
-use crate::cache::{BlockId, Cache, Key, translate};
+use crate::cache::{BlockId, Cache, Cached, Key, translate};
 use crate::code::{self, NO_LINK};
 use crate::float::FloatRules;
 use crate::interp::{self, Outcome, Run};
+use crate::jit::{Jit, Left};
 use crate::memory::{MemoryPath, Tables};
 use crate::tlb::Tlb;
 use crate::{Entry, Env, Exit, Frontend, Mode, Regs};
 use omni_base::{PAGE_SIZE, PAGE_SIZE_U64, PageNo};
 use omni_ir::Trap;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Entries of a jump cache; a power of two.
 const JUMPS: usize = 4096;
@@ -38,12 +41,55 @@ impl Jumps {
     }
 }
 
+/// Which tiers run code. No choice can be noticed but by the time it takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tiers {
+    /// The interpreter alone.
+    Interpreter,
+    /// Machine code for what was interpreted so often, where the host has such a tier.
+    Compiled {
+        /// How often; with zero, nothing is interpreted that has code.
+        after: u32,
+    },
+}
+
+/// How often a block is interpreted before it gets code: a third of the blocks of a boot run once.
+const COMPILE_AFTER: u32 = 8;
+
+/// What new engines begin with: zero for the interpreter, else one more than `after`.
+static TIERS: AtomicU32 = AtomicU32::new(COMPILE_AFTER + 1);
+
+impl Tiers {
+    /// Makes it what engines begin with from now on, for all of this process.
+    pub fn make_default(self) {
+        let word = match self {
+            Self::Interpreter => 0,
+            Self::Compiled { after } => after.saturating_add(1),
+        };
+        TIERS.store(word, Ordering::Relaxed);
+    }
+}
+
+impl Default for Tiers {
+    fn default() -> Self {
+        match TIERS.load(Ordering::Relaxed) {
+            0 => Self::Interpreter,
+            more => Self::Compiled { after: more - 1 },
+        }
+    }
+}
+
 /// The translator of one machine: nothing in it is state.
 pub struct Engine {
     cache: Cache,
     tables: Tables,
     tlbs: Vec<Tlb>,
     jumps: Vec<Jumps>,
+    tiers: Tiers,
+    /// Made with the first run, when the guest's architecture is known.
+    jit: Option<Jit>,
+    /// There is no use in trying to make it.
+    no_jit: bool,
     /// The epoch of RAM that write entries are of.
     epoch: u64,
 }
@@ -63,20 +109,42 @@ impl Engine {
             tables: Tables::default(),
             tlbs: (0..vcpus).map(|_| Tlb::new()).collect(),
             jumps: (0..vcpus).map(|_| Jumps::new()).collect(),
+            tiers: Tiers::default(),
+            jit: None,
+            no_jit: false,
             epoch: 0,
         }
     }
 
-    /// Drops a seed-chosen part of what is cached, which nobody can notice.
+    /// Chooses which tiers run code from now on.
+    pub fn set_tiers(&mut self, tiers: Tiers) {
+        self.tiers = tiers;
+    }
+
+    /// Drops a seed-chosen part of what is cached, which nobody can notice, and runs code by
+    /// other tiers than before.
     pub fn drop_caches(&mut self, seed: u64) {
         if seed & 1 == 0 {
-            self.cache.clear();
+            self.clear_code();
         }
         if seed & 2 == 0 {
             self.tlbs.iter_mut().for_each(Tlb::flush);
         }
         if seed & 4 == 0 {
             self.jumps.iter_mut().for_each(|jumps| *jumps = Jumps::new());
+        }
+        if self.tiers != Tiers::Interpreter {
+            let after = [0, 1, 5, u32::MAX][(seed >> 3 & 3) as usize];
+            self.tiers = Tiers::Compiled { after };
+        }
+    }
+
+    /// Forgets every block, and all that leads to their code.
+    fn clear_code(&mut self) {
+        self.cache.clear();
+        if let Some(jit) = &mut self.jit {
+            jit.clear();
+            self.tlbs.iter_mut().for_each(Tlb::forget_code);
         }
     }
 
@@ -93,15 +161,23 @@ impl Engine {
         regs: &mut Regs,
         entry: Entry,
     ) -> Exit {
+        let full = self.cache.is_full() || self.jit.as_ref().is_some_and(Jit::is_full);
+        if full {
+            self.clear_code();
+        }
+        if self.tiers != Tiers::Interpreter && self.jit.is_none() && !self.no_jit {
+            self.jit = Jit::new(front);
+            self.no_jit = self.jit.is_none();
+        }
         let (before, rest) = self.tlbs.split_at_mut(vcpu);
         let (own, after) = rest.split_first_mut().expect("the vCPU exists");
-        regs.set(omni_ir::Slot(code::ZERO), 0);
         if env.ram().epoch() != self.epoch {
             self.epoch = env.ram().epoch();
             own.epoch_ended();
             before.iter_mut().chain(after.iter_mut()).for_each(Tlb::epoch_ended);
         }
         own.select(entry.fetch, entry.data);
+        let bank = own.bank(entry.mode);
         let mut mem = MemoryPath {
             env,
             tlb: own,
@@ -114,9 +190,25 @@ impl Engine {
         };
         // Devices may have written since the run before.
         mem.hear();
-        let jumps = &mut self.jumps[vcpu];
-        let mut looking = Looking { front, mode: entry.mode, jumps };
-        run_blocks(&mut looking, &mut mem, regs, entry)
+        let after = match self.tiers {
+            Tiers::Interpreter => u32::MAX,
+            Tiers::Compiled { after } => after,
+        };
+        let jit = if after == u32::MAX { None } else { self.jit.as_mut() };
+        let looking = Looking { front, mode: entry.mode, jumps: &mut self.jumps[vcpu] };
+        let Some(jit) = jit else {
+            regs.set(omni_ir::Slot(code::ZERO), 0);
+            let file = NonNull::from(regs);
+            return Running { looking, mem, file, entry, jit: None, bank, after }.blocks();
+        };
+        let base = mem.tlb.base();
+        let file = jit.bring(regs, base);
+        let mut running = Running { looking, mem, file, entry, jit: Some(jit), bank, after };
+        let exit = running.blocks();
+        if let Some(jit) = running.jit {
+            jit.take(regs, base);
+        }
+        exit
     }
 }
 
@@ -127,100 +219,247 @@ struct Looking<'a, F> {
     jumps: &'a mut Jumps,
 }
 
-fn run_blocks<F: Frontend, E: Env>(
-    looking: &mut Looking<'_, F>,
-    mem: &mut MemoryPath<'_, E>,
-    regs: &mut Regs,
+/// One run of a vCPU.
+struct Running<'a, F, E> {
+    looking: Looking<'a, F>,
+    mem: MemoryPath<'a, E>,
+    /// The registers: the caller's, or the file of the view where code may run.
+    file: NonNull<Regs>,
     entry: Entry,
-) -> Exit {
-    let (mut pc, mut ticks) = (entry.pc, 0);
-    // The block that is next by a link, and the exit to link once its target is known.
-    let (mut next, mut from) = (NO_LINK, None);
-    loop {
-        if ticks == entry.budget {
-            return Exit { ticks, pc, trap: None };
-        }
-        let id = if next == NO_LINK {
-            mem.pages.sweep();
-            let id = match looking.find(mem, pc) {
-                Ok(id) => id,
-                Err(trap) => return Exit { ticks, pc, trap: Some(trap) },
-            };
-            if let Some((block, leave)) = from.take() {
-                mem.pages.link(block, leave, id);
-            }
-            id
-        } else {
-            next
-        };
-        match run_block(mem, regs, id, ticks, entry.budget) {
-            Ran::On { retired, to, link } => {
-                (ticks, pc, next) = (ticks + retired, to, link.1);
-                from = link.0.filter(|_| next == NO_LINK).map(|leave| (id, leave));
-            }
-            Ran::Out(exit) => return exit,
-        }
-    }
+    jit: Option<&'a mut Jit>,
+    /// The bank of the jump cache for the mode.
+    bank: usize,
+    /// How often a block is interpreted before it gets code.
+    after: u32,
+}
+
+/// How a block was come from: what can be made to lead there at once.
+#[derive(Clone, Copy)]
+enum From {
+    Nothing,
+    /// An exit of a block that was interpreted.
+    Interpreted(BlockId, usize),
+    /// An exit of a block's code.
+    Native(BlockId, usize),
+    /// An indirect jump of code.
+    Jump,
 }
 
 /// What came of running a block.
 enum Ran {
-    /// It goes on.
+    /// It goes on, after so many ticks in all.
     On {
-        retired: u64,
+        ticks: u64,
         to: u64,
-        /// The exit taken, and the block linked there.
-        link: (Option<usize>, BlockId),
+        from: From,
+        /// The block linked there.
+        next: BlockId,
     },
     /// The run is over.
     Out(Exit),
 }
 
-fn run_block<E: Env>(
-    mem: &mut MemoryPath<'_, E>,
-    regs: &mut Regs,
-    id: BlockId,
-    ticks: u64,
-    budget: u64,
-) -> Ran {
-    let code: *const code::Code = mem.pages.code(id);
-    // SAFETY: E4: while a block runs, blocks are only taken out of use, never freed or moved.
-    let code = unsafe { &*code };
-    let insns = code.pcs.len() as u64;
-    let run = Run { uops: &code.uops, leaves: &code.leaves, pcs: &code.pcs, ticks };
-    let left = budget - ticks;
-    let mut outcome = if insns <= left {
-        interp::run::<E, false>(&run, 0, 0, regs, mem)
-    } else {
-        interp::run::<E, true>(&run, 0, left, regs, mem)
-    };
-    // After an access that moved something, no more than its own instruction runs.
-    let mut yielded = false;
-    while let Outcome::Yield(insn, at) = outcome {
-        yielded = true;
-        outcome = interp::run::<E, true>(&run, at, insn as u64 + 1, regs, mem);
+impl<F: Frontend, E: Env> Running<'_, F, E> {
+    fn blocks(&mut self) -> Exit {
+        let (mut pc, mut ticks) = (self.entry.pc, 0);
+        let (mut next, mut from) = (NO_LINK, From::Nothing);
+        loop {
+            if ticks == self.entry.budget {
+                return Exit { ticks, pc, trap: None };
+            }
+            let id = if next == NO_LINK {
+                self.mem.pages.sweep();
+                let id = match self.looking.find(&mut self.mem, pc) {
+                    Ok(id) => id,
+                    Err(trap) => return Exit { ticks, pc, trap: Some(trap) },
+                };
+                self.connect(from, id, pc);
+                id
+            } else {
+                next
+            };
+            let ran = if self.has_code(id) {
+                self.run_code(id, ticks)
+            } else {
+                self.interpret(id, 0, ticks, self.entry.budget - ticks)
+            };
+            match ran {
+                Ran::On { ticks: now, to, from: by, next: linked } => {
+                    (ticks, pc, from, next) = (now, to, by, linked);
+                }
+                Ran::Out(exit) => return exit,
+            }
+        }
     }
-    let on = |retired, to, link| {
-        if yielded {
-            return Ran::Out(Exit { ticks: ticks + retired, pc: to, trap: None });
+
+    /// Whether a block has code, which it gets here if it has been interpreted often enough.
+    #[inline(always)]
+    fn has_code(&mut self, id: BlockId) -> bool {
+        if self.jit.is_none() {
+            return false;
         }
-        Ran::On { retired, to, link }
-    };
-    match outcome {
-        Outcome::Left(leave, retired) => {
-            let exit = run.leaves[leave];
-            on(retired, exit.pc, (Some(leave), exit.link))
+        let block = self.mem.pages.running_mut(id);
+        if block.native.is_some() {
+            return true;
         }
-        Outcome::Indirect(to) => on(insns, to, (None, NO_LINK)),
-        Outcome::Stop(to) => Ran::Out(Exit { ticks: ticks + insns, pc: to, trap: None }),
-        Outcome::Trap(insn, trap) => {
-            let (ticks, pc) = (ticks + insn as u64, run.pcs[insn]);
-            Ran::Out(Exit { ticks, pc, trap: Some(trap) })
+        block.runs = block.runs.saturating_add(1);
+        block.runs > self.after && block.key.second.is_none() && self.make_code(id)
+    }
+
+    #[inline(never)]
+    fn make_code(&mut self, id: BlockId) -> bool {
+        let Some(jit) = self.jit.as_mut() else { return false };
+        let key = self.mem.pages.running(id).key;
+        let Some(ptr) = self.mem.env.ram().read_ptr(key.page) else { return false };
+        // SAFETY: E2: the page is readable, and nothing writes while a front-end looks at it.
+        let bytes = unsafe { std::slice::from_raw_parts(ptr.as_ptr(), PAGE_SIZE) };
+        let block = translate(self.looking.front, bytes, key.pc, key.mode);
+        let native = if jit.is_full() { None } else { block.and_then(|b| jit.compile(&b, id)) };
+        let made = native.is_some();
+        let block = self.mem.pages.running_mut(id);
+        block.native = native;
+        // What cannot have code is not tried again soon.
+        block.runs = 0;
+        made
+    }
+
+    /// Makes what was come from lead to the block at once the next time.
+    fn connect(&mut self, from: From, id: BlockId, pc: u64) {
+        match from {
+            From::Nothing => {}
+            From::Interpreted(block, leave) => self.mem.pages.link(block, leave, id),
+            From::Native(block, exit) if self.is_fetched(pc) => self.link_code(block, exit, id),
+            From::Jump if self.is_fetched(pc) => {
+                let (Some(jit), Some(native)) =
+                    (&self.jit, self.mem.pages.get(id).and_then(|block| block.native.as_ref()))
+                else {
+                    return;
+                };
+                let code = jit.address(native);
+                self.mem.tlb.insert_jump(self.bank, pc, code);
+            }
+            From::Native(..) | From::Jump => {}
         }
-        Outcome::Limit(insn) => {
-            Ran::Out(Exit { ticks: ticks + insn as u64, pc: run.pcs[insn], trap: None })
+    }
+
+    /// Makes sure that the page of code at `pc` has an entry, on which links to it depend.
+    fn is_fetched(&mut self, pc: u64) -> bool {
+        matches!(self.mem.fetch(pc), Ok(Some(_))) && self.mem.tlb.fetch(pc).is_some()
+    }
+
+    fn link_code(&mut self, from: BlockId, exit: usize, to: BlockId) {
+        let Some(key) = self.mem.pages.get(to).map(|to| to.key) else { return };
+        let number = self.mem.pages.link_id(key.pc, key.page);
+        let pages = &self.mem.pages;
+        let (Some(jit), Some(from), Some(to)) = (&mut self.jit, pages.get(from), pages.get(to))
+        else {
+            return;
+        };
+        // Within a page there is no guard: both go together.
+        let near = from.key.pc / PAGE_SIZE_U64 == key.pc / PAGE_SIZE_U64;
+        if near && from.key.page != key.page {
+            return;
         }
-        Outcome::Yield(..) => unreachable!("the loop above ends without one"),
+        if let (Some(from), Some(to)) = (&from.native, &to.native) {
+            jit.link(from, exit, to, number);
+        }
+    }
+
+    /// Runs code from a block on, as far as it leads.
+    fn run_code(&mut self, id: BlockId, ticks: u64) -> Ran {
+        let left = self.entry.budget - ticks;
+        let jumps = self.mem.tlb.bank_address(self.bank);
+        let Some(jit) = self.jit.as_deref() else {
+            return Ran::Out(Exit { ticks, pc: self.entry.pc, trap: None });
+        };
+        let cached: *const Cached = self.mem.pages.running(id);
+        // SAFETY: E4: while code runs, blocks are only taken out of use, never freed or moved.
+        let cached = unsafe { &*cached };
+        let native = cached.native.as_ref().expect("asked before");
+        let (left, how) = jit.run(&mut self.mem, native, jumps, (self.entry.budget, left));
+        let ticks = self.entry.budget - left;
+        match how {
+            Left::Exit(id, exit) => {
+                let native = self.mem.pages.running(id).native.as_ref();
+                let to = native.expect("code that ran is there").exit_pc(exit);
+                Ran::On { ticks, to, from: From::Native(id, exit), next: NO_LINK }
+            }
+            Left::Indirect(to) => Ran::On { ticks, to, from: From::Jump, next: NO_LINK },
+            Left::Stop(pc) => Ran::Out(Exit { ticks, pc, trap: None }),
+            Left::Budget(id) => {
+                // Fewer ticks are left than the block has.
+                self.interpret(id, 0, ticks, left)
+            }
+            Left::Finish(id, inst) => {
+                let block = self.mem.pages.running(id);
+                let native = block.native.as_ref().expect("code that ran is there");
+                let (first, insns) = (native.mark(inst), block.code.pcs.len() as u64);
+                self.interpret(id, first, ticks - insns, u64::MAX)
+            }
+            Left::Step(id, outcome) => {
+                let insns = self.mem.pages.running(id).code.pcs.len() as u64;
+                self.conclude(id, outcome, ticks - insns)
+            }
+        }
+    }
+
+    /// Interprets a block from an operation on.
+    fn interpret(&mut self, id: BlockId, first: usize, ticks: u64, left: u64) -> Ran {
+        let cached: *const Cached = self.mem.pages.running(id);
+        // SAFETY: E4: while a block runs, blocks are only taken out of use, never freed or moved.
+        let code = unsafe { &(*cached).code };
+        let run = Run::of(code, ticks);
+        // SAFETY: E6: the caller's registers or the file of the view; code does not run now.
+        let regs = unsafe { self.file.as_mut() };
+        let outcome = if code.pcs.len() as u64 <= left {
+            interp::run::<E, { interp::FREE }>(&run, first, 0, regs, &mut self.mem)
+        } else {
+            interp::run::<E, { interp::CAREFUL }>(&run, first, left, regs, &mut self.mem)
+        };
+        self.conclude(id, outcome, ticks)
+    }
+
+    /// What comes after a block that was left in this way and begun after so many ticks.
+    fn conclude(&mut self, id: BlockId, mut outcome: Outcome, ticks: u64) -> Ran {
+        let cached: *const Cached = self.mem.pages.running(id);
+        // SAFETY: E4: while a block runs, blocks are only taken out of use, never freed or moved.
+        let code = unsafe { &(*cached).code };
+        let run = Run::of(code, ticks);
+        // After an access that moved something, no more than its own instruction runs.
+        let mut yielded = false;
+        while let Outcome::Yield(insn, at) = outcome {
+            yielded = true;
+            // SAFETY: E6: as for `interpret`.
+            let regs = unsafe { self.file.as_mut() };
+            let limit = insn as u64 + 1;
+            outcome = interp::run::<E, { interp::CAREFUL }>(&run, at, limit, regs, &mut self.mem);
+        }
+        let insns = code.pcs.len() as u64;
+        let on = |retired, to, from, next| {
+            let ticks = ticks + retired;
+            if yielded {
+                return Ran::Out(Exit { ticks, pc: to, trap: None });
+            }
+            Ran::On { ticks, to, from, next }
+        };
+        match outcome {
+            Outcome::Left(leave, retired) => {
+                let exit = code.leaves[leave];
+                on(retired, exit.pc, From::Interpreted(id, leave), exit.link)
+            }
+            Outcome::Indirect(to) => on(insns, to, From::Nothing, NO_LINK),
+            Outcome::Stop(pc) => Ran::Out(Exit { ticks: ticks + insns, pc, trap: None }),
+            Outcome::Trap(insn, trap) => {
+                let (ticks, pc) = (ticks + insn as u64, code.pcs[insn]);
+                Ran::Out(Exit { ticks, pc, trap: Some(trap) })
+            }
+            Outcome::Limit(insn) => {
+                Ran::Out(Exit { ticks: ticks + insn as u64, pc: code.pcs[insn], trap: None })
+            }
+            Outcome::Yield(..) | Outcome::Done => {
+                unreachable!("the loop above ends without one, and only steps are done")
+            }
+        }
     }
 }
 

@@ -14,7 +14,7 @@ mod reverse;
 mod uses;
 mod view;
 
-use crate::{Context, Mapping};
+use crate::{Context, Mapping, Mode};
 use omni_base::{PAGE_SIZE_U64, PageNo};
 use reverse::{Place, Reverse};
 use std::ptr::NonNull;
@@ -106,7 +106,6 @@ impl Tlb {
 
     /// The region of the view of this run, laid out as `layout` says. It stays where it is, and
     /// its entries may be dropped but not moved, until the next `select`.
-    #[allow(dead_code, reason = "for the tier that runs machine code")]
     pub(crate) fn base(&self) -> NonNull<u8> {
         self.base
     }
@@ -207,21 +206,28 @@ impl Tlb {
         }
     }
 
+    /// The bank of the jump cache of this view for a mode.
+    pub(crate) fn bank(&mut self, mode: Mode) -> usize {
+        self.views[self.current].bank(mode)
+    }
+
+    /// Where a bank is.
+    pub(crate) fn bank_address(&self, bank: usize) -> usize {
+        self.base.as_ptr().expose_provenance() + view::bank_start(bank)
+    }
+
+    /// Forgets where all code is.
+    pub(crate) fn forget_code(&mut self) {
+        (0..self.views.len()).for_each(|view| self.drop_fetches(view, Range::ALL));
+    }
+
     /// Keeps what runs the code at `pc` in the jump cache of this view. The only way to do so:
     /// what is entered here is dropped together with the page's entry for fetches.
-    #[allow(dead_code, reason = "for the tier that runs machine code")]
     pub(crate) fn insert_jump(&mut self, bank: usize, pc: u64, code: u64) {
         self.views[self.current].insert_jump(bank, pc, code);
     }
 
-    /// Forgets what runs the code at `pc`, in every bank and view.
-    #[allow(dead_code, reason = "for the tier that runs machine code")]
-    pub(crate) fn clear_jumps_of(&mut self, pc: u64) {
-        self.views.iter_mut().for_each(|view| view.clear_jump(pc));
-    }
-
     /// Forgets where the code of the page at `at` is, in every view.
-    #[allow(dead_code, reason = "for the tier that runs machine code")]
     pub(crate) fn drop_fetch_ids(&mut self, at: u64) {
         (0..self.views.len()).for_each(|view| self.drop_fetches(view, Range::around(at, 0)));
     }
@@ -501,9 +507,6 @@ mod tests {
         };
         fill(&mut tlb);
         assert_eq!(all(&mut tlb), [None, Some(1), Some(2), None]);
-        tlb.clear_jumps_of(0x5008);
-        assert_eq!(all(&mut tlb), [None, Some(1), None, None]);
-        fill(&mut tlb);
         tlb.drop_fetch_ids(0x6ffe);
         assert_eq!(all(&mut tlb), [None, Some(1), Some(2), None]);
         tlb.drop_fetch_ids(0x5ffe);

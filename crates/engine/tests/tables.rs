@@ -2,8 +2,8 @@
 
 use omni_base::{Gpa, PageNo};
 use omni_engine::{
-    Access, At, Code, Context, Engine, Entry, Env, Flow, Frontend, Mapping, Mode, NanRule, RegSlot,
-    Regs, Reply, Target,
+    Access, At, Code, Context, Engine, Entry, Env, Flow, Frontend, HotSlots, Mapping, Mode,
+    NanRule, RegSlot, Regs, Reply, Target,
 };
 use omni_ir::{AtomicOp, Binary, Builder, Helper, Size, Slot, Trap};
 use omni_memory::Space;
@@ -73,6 +73,9 @@ impl Frontend for Machine {
     }
     fn reservation(&self) -> Slot {
         Slot(101)
+    }
+    fn hot_slots(&self) -> HotSlots {
+        HotSlots { integers: &[Slot(0), Slot(1), Slot(2)], floats: &[] }
     }
     fn nan_rule(&self) -> NanRule {
         NanRule::RiscV

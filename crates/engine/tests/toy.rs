@@ -2,7 +2,7 @@
 
 use omni_base::{Gpa, PageNo};
 use omni_engine::{
-    Access, At, Code, Context, Engine, Entry, Env, Exit, Flow, Frontend, Mapping, Mode,
+    Access, At, Code, Context, Engine, Entry, Env, Exit, Flow, Frontend, HotSlots, Mapping, Mode,
     NOT_RESERVED, NanRule, RegSlot, Regs, Reply, Target,
 };
 use omni_ir::{Binary, Builder, Cond, Helper, Size, Slot, Trap};
@@ -23,6 +23,9 @@ impl Frontend for Toy {
     }
     fn reservation(&self) -> Slot {
         Slot(101)
+    }
+    fn hot_slots(&self) -> HotSlots {
+        HotSlots { integers: &[Slot(0), Slot(1), Slot(2)], floats: &[] }
     }
     fn nan_rule(&self) -> NanRule {
         NanRule::RiscV

@@ -4,7 +4,7 @@ use crate::isa::Insn;
 use crate::mode::CodeMode;
 use crate::operand::{F, F_NAMES, Rm, X, X_NAMES};
 use crate::trap::cause;
-use omni_engine::{Code, Flow, Frontend, Mode, NanRule, RegSlot};
+use omni_engine::{Code, Flow, Frontend, HotSlots, Mode, NanRule, RegSlot};
 use omni_ir::{Builder, Helper, Slot, Unary, Val};
 use std::sync::OnceLock;
 
@@ -70,6 +70,21 @@ impl Frontend for Riscv {
 
     fn nan_rule(&self) -> NanRule {
         NanRule::RiscV
+    }
+
+    /// What compilers give out first: arguments, the stack pointer, saved registers.
+    fn hot_slots(&self) -> HotSlots {
+        const fn x(number: u8) -> Slot {
+            Slot(slot::X0 + number)
+        }
+        const fn f(number: u8) -> Slot {
+            Slot(slot::F0 + number)
+        }
+        const INTEGERS: &[Slot] =
+            &[x(15), x(14), x(10), x(13), x(12), x(11), x(2), x(8), x(9), x(16), x(17), x(1), x(6)];
+        const FLOATS: &[Slot] =
+            &[f(15), f(14), f(10), f(13), f(12), f(11), f(16), f(17), f(0), f(1), f(2), f(3), f(8)];
+        HotSlots { integers: INTEGERS, floats: FLOATS }
     }
 
     fn lower(&self, code: &Code, mode: Mode, into: &mut Builder) -> Flow {

@@ -2,7 +2,7 @@
 
 use super::layout::{self, BANK_JUMPS, BANKS, ENTRIES, FETCHES, JUMP_BYTES};
 use super::region::Region;
-use crate::Context;
+use crate::{Context, Mode};
 use omni_base::{PAGE_SIZE_U64, PageNo};
 use std::ptr::NonNull;
 
@@ -135,6 +135,9 @@ pub(super) struct View {
     fetches: Fetches,
     /// The banks of the jump cache that may have entries.
     banks: u8,
+    /// What mode each bank is of.
+    modes: [Option<Mode>; BANKS],
+    next_bank: usize,
 }
 
 impl View {
@@ -154,6 +157,8 @@ impl View {
                 jumped: Bits::new(),
             },
             banks: 0,
+            modes: [None; BANKS],
+            next_bank: 0,
         };
         Side::BOTH.into_iter().for_each(|side| view.drop_at(side, 0));
         view.clear_banks(u8::MAX);
@@ -291,15 +296,20 @@ impl View {
         self.jump(bank, layout::jump_index(pc)).copy_from_slice(&[pc, code]);
     }
 
-    /// Drops what the jump caches have at `pc`.
-    pub(super) fn clear_jump(&mut self, pc: u64) {
-        let index = layout::jump_index(pc);
-        for bank in self.banks_in_use() {
-            let entry = self.jump(bank, index);
-            if entry[0] == pc {
-                entry.copy_from_slice(&[layout::no_pc(index), 0]);
-            }
+    /// The bank of the jump cache for a mode, taken from another if need be.
+    pub(super) fn bank(&mut self, mode: Mode) -> usize {
+        if let Some(bank) = self.modes.iter().position(|of| *of == Some(mode)) {
+            return bank;
         }
+        let free = self.modes.iter().position(Option::is_none);
+        let bank = free.unwrap_or_else(|| {
+            self.next_bank = (self.next_bank + 1) % BANKS;
+            self.next_bank
+        });
+        self.clear_banks(1 << bank);
+        self.banks &= !(1 << bank);
+        self.modes[bank] = Some(mode);
+        bank
     }
 
     fn drop_jumps(&mut self, range: Range) {
@@ -337,7 +347,7 @@ impl View {
     }
 }
 
-fn bank_start(bank: usize) -> usize {
+pub(super) fn bank_start(bank: usize) -> usize {
     assert!(bank < BANKS);
     layout::JUMPS + bank * BANK_JUMPS * JUMP_BYTES
 }

@@ -1,0 +1,331 @@
+//! The tier above the interpreter: code of blocks, how it is entered, and what it calls.
+#![allow(unsafe_code, reason = "runs machine code that works on a view by pointer; SAFETY.md")]
+
+use crate::arena::Arena;
+use crate::cache::BlockId;
+use crate::interp::{self, Outcome, Run};
+use crate::memory::MemoryPath;
+use crate::tlb::layout;
+use crate::{Env, Frontend, NanRule, Regs, code};
+use omni_ir::Block;
+use omni_tier_x64::{Features, FloatRule, Guest, Layout, Tier, Why, control};
+use std::ptr::NonNull;
+
+/// The base register points this far into a view, so that displacements of slots are short.
+const BIAS: u16 = 128;
+
+/// MXCSR at rest: every exception masked and none raised, to nearest, denormals as they are.
+const MXCSR: u32 = 0x1f80;
+
+/// The control block of a view, at `layout::CONTROL`; machine code knows it by `control`.
+#[repr(C, align(16))]
+struct Control {
+    budget: u64,
+    pc: u64,
+    why: u32,
+    place: u32,
+    step: usize,
+    context: usize,
+    jumps: usize,
+    mxcsr: u32,
+    unused: [u32; 3],
+    box_mask: [u64; 2],
+}
+
+const _: () = {
+    use std::mem::offset_of;
+    assert!(offset_of!(Control, budget) == control::BUDGET as usize);
+    assert!(offset_of!(Control, pc) == control::PC as usize);
+    assert!(offset_of!(Control, why) == control::WHY as usize);
+    assert!(offset_of!(Control, place) == control::PLACE as usize);
+    assert!(offset_of!(Control, step) == control::STEP as usize);
+    assert!(offset_of!(Control, context) == control::CONTEXT as usize);
+    assert!(offset_of!(Control, jumps) == control::JUMPS as usize);
+    assert!(offset_of!(Control, mxcsr) == control::MXCSR as usize);
+    assert!(offset_of!(Control, box_mask) == control::BOX_MASK as usize);
+    assert!(size_of::<Control>() <= layout::FETCH_IDS - layout::CONTROL);
+};
+
+/// Code of a block.
+pub(crate) struct Native {
+    /// Where it begins in the arena.
+    entry: u32,
+    exits: Box<[NativeExit]>,
+    /// The first operation of the interpreter for each of the IR, and the number of all.
+    marks: Box<[u16]>,
+}
+
+/// A way out of a block, as offsets in the arena.
+#[derive(Clone, Copy)]
+struct NativeExit {
+    pc: u64,
+    jump: u32,
+    guard: Option<u32>,
+}
+
+/// How code was left.
+pub(crate) enum Left {
+    /// By this exit of this block.
+    Exit(BlockId, usize),
+    /// To a computed address.
+    Indirect(u64),
+    /// The budget is smaller than this block.
+    Budget(BlockId),
+    /// Back to whoever runs the vCPU.
+    Stop(u64),
+    /// To have the rest of a block interpreted, from this operation of the IR on.
+    Finish(BlockId, usize),
+    /// A step of this block ended like this.
+    Step(BlockId, Outcome),
+}
+
+/// The tier and its code.
+pub(crate) struct Jit {
+    tier: Tier,
+    arena: Arena,
+    /// How many slots are registers.
+    slots: usize,
+}
+
+/// Relative to the base register.
+fn displacement(offset: usize) -> i32 {
+    let from_base = i64::try_from(offset).expect("a view is small") - i64::from(BIAS);
+    i32::try_from(from_base).expect("a view is small")
+}
+
+impl Jit {
+    /// The tier for a guest, or nothing where the host lacks what it takes: then the interpreter
+    /// does all.
+    pub(crate) fn new<F: Frontend>(front: &F) -> Option<Self> {
+        // x86-64-v2, as far as code uses it.
+        if !std::is_x86_feature_detected!("popcnt") {
+            return None;
+        }
+        let hot = front.hot_slots();
+        let guest = Guest {
+            integers: hot.integers,
+            floats: hot.floats,
+            reservation: front.reservation(),
+            float: match front.nan_rule() {
+                NanRule::RiscV => FloatRule::CanonicalNan,
+                NanRule::Arm { .. } | NanRule::X86Sse => FloatRule::Step,
+            },
+        };
+        let layout = Layout {
+            slots: displacement(layout::SLOTS),
+            control: displacement(layout::CONTROL),
+            fetch_ids: displacement(layout::FETCH_IDS),
+            load_tags: displacement(layout::LOAD_TAGS),
+            load_adds: displacement(layout::LOAD_ADDS),
+            store_tags: displacement(layout::STORE_TAGS),
+            store_adds: displacement(layout::STORE_ADDS),
+        };
+        let features = Features { fma: std::is_x86_feature_detected!("fma") };
+        let tier = Tier::new(layout, &guest, features);
+        let arena = Arena::new(tier.prologue()).ok()?;
+        let last = front.registers().iter().map(|reg| usize::from(reg.slot.0)).max();
+        let own = usize::from(front.reservation().0.max(front.float_flags().0));
+        Some(Self { tier, arena, slots: last.unwrap_or(0).max(own) + 1 })
+    }
+
+    /// Puts the registers into the file of a view, where code finds them.
+    pub(crate) fn bring(&self, regs: &Regs, base: NonNull<u8>) -> NonNull<Regs> {
+        let mut file = base.cast::<Regs>();
+        // SAFETY: E6: the file of the view, which nobody else refers to.
+        let to = unsafe { file.as_mut() };
+        to.0[..self.slots].copy_from_slice(&regs.0[..self.slots]);
+        to.set(omni_ir::Slot(code::ZERO), 0);
+        file
+    }
+
+    /// Takes the registers back from the file of a view.
+    pub(crate) fn take(&self, regs: &mut Regs, base: NonNull<u8>) {
+        // SAFETY: E6: the file of the view, which nobody else refers to.
+        let from = unsafe { base.cast::<Regs>().as_ref() };
+        regs.0[..self.slots].copy_from_slice(&from.0[..self.slots]);
+    }
+
+    /// Whether there may be no room for another block.
+    pub(crate) fn is_full(&self) -> bool {
+        // A block of 64 guest instructions is a few KiB.
+        !self.arena.has_room(1 << 17)
+    }
+
+    /// Forgets all code.
+    pub(crate) fn clear(&mut self) {
+        self.arena.truncate(self.tier.prologue().len().next_multiple_of(16));
+    }
+
+    /// Makes code of a block, if that can be.
+    pub(crate) fn compile(&mut self, block: &Block, id: BlockId) -> Option<Native> {
+        let at = self.arena.used();
+        let compiled = self.tier.compile(block, id, at)?;
+        if !self.arena.has_room(compiled.bytes.len()) {
+            return None;
+        }
+        self.arena.put(&compiled.bytes);
+        let offset = |within: usize| u32::try_from(at + within).expect("an arena is small");
+        let exits = compiled.exits.iter().map(|exit| NativeExit {
+            pc: exit.pc,
+            jump: offset(exit.jump),
+            guard: exit.guard.map(offset),
+        });
+        Some(Native { entry: offset(0), exits: exits.collect(), marks: code::marks(block) })
+    }
+
+    /// The address of a block's code.
+    pub(crate) fn address(&self, native: &Native) -> u64 {
+        self.arena.address(native.entry as usize)
+    }
+
+    /// Makes an exit lead to a block's code. `id` is the number of the mapping of the page there.
+    pub(crate) fn link(&mut self, from: &Native, exit: usize, to: &Native, id: u32) {
+        let exit = from.exits[exit];
+        let by = to.entry.wrapping_sub(exit.jump + 4);
+        self.arena.patch(exit.jump as usize, by);
+        if let Some(guard) = exit.guard {
+            self.arena.patch(guard as usize, id);
+        }
+    }
+
+    /// Runs code from a block on, with a budget for the run and so much of it left; gives how much
+    /// is left then. The file of the view holds the registers.
+    pub(crate) fn run<E: Env>(
+        &self,
+        mem: &mut MemoryPath<'_, E>,
+        native: &Native,
+        jumps: usize,
+        (budget, left): (u64, u64),
+    ) -> (u64, Left) {
+        let base = mem.tlb.base();
+        // SAFETY: E6: the control block lies in the view.
+        let at = unsafe { base.add(layout::CONTROL) };
+        let mut control = at.cast::<Control>();
+        let mut stepping = Stepping { mem, control, file: base.cast(), budget, out: None };
+        let context = (&raw mut stepping).expose_provenance();
+        // SAFETY: E6: code does not run, so nobody else refers to the block.
+        let words = unsafe { control.as_mut() };
+        *words = Control {
+            budget: left,
+            pc: 0,
+            why: 0,
+            place: 0,
+            step: (step::<E> as *const ()).expose_provenance(),
+            context,
+            jumps,
+            mxcsr: MXCSR,
+            unused: [0; 3],
+            box_mask: [!0 << 32; 2],
+        };
+        self.enter(base, native);
+        stepping.take_flags();
+        // SAFETY: E6: code has been left, so nobody else refers to the block.
+        let words = unsafe { control.as_ref() };
+        let (id, number) = (words.place >> 10, (words.place & 1023) as usize);
+        let how = match Why::from_word(words.why) {
+            Why::Exit => Left::Exit(id, number),
+            Why::Indirect => Left::Indirect(words.pc),
+            Why::Budget => Left::Budget(id),
+            Why::Stop => Left::Stop(words.pc),
+            Why::Finish => Left::Finish(id, number),
+            Why::Step => {
+                let (id, outcome) = stepping.out.take().expect("a step that leaves says how");
+                Left::Step(id, outcome)
+            }
+        };
+        (words.budget, how)
+    }
+
+    fn enter(&self, base: NonNull<u8>, native: &Native) {
+        let enter = self.arena.address(self.tier.enter());
+        let enter = std::ptr::with_exposed_provenance::<()>(enter as usize);
+        // SAFETY: E7: the prologue has a function of this type there.
+        let enter = unsafe {
+            std::mem::transmute::<*const (), unsafe extern "sysv64" fn(*mut u8, u64)>(enter)
+        };
+        // SAFETY: E6: the bias is within the view.
+        let base = unsafe { base.add(BIAS.into()) };
+        let code = self.address(native);
+        base.as_ptr().expose_provenance();
+        // SAFETY: E7: the code is of a block that is in use, for this layout of views.
+        unsafe { enter(base.as_ptr(), code) };
+    }
+}
+
+impl Native {
+    /// The address that an exit leads to.
+    pub(crate) fn exit_pc(&self, exit: usize) -> u64 {
+        self.exits[exit].pc
+    }
+
+    /// The first operation of the interpreter for one of the IR.
+    pub(crate) fn mark(&self, inst: usize) -> usize {
+        usize::from(self.marks[inst])
+    }
+}
+
+/// What a step works with, while code runs.
+struct Stepping<'a, 'b, E> {
+    mem: &'a mut MemoryPath<'b, E>,
+    control: NonNull<Control>,
+    file: NonNull<Regs>,
+    /// The budget of the run.
+    budget: u64,
+    out: Option<(BlockId, Outcome)>,
+}
+
+impl<E: Env> Stepping<'_, '_, E> {
+    /// Moves the exceptions that code has raised to the slot that collects them.
+    fn take_flags(&mut self) {
+        // SAFETY: E6: code does not run now, so nobody else refers to the block.
+        let words = unsafe { self.control.as_mut() };
+        let raised = words.mxcsr & 0x3d;
+        if raised == 0 {
+            words.mxcsr = MXCSR;
+            return;
+        }
+        words.mxcsr = MXCSR;
+        // Invalid, denormal, divide by zero, overflow, underflow, inexact: from bit 0 up. The
+        // guest's are inexact, underflow, overflow, divide by zero, invalid.
+        let bit = |from: u32, to: u32| u64::from(raised >> from & 1) << to;
+        let flags = bit(0, 4) | bit(2, 3) | bit(3, 2) | bit(4, 1) | bit(5, 0);
+        let slot = self.mem.float_flags;
+        // SAFETY: E6: the file of the view, which nobody else refers to now.
+        let file = unsafe { self.file.as_mut() };
+        file.set(slot, file.get(slot) | flags);
+    }
+
+    fn step(&mut self, place: u32) -> u32 {
+        self.take_flags();
+        let (id, inst) = (place >> 10, (place & 1023) as usize);
+        let cached: *const crate::cache::Cached = self.mem.pages.running(id);
+        // SAFETY: E4: while code runs, blocks are only taken out of use, never freed or moved.
+        let cached = unsafe { &*cached };
+        let native = cached.native.as_ref().expect("a block whose code runs has code");
+        // SAFETY: E6: code does not run now, so nobody else refers to the block.
+        let left = unsafe { self.control.as_ref() }.budget;
+        let insns = cached.code.pcs.len() as u64;
+        let ticks = self.budget - left - insns;
+        let run = Run { end: native.mark(inst + 1), ..Run::of(&cached.code, ticks) };
+        // SAFETY: E6: the file of the view, which nobody else refers to now.
+        let file = unsafe { self.file.as_mut() };
+        let first = native.mark(inst);
+        let outcome = interp::run::<E, { interp::STEP }>(&run, first, 0, file, self.mem);
+        if outcome == Outcome::Done {
+            return 0;
+        }
+        self.out = Some((id, outcome));
+        1
+    }
+}
+
+/// What code calls: runs one operation of the IR. Not zero asks to leave.
+///
+/// # Safety
+/// `context` must be the `Stepping` that the running code was entered with.
+unsafe extern "sysv64" fn step<E: Env>(context: *mut (), place: u32) -> u32 {
+    let context = context.cast::<Stepping<'_, '_, E>>();
+    // SAFETY: E6: it was put into the control block by `run`, whose frame is still there, and
+    // which does not touch it while code runs.
+    unsafe { &mut *context }.step(place)
+}

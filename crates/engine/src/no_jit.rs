@@ -1,0 +1,79 @@
+//! The tier above the interpreter on hosts that have none: there is never a value of it.
+
+use crate::cache::BlockId;
+use crate::interp::Outcome;
+use crate::memory::MemoryPath;
+use crate::{Env, Frontend, Regs};
+use omni_ir::Block;
+use std::ptr::NonNull;
+
+/// Code of a block.
+pub(crate) enum Native {}
+
+/// How code was left.
+#[allow(dead_code, reason = "the same as where there is code")]
+pub(crate) enum Left {
+    Exit(BlockId, usize),
+    Indirect(u64),
+    Budget(BlockId),
+    Stop(u64),
+    Finish(BlockId, usize),
+    Step(BlockId, Outcome),
+}
+
+/// The tier and its code.
+pub(crate) enum Jit {}
+
+impl Jit {
+    pub(crate) fn new<F: Frontend>(_: &F) -> Option<Self> {
+        None
+    }
+
+    pub(crate) fn bring(&self, _: &Regs, _: NonNull<u8>) -> NonNull<Regs> {
+        match *self {}
+    }
+
+    pub(crate) fn take(&self, _: &mut Regs, _: NonNull<u8>) {
+        match *self {}
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn clear(&mut self) {
+        match *self {}
+    }
+
+    pub(crate) fn compile(&mut self, _: &Block, _: BlockId) -> Option<Native> {
+        match *self {}
+    }
+
+    pub(crate) fn address(&self, _: &Native) -> u64 {
+        match *self {}
+    }
+
+    pub(crate) fn link(&mut self, _: &Native, _: usize, _: &Native, _: u32) {
+        match *self {}
+    }
+
+    pub(crate) fn run<E: Env>(
+        &self,
+        _: &mut MemoryPath<'_, E>,
+        _: &Native,
+        _: usize,
+        _: (u64, u64),
+    ) -> (u64, Left) {
+        match *self {}
+    }
+}
+
+impl Native {
+    pub(crate) fn exit_pc(&self, _: usize) -> u64 {
+        match *self {}
+    }
+
+    pub(crate) fn mark(&self, _: usize) -> usize {
+        match *self {}
+    }
+}

@@ -1,0 +1,436 @@
+//! A block: its frame of budget and exits, and the dispatch over its operations.
+
+use crate::Tier;
+use crate::asm::{Alu, Asm, Cc, Gpr, Jump, Mem, R15, RAX, RBP, RCX, RDX, Rm, W, Xmm, offset};
+use crate::layout::control;
+use crate::map::Loc;
+use omni_ir::{Binary, Block, Cond, Inst, Slot, Term, Unary, Val, Width};
+
+/// The size of a page of code, whose mapping one number stands for.
+const PAGE: u64 = 4096;
+
+/// A number that no mapping has.
+const NO_ID: u32 = u32::MAX;
+
+/// The canonical NaNs of the RISC-V manual; the single is in its box.
+const NAN_64: u64 = 0x7ff8_0000_0000_0000;
+const NAN_32: u64 = 0xffff_ffff_7fc0_0000;
+
+/// Code of a block.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The bytes, for the offset they were made for.
+    pub bytes: Vec<u8>,
+    /// The ways out to known addresses, by number.
+    pub exits: Vec<Exit>,
+}
+
+/// A way out of a block to a known address, which can be made to lead to that block's code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Exit {
+    /// The address.
+    pub pc: u64,
+    /// The offset in the bytes of the 32-bit displacement that leads there.
+    pub jump: usize,
+    /// Where the target is in another page: the offset of the 32-bit number that the mapping of
+    /// that page must have for the jump to be taken.
+    pub guard: Option<usize>,
+}
+
+/// Code out of the way of the hot path.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stub {
+    /// Runs operations by the interpreter, and goes on at the offset.
+    Step { from: Jump, inst: usize, count: usize, resume: usize },
+    /// Puts the canonical NaN into the register, and goes on at the offset.
+    Nan { from: Jump, double: bool, reg: Xmm, resume: usize },
+    /// Leaves the rest of the block, from the operation on, to the interpreter.
+    Finish { from: Jump, inst: usize },
+    /// Leaves to a known address, `back` ticks short of the block's end.
+    Exit { from: Jump, pc: u64, back: u32 },
+}
+
+/// A block in the making.
+pub(crate) struct Emit<'a> {
+    pub(crate) asm: Asm,
+    pub(crate) tier: &'a Tier,
+    pub(crate) block: &'a Block,
+    id: u32,
+    at: usize,
+    pub(crate) stubs: Vec<Stub>,
+    exits: Vec<Exit>,
+    /// Slots whose value is known.
+    known: Vec<(Slot, u64)>,
+    /// The temporary that rdx holds within the present guest instruction.
+    in_rdx: Option<Slot>,
+    /// Floating-point slots known to hold a single in its box.
+    pub(crate) boxed: [u64; 4],
+    /// The rounding mode has been seen to be the default one.
+    pub(crate) round_checked: bool,
+    /// The operation that is being made.
+    pub(crate) inst: usize,
+}
+
+pub(crate) fn compile(tier: &Tier, block: &Block, id: u32, at: usize) -> Compiled {
+    let mut emit = Emit {
+        asm: Asm::default(),
+        tier,
+        block,
+        id,
+        at,
+        stubs: vec![],
+        exits: vec![],
+        known: vec![],
+        in_rdx: None,
+        boxed: [0; 4],
+        round_checked: false,
+        inst: 0,
+    };
+    emit.body();
+    emit.stubs();
+    Compiled { bytes: emit.asm.bytes, exits: emit.exits }
+}
+
+impl Emit<'_> {
+    fn body(&mut self) {
+        let ticks = self.block.ticks;
+        self.asm.alu_imm(Alu::Sub, W::Q, R15, ticks.cast_signed());
+        let short = self.asm.jcc(Cc::B);
+        let mut retired = 0;
+        while let Some(inst) = self.block.insts.get(self.inst) {
+            if let Inst::Start(_) = inst {
+                retired += 1;
+                self.inst += 1;
+                self.begin();
+                // Most instructions are no such thing, which their first operation shows.
+                self.float_instruction();
+                continue;
+            }
+            self.emit(inst, retired);
+            self.inst += 1;
+        }
+        self.inst = self.block.insts.len();
+        self.term(self.block.term);
+        self.asm.bind(short);
+        self.asm.alu_imm(Alu::Add, W::Q, R15, ticks.cast_signed());
+        self.place(0);
+        self.jump_to(self.tier.thunks.budget);
+    }
+
+    /// At the start of a guest instruction: rdx may hold its first temporary, if nothing in it
+    /// needs rdx.
+    fn begin(&mut self) {
+        self.in_rdx = None;
+        let rest = &self.block.insts[self.inst..];
+        let mut first = None;
+        for inst in rest.iter().take_while(|inst| !matches!(inst, Inst::Start(_))) {
+            let dst = match *inst {
+                Inst::Unary(op, dst, _) if !matches!(op, Unary::OrCombine | Unary::Unbox16) => dst,
+                Inst::Binary(op, width, dst, _, _) if is_plain(op, width) => dst,
+                Inst::Deposit { dst, .. } => dst,
+                Inst::ExitIf(..) | Inst::Fence(_) => continue,
+                Inst::Start(_)
+                | Inst::Unary(..)
+                | Inst::Binary(..)
+                | Inst::Select(..)
+                | Inst::Load(..)
+                | Inst::Store(..)
+                | Inst::Atomic(..)
+                | Inst::CompareSwap { .. }
+                | Inst::LoadReserved(..)
+                | Inst::StoreConditional(..)
+                | Inst::Float { .. }
+                | Inst::Call(..) => return,
+            };
+            if dst.is_temp() && first.is_none() {
+                first = Some(dst);
+            }
+        }
+        self.in_rdx = first;
+    }
+
+    fn emit(&mut self, inst: &Inst, retired: u32) {
+        match *inst {
+            Inst::Start(_) | Inst::Fence(_) => {}
+            Inst::Unary(op, dst, a) => self.unary(op, dst, a),
+            Inst::Binary(op, width, dst, a, b) => self.binary(op, width, dst, a, b),
+            Inst::Select(dst, test, a, b) => self.select(dst, test, a, b),
+            Inst::Deposit { dst, base, value, at, bits } => {
+                self.deposit(dst, base, value, (at, bits));
+            }
+            Inst::Load(memory, dst, base, offset) => self.load(memory, dst, base, offset),
+            Inst::Store(size, base, offset, value) => self.store(size, base, offset, value),
+            // What the host can do was made as a whole instruction.
+            Inst::Float { dst, .. } => self.step(dst),
+            Inst::Atomic(op, size, dst, at, value) => self.atomic(op, size, dst, at, value),
+            Inst::CompareSwap { dst, .. } => self.step(dst),
+            Inst::LoadReserved(size, dst, at) => self.load_reserved(size, dst, at),
+            Inst::StoreConditional(size, dst, at, value) => {
+                self.store_conditional(size, dst, at, value);
+            }
+            Inst::Call(_, dst, _) => {
+                self.step(dst);
+                // It may write every register.
+                self.known.clear();
+                self.boxed = [0; 4];
+                self.round_checked = false;
+            }
+            Inst::ExitIf(cond, a, b, to) => self.exit_if(cond, a, b, to, retired),
+        }
+    }
+
+    fn term(&mut self, term: Term) {
+        match term {
+            Term::Jump(to) => {
+                let jump = self.asm.jmp();
+                self.exit(jump, to, 0);
+            }
+            Term::Branch(cond, a, b, to, or) => match self.compare(cond, a, b) {
+                Ok(cc) => {
+                    let jump = self.asm.jcc(cc);
+                    self.exit(jump, to, 0);
+                    let jump = self.asm.jmp();
+                    self.exit(jump, or, 0);
+                }
+                Err(holds) => {
+                    let jump = self.asm.jmp();
+                    self.exit(jump, if holds { to } else { or }, 0);
+                }
+            },
+            Term::Indirect(to) => match self.value_of(to) {
+                Some(to) => {
+                    let jump = self.asm.jmp();
+                    self.exit(jump, to, 0);
+                }
+                None => self.indirect(to),
+            },
+            Term::Trap(_) => {
+                let jump = self.asm.jmp();
+                self.stubs.push(Stub::Finish { from: jump, inst: self.inst });
+            }
+            Term::Stop(to) => {
+                self.put_in(RAX, to);
+                self.jump_to(self.tier.thunks.stop);
+            }
+        }
+    }
+
+    /// Goes to a computed address by way of the jump cache.
+    fn indirect(&mut self, to: Val) {
+        self.put_in(RAX, to);
+        self.asm.mov(W::D, RCX, RAX);
+        self.asm.alu_imm(Alu::And, W::D, RCX, 2047 << 1);
+        self.asm.mov(W::Q, RDX, self.control(control::JUMPS));
+        self.asm.lea(W::Q, RCX, Mem::indexed(RDX, RCX, 3, 0));
+        self.asm.alu(Alu::Cmp, W::Q, RAX, Mem::at(RCX, 0));
+        let miss = self.asm.jcc(Cc::Ne);
+        self.asm.jmp_rm(Mem::at(RCX, 8));
+        self.asm.bind_to(miss, offset(self.tier.thunks.indirect) - offset(self.at));
+    }
+
+    fn exit_if(&mut self, cond: Cond, a: Val, b: Val, to: u64, retired: u32) {
+        let jump = match self.compare(cond, a, b) {
+            Ok(cc) => self.asm.jcc(cc),
+            Err(true) => self.asm.jmp(),
+            Err(false) => return,
+        };
+        self.exit(jump, to, self.block.ticks - retired);
+    }
+
+    /// Makes a jump an exit. Directly, if the target is in this page and there is nothing to do
+    /// on the way; else by a stub.
+    fn exit(&mut self, from: Jump, pc: u64, back: u32) {
+        self.stubs.push(Stub::Exit { from, pc, back });
+    }
+
+    fn stubs(&mut self) {
+        for stub in std::mem::take(&mut self.stubs) {
+            match stub {
+                Stub::Step { from, inst, count, resume } => {
+                    self.asm.bind(from);
+                    for inst in inst..inst + count {
+                        self.place(inst);
+                        self.call_to(self.tier.thunks.step);
+                    }
+                    let back = self.asm.jmp();
+                    self.asm.bind_to(back, offset(resume));
+                }
+                Stub::Nan { from, double, reg, resume } => {
+                    self.asm.bind(from);
+                    self.asm.mov_imm(RAX, if double { NAN_64 } else { NAN_32 });
+                    self.asm.xmm_from_gpr(W::Q, reg, RAX);
+                    let back = self.asm.jmp();
+                    self.asm.bind_to(back, offset(resume));
+                }
+                Stub::Finish { from, inst } => {
+                    self.asm.bind(from);
+                    self.place(inst);
+                    self.jump_to(self.tier.thunks.finish);
+                }
+                Stub::Exit { from, pc, back } => self.exit_stub(from, pc, back),
+            }
+        }
+    }
+
+    fn exit_stub(&mut self, from: Jump, pc: u64, back: u32) {
+        let Some(&Inst::Start(start)) = self.block.insts.first() else { return };
+        let same_page = start / PAGE == pc / PAGE;
+        self.asm.bind(from);
+        if back > 0 {
+            self.asm.alu_imm(Alu::Add, W::Q, R15, back.cast_signed());
+        }
+        let exit = if same_page && back == 0 {
+            Exit { pc, jump: from.0, guard: None }
+        } else {
+            let guard = (!same_page).then(|| self.guard(pc));
+            let jump = self.asm.jmp();
+            self.asm.bind(jump);
+            if let Some((_, other)) = guard {
+                self.asm.bind(other);
+            }
+            Exit { pc, jump: jump.0, guard: guard.map(|(at, _)| at) }
+        };
+        self.place(self.exits.len());
+        self.exits.push(exit);
+        self.jump_to(self.tier.thunks.exit);
+    }
+
+    /// Compares the number of the mapping of the page of `pc`; jumps where it is another.
+    fn guard(&mut self, pc: u64) -> (usize, Jump) {
+        let index = (pc / PAGE % 1024) as i32;
+        let word = Mem::at(RBP, self.tier.layout.fetch_ids + 4 * index);
+        let at = self.asm.cmp_patchable(word, NO_ID);
+        (at, self.asm.jcc(Cc::Ne))
+    }
+
+    /// Runs the present operation, which writes `dst`, by the interpreter.
+    pub(crate) fn step(&mut self, dst: Slot) {
+        self.place(self.inst);
+        self.call_to(self.tier.thunks.step);
+        self.wrote(dst);
+    }
+
+    /// Puts the block and a number within it into eax.
+    fn place(&mut self, number: usize) {
+        let place = self.id << 10 | number as u32;
+        self.asm.mov_imm(RAX, u64::from(place));
+    }
+
+    fn jump_to(&mut self, to: usize) {
+        let jump = self.asm.jmp();
+        self.asm.bind_to(jump, offset(to) - offset(self.at));
+    }
+
+    fn call_to(&mut self, to: usize) {
+        let call = self.asm.call();
+        self.asm.bind_to(call, offset(to) - offset(self.at));
+    }
+
+    pub(crate) fn control(&self, at: i32) -> Mem {
+        Mem::at(RBP, self.tier.layout.control + at)
+    }
+
+    /// Where a slot is now.
+    pub(crate) fn loc(&self, slot: Slot) -> Loc {
+        if self.in_rdx == Some(slot) { Loc::G(RDX) } else { self.tier.map.loc(slot) }
+    }
+
+    /// What an operand is, if that is known.
+    pub(crate) fn value_of(&self, val: Val) -> Option<u64> {
+        match val {
+            Val::Const(value) => Some(value),
+            Val::Slot(slot) => {
+                self.known.iter().find(|(at, _)| *at == slot).map(|(_, value)| *value)
+            }
+        }
+    }
+
+    /// Notes that a slot has a new value.
+    pub(crate) fn wrote(&mut self, slot: Slot) {
+        self.known.retain(|(at, _)| *at != slot);
+        self.boxed[usize::from(slot.0 >> 6)] &= !(1 << (slot.0 & 63));
+    }
+
+    /// Notes that a slot has this value now.
+    pub(crate) fn wrote_const(&mut self, slot: Slot, value: u64) {
+        self.wrote(slot);
+        self.known.push((slot, value));
+    }
+
+    /// The operand in a register: its own, or `scratch`.
+    pub(crate) fn in_gpr(&mut self, val: Val, scratch: Gpr) -> Gpr {
+        if let Val::Slot(slot) = val
+            && let Loc::G(reg) = self.loc(slot)
+        {
+            return reg;
+        }
+        self.put_in(scratch, val);
+        scratch
+    }
+
+    /// Puts the operand into this register.
+    pub(crate) fn put_in(&mut self, reg: Gpr, val: Val) {
+        if let Some(value) = self.value_of(val)
+            && (matches!(val, Val::Const(_)) || u32::try_from(value).is_ok())
+        {
+            self.asm.mov_imm(reg, value);
+            return;
+        }
+        let Val::Slot(slot) = val else { return };
+        match self.loc(slot) {
+            Loc::G(own) if own == reg => {}
+            Loc::G(own) => self.asm.mov(W::Q, reg, own),
+            Loc::X(own) => self.asm.gpr_from_xmm(W::Q, reg, own),
+            Loc::M(home) => self.asm.mov(W::Q, reg, home),
+        }
+    }
+
+    /// The operand as a register or memory operand, or in `scratch` where it is neither.
+    pub(crate) fn operand(&mut self, val: Val, scratch: Gpr) -> Rm {
+        if let Val::Slot(slot) = val {
+            match self.loc(slot) {
+                Loc::G(reg) => return reg.into(),
+                Loc::M(home) => return home.into(),
+                Loc::X(_) => {}
+            }
+        }
+        self.put_in(scratch, val);
+        scratch.into()
+    }
+
+    /// The register in which a result for the slot is best made.
+    pub(crate) fn target(&self, dst: Slot) -> Gpr {
+        match self.loc(dst) {
+            Loc::G(reg) => reg,
+            Loc::X(_) | Loc::M(_) => RAX,
+        }
+    }
+
+    /// The slot's value is in this register now.
+    pub(crate) fn done(&mut self, dst: Slot, reg: Gpr) {
+        match self.loc(dst) {
+            Loc::G(own) if own == reg => {}
+            Loc::G(own) => self.asm.mov(W::Q, own, reg),
+            Loc::X(own) => self.asm.xmm_from_gpr(W::Q, own, reg),
+            Loc::M(home) => self.asm.store(8, home, reg),
+        }
+        self.wrote(dst);
+    }
+}
+
+/// Whether code for the operation leaves rdx alone, and is no step.
+fn is_plain(op: Binary, width: Width) -> bool {
+    use Binary::{
+        Add, And, AndNot, ClMul, ClMulHigh, ClMulRev, DivS, DivU, Eq, IfNonZero, IfZero, LtS, LtU,
+        MaxS, MaxU, MinS, MinU, Mul, MulHighS, MulHighSU, MulHighU, Ne, Or, OrNot, RemS, RemU,
+        RotL, RotR, Sar, Sh1Add, Sh2Add, Sh3Add, Shl, Shr, Sub, Xor, XorNot,
+    };
+    let full = width == Width::Full;
+    match op {
+        Add | Sub | And | Or | Xor | AndNot | OrNot | XorNot => true,
+        Shl | Shr | Sar | RotL | RotR | Eq | Ne | LtS | LtU | Mul => true,
+        MinS | MinU | MaxS | MaxU | Sh1Add | Sh2Add | Sh3Add => full,
+        MulHighU | MulHighS | MulHighSU | DivU | DivS | RemU | RemS | ClMul | ClMulHigh
+        | ClMulRev | IfNonZero | IfZero => false,
+    }
+}

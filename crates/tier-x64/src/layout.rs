@@ -1,0 +1,80 @@
+//! Where code finds what it works on, relative to the base register.
+
+/// Displacements from the base register, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Layout {
+    /// Slot 0 of the file.
+    pub slots: i32,
+    /// The control block, see `control`.
+    pub control: i32,
+    /// The numbers of the mappings of code pages: 1024 words of 32 bits, by page address.
+    pub fetch_ids: i32,
+    /// Tags of pages that can be loaded from: 2^20 words of 64 bits, by page address.
+    pub load_tags: i32,
+    /// What leads from an address in such a page to the host's.
+    pub load_adds: i32,
+    /// The same for stores.
+    pub store_tags: i32,
+    /// The same for stores.
+    pub store_adds: i32,
+}
+
+/// Offsets in the control block, in bytes.
+pub mod control {
+    /// Ticks left, 64 bits.
+    pub const BUDGET: i32 = 0;
+    /// The address to go on at, 64 bits, where code was left by `Why::Indirect` or `Why::Stop`.
+    pub const PC: i32 = 8;
+    /// Why code was left, 32 bits.
+    pub const WHY: i32 = 16;
+    /// Of which block and where: the number of the block times 1024, and of the exit or
+    /// operation, 32 bits.
+    pub const PLACE: i32 = 20;
+    /// What a step calls: `fn(context, place) -> leave`.
+    pub const STEP: i32 = 24;
+    /// Its first argument.
+    pub const CONTEXT: i32 = 32;
+    /// The jump cache: 2048 pairs of address and code.
+    pub const JUMPS: i32 = 40;
+    /// MXCSR of the guest's code.
+    pub const MXCSR: i32 = 48;
+    /// Sixteen bytes: all ones but the low 32 bits, twice.
+    pub const BOX_MASK: i32 = 64;
+}
+
+/// Why code was left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Why {
+    /// By an exit of a known address that leads nowhere yet.
+    Exit = 0,
+    /// To an address that the jump cache does not know.
+    Indirect = 1,
+    /// The budget is smaller than the block.
+    Budget = 2,
+    /// Back to whoever runs the vCPU.
+    Stop = 3,
+    /// The rest of the block, from an operation on, is for the interpreter.
+    Finish = 4,
+    /// A step asked to leave.
+    Step = 5,
+}
+
+impl Why {
+    /// From the word in the control block.
+    ///
+    /// # Panics
+    /// Where it is none of them, which code does not write.
+    #[must_use]
+    pub fn from_word(word: u32) -> Self {
+        match word {
+            0 => Self::Exit,
+            1 => Self::Indirect,
+            2 => Self::Budget,
+            3 => Self::Stop,
+            4 => Self::Finish,
+            5 => Self::Step,
+            _ => unreachable!("code writes reasons only"),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Tier 1 for x86-64 hosts: machine code from the IR in one pass.
+//!
+//! The most used slots of the guest live in host registers, by one map for all blocks, so blocks
+//! lead to each other without moving anything. Whatever has no code here is a *step*: the code
+//! calls out, the interpreter runs that one operation on the file of slots, and the code goes on.
+//!
+//! Architecture invariant: this crate makes bytes; it neither maps memory nor runs anything.
+
+mod asm;
+mod block;
+mod float;
+mod integer;
+mod layout;
+mod map;
+mod memory;
+mod thunks;
+
+pub use block::{Compiled, Exit};
+pub use layout::{Layout, Why, control};
+pub use map::{FloatRule, Guest};
+
+use map::Map;
+use omni_ir::{Block, Slot};
+use thunks::Thunks;
+
+/// What the host can do beyond x86-64-v2.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Features {
+    /// FMA3: multiplication and addition with one rounding.
+    pub fma: bool,
+}
+
+/// Makes code for one guest architecture. Code begins with `prologue`, at the arena's start.
+#[derive(Debug)]
+pub struct Tier {
+    map: Map,
+    layout: Layout,
+    features: Features,
+    float: FloatRule,
+    reservation: Slot,
+    thunks: Thunks,
+    prologue: Vec<u8>,
+}
+
+impl Tier {
+    /// Guest instructions, and operations of the IR, that a block may have.
+    pub const INSTS_MAX: usize = 1 << 10;
+
+    /// Blocks that may have a number.
+    pub const BLOCKS_MAX: u32 = 1 << 22;
+
+    /// A tier for a guest architecture.
+    #[must_use]
+    pub fn new(layout: Layout, guest: &Guest<'_>, features: Features) -> Self {
+        let map = Map::new(&layout, guest);
+        let (thunks, prologue) = thunks::make(&map, &layout);
+        let Guest { float, reservation, .. } = *guest;
+        Self { map, layout, features, float, reservation, thunks, prologue }
+    }
+
+    /// What the arena begins with: how code is entered and left.
+    #[must_use]
+    pub fn prologue(&self) -> &[u8] {
+        &self.prologue
+    }
+
+    /// The offset of the function that enters code: `fn(base, code)` by the System V convention.
+    #[must_use]
+    pub fn enter(&self) -> usize {
+        self.thunks.enter
+    }
+
+    /// The offset of the code that an indirect jump leads to where its target is not known.
+    #[must_use]
+    pub fn jump_miss(&self) -> usize {
+        self.thunks.indirect
+    }
+
+    /// Code for the block of the number `id`, to be placed at offset `at` of the arena. `None`
+    /// where it is too large.
+    #[must_use]
+    pub fn compile(&self, block: &Block, id: u32, at: usize) -> Option<Compiled> {
+        let fits = block.insts.len() < Self::INSTS_MAX && id < Self::BLOCKS_MAX;
+        fits.then(|| block::compile(self, block, id, at))
+    }
+}

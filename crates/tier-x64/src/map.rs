@@ -1,0 +1,75 @@
+//! Which slots live in host registers.
+
+use crate::asm::{Gpr, Mem, R8, R9, R10, R11, R12, R13, R14, RBP, RBX, RDI, RSI, Xmm};
+use crate::layout::Layout;
+use omni_ir::Slot;
+
+/// Registers for slots. Not rax, rcx, rdx, which operations work in, rbp, the base, rsp, and r15,
+/// the budget.
+const GPRS: [Gpr; 10] = [RBX, RSI, RDI, R8, R9, R10, R11, R12, R13, R14];
+
+/// Registers for floating-point slots; the last three are what operations work in.
+const XMMS: u8 = 13;
+
+/// What code must know of a guest architecture.
+#[derive(Clone, Copy, Debug)]
+pub struct Guest<'a> {
+    /// Integer slots worth a register, most used first.
+    pub integers: &'a [Slot],
+    /// Floating-point slots worth a register, most used first.
+    pub floats: &'a [Slot],
+    /// The slot of the reserved address.
+    pub reservation: Slot,
+    /// How floating-point operations are made.
+    pub float: FloatRule,
+}
+
+/// How floating-point operations are made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FloatRule {
+    /// By steps.
+    Step,
+    /// On the host, where a NaN result is the canonical one of the RISC-V manual (11.3).
+    CanonicalNan,
+}
+
+/// Where a slot is while code runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Loc {
+    G(Gpr),
+    X(Xmm),
+    /// In the file.
+    M(Mem),
+}
+
+/// Where every slot is.
+#[derive(Debug)]
+pub(crate) struct Map {
+    locs: [Loc; 256],
+    pub(crate) gprs: Vec<(Gpr, Mem)>,
+    pub(crate) xmms: Vec<(Xmm, Mem)>,
+}
+
+impl Map {
+    pub(crate) fn new(layout: &Layout, guest: &Guest<'_>) -> Self {
+        let home = |slot: u8| Mem::at(RBP, layout.slots + 8 * i32::from(slot));
+        let mut map = Self {
+            locs: std::array::from_fn(|slot| Loc::M(home(slot as u8))),
+            gprs: vec![],
+            xmms: vec![],
+        };
+        for (slot, reg) in guest.integers.iter().zip(GPRS) {
+            map.locs[usize::from(slot.0)] = Loc::G(reg);
+            map.gprs.push((reg, home(slot.0)));
+        }
+        for (slot, reg) in guest.floats.iter().zip((0..XMMS).map(Xmm)) {
+            map.locs[usize::from(slot.0)] = Loc::X(reg);
+            map.xmms.push((reg, home(slot.0)));
+        }
+        map
+    }
+
+    pub(crate) fn loc(&self, slot: Slot) -> Loc {
+        self.locs[usize::from(slot.0)]
+    }
+}

@@ -1,0 +1,250 @@
+//! Accesses to memory: the probe of the TLB, and what follows where it hits.
+
+use crate::asm::{Alu, Cc, Gpr, Jump, Mem, RAX, RBP, RCX, RDX, Shift, W, Xmm};
+use crate::block::{Emit, Stub};
+use crate::map::Loc;
+use omni_ir::{AtomicOp, Binary, Inst, Memory, Size, Slot, Unary, Val};
+
+/// What a probe looks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Load,
+    Store,
+}
+
+/// Where a probe has found the bytes, and what to do where it has not.
+struct Found {
+    mem: Mem,
+    /// The guest's address.
+    at: Gpr,
+    misses: [Option<Jump>; 2],
+}
+
+impl Emit<'_> {
+    /// Looks up `base + offset`, whose page is then at the host's `add + address`.
+    ///
+    /// An entry's tag is the address of its page. So the address less the tag is the offset in
+    /// the page, and one comparison says that the page is the right one and that the access does
+    /// not leave it.
+    fn probe(&mut self, side: Side, base: Val, offset: i32, size: u64, aligned: bool) -> Found {
+        let layout = self.tier.layout;
+        let (tags, adds) = match side {
+            Side::Load => (layout.load_tags, layout.load_adds),
+            Side::Store => (layout.store_tags, layout.store_adds),
+        };
+        let at = self.address(base, offset);
+        let unaligned = aligned.then(|| {
+            self.asm.test_imm8(at, (size - 1) as u8);
+            self.asm.jcc(Cc::Ne)
+        });
+        self.asm.mov(W::D, RCX, at);
+        self.asm.shift_imm(Shift::Shr, W::D, RCX, 12);
+        self.asm.mov(W::Q, RDX, at);
+        self.asm.alu(Alu::Sub, W::Q, RDX, Mem::indexed(RBP, RCX, 3, tags));
+        self.asm.alu_imm(Alu::Cmp, W::Q, RDX, 4096 - size as i32);
+        let miss = self.asm.jcc(Cc::A);
+        self.asm.mov(W::Q, RCX, Mem::indexed(RBP, RCX, 3, adds));
+        let mem = Mem::indexed(at, RCX, 0, 0);
+        Found { mem, at, misses: [unaligned, Some(miss)] }
+    }
+
+    fn address(&mut self, base: Val, offset: i32) -> Gpr {
+        if let Some(base) = self.value_of(base) {
+            let at = base.wrapping_add(i64::from(offset).cast_unsigned());
+            self.asm.mov_imm(RAX, at);
+            return RAX;
+        }
+        let reg = self.in_gpr(base, RAX);
+        if offset == 0 {
+            return reg;
+        }
+        if reg == RAX {
+            self.asm.alu_imm(Alu::Add, W::Q, RAX, offset);
+        } else {
+            self.asm.lea(W::Q, RAX, Mem::at(reg, offset));
+        }
+        RAX
+    }
+
+    /// After the code of an access: where it goes on when a step has done it instead.
+    fn resume(&mut self, misses: [Option<Jump>; 2], count: usize) {
+        let (inst, resume) = (self.inst, self.asm.here());
+        for from in misses.into_iter().flatten() {
+            self.stubs.push(Stub::Step { from, inst, count, resume });
+        }
+    }
+
+    #[allow(clippy::wildcard_enum_match_arm, reason = "what is not one of two operations")]
+    /// Where a floating-point load ends: its instruction moves or boxes a temporary next.
+    fn float_destination(&self, temp: Slot, size: u64) -> Option<(Slot, Xmm)> {
+        let [next, rest @ ..] = self.block.insts.get(self.inst + 1..)? else { return None };
+        let dst = match *next {
+            Inst::Unary(Unary::Move, dst, Val::Slot(from)) if from == temp && size == 8 => dst,
+            Inst::Unary(Unary::Box32, dst, Val::Slot(from)) if from == temp && size == 4 => dst,
+            _ => return None,
+        };
+        let alone = temp.is_temp() && matches!(rest.first(), None | Some(Inst::Start(_)));
+        match self.loc(dst) {
+            Loc::X(reg) if alone => Some((dst, reg)),
+            Loc::X(_) | Loc::G(_) | Loc::M(_) => None,
+        }
+    }
+
+    pub(crate) fn load(&mut self, memory: Memory, dst: Slot, base: Val, offset: i32) {
+        let size = memory.size.bytes().min(8);
+        let found = self.probe(Side::Load, base, offset, size, false);
+        if let Some((dst, reg)) = self.float_destination(dst, size) {
+            self.asm.load_xmm(size, reg, found.mem);
+            if size == 4 {
+                self.put_box_on(reg);
+            }
+            self.wrote(dst);
+            self.resume(found.misses, 2);
+            if size == 4 {
+                self.note_boxed(dst);
+            }
+            self.inst += 1;
+            return;
+        }
+        match self.loc(dst) {
+            Loc::X(reg) if size == 8 => self.asm.load_xmm(8, reg, found.mem),
+            Loc::G(_) | Loc::X(_) | Loc::M(_) => {
+                let target = self.target(dst);
+                if size == 8 {
+                    self.asm.mov(W::Q, target, found.mem);
+                } else {
+                    self.asm.extend(size, memory.signed, target, found.mem);
+                }
+                self.done(dst, target);
+            }
+        }
+        self.wrote(dst);
+        self.resume(found.misses, 1);
+    }
+
+    pub(crate) fn store(&mut self, size: Size, base: Val, offset: i32, value: Val) {
+        let size = size.bytes().min(8);
+        let found = self.probe(Side::Store, base, offset, size, false);
+        let small = self.value_of(value).and_then(|value| {
+            let cut = if size == 8 { value } else { value & ((1 << (8 * size)) - 1) };
+            i32::try_from(cut.cast_signed()).ok()
+        });
+        let xmm = match value {
+            Val::Slot(slot) => match self.loc(slot) {
+                Loc::X(reg) if size >= 4 => Some(reg),
+                Loc::G(_) | Loc::X(_) | Loc::M(_) => None,
+            },
+            Val::Const(_) => None,
+        };
+        match (small, xmm) {
+            (Some(value), _) => self.asm.store_imm(size, found.mem, value),
+            (None, Some(reg)) => self.asm.store_xmm(size, found.mem, reg),
+            (None, None) => {
+                let reg = self.in_gpr(value, RDX);
+                self.asm.store(size, found.mem, reg);
+            }
+        }
+        self.resume(found.misses, 1);
+    }
+
+    /// Turns are the vCPU's own, so an atomic access is a load and a store.
+    pub(crate) fn atomic(&mut self, op: AtomicOp, size: Size, dst: Slot, at: Val, value: Val) {
+        let bytes = size.bytes();
+        let constant = self.value_of(value).map(|value| i32::try_from(value.cast_signed()));
+        let in_xmm = matches!(value, Val::Slot(slot) if matches!(self.loc(slot), Loc::X(_)));
+        let choice = match op {
+            AtomicOp::Binary(Binary::MinU) => Some(Cc::B),
+            AtomicOp::Binary(Binary::MinS) => Some(Cc::L),
+            AtomicOp::Binary(Binary::MaxU) => Some(Cc::A),
+            AtomicOp::Binary(Binary::MaxS) => Some(Cc::G),
+            AtomicOp::Swap | AtomicOp::Binary(_) => None,
+        };
+        let alu = match op {
+            AtomicOp::Binary(Binary::Add) => Some(Alu::Add),
+            AtomicOp::Binary(Binary::And) => Some(Alu::And),
+            AtomicOp::Binary(Binary::Or) => Some(Alu::Or),
+            AtomicOp::Binary(Binary::Xor) => Some(Alu::Xor),
+            AtomicOp::Swap | AtomicOp::Binary(_) => None,
+        };
+        let known = alu.is_some() || op == AtomicOp::Swap || choice.is_some() && constant.is_none();
+        if !matches!(bytes, 4 | 8) || in_xmm || !known || matches!(constant, Some(Err(_))) {
+            return self.step(dst);
+        }
+        let w = if bytes == 8 { W::Q } else { W::D };
+        let found = self.probe(Side::Store, at, 0, bytes, true);
+        self.asm.lea(W::Q, RCX, found.mem);
+        let place = Mem::at(RCX, 0);
+        self.old_value(bytes, RAX, place);
+        match (alu, choice, constant) {
+            (Some(alu), _, Some(Ok(by))) => {
+                self.asm.mov(W::Q, RDX, RAX);
+                self.asm.alu_imm(alu, w, RDX, by);
+            }
+            (Some(alu), _, _) => {
+                self.asm.mov(W::Q, RDX, RAX);
+                let value = self.operand(value, RDX);
+                self.asm.alu(alu, w, RDX, value);
+            }
+            (None, Some(cc), _) => {
+                self.put_in(RDX, value);
+                self.asm.alu(Alu::Cmp, w, RDX, RAX);
+                // Keeps the old value unless the operand is the one to be chosen.
+                let keep = self.asm.jcc(cc);
+                self.asm.mov(W::Q, RDX, RAX);
+                self.asm.bind(keep);
+            }
+            (None, None, _) => self.put_in(RDX, value),
+        }
+        self.asm.store(bytes, place, RDX);
+        self.done(dst, RAX);
+        self.resume(found.misses, 1);
+    }
+
+    fn old_value(&mut self, bytes: u64, dst: Gpr, from: Mem) {
+        if bytes == 8 {
+            self.asm.mov(W::Q, dst, from);
+        } else {
+            self.asm.extend(bytes, true, dst, from);
+        }
+    }
+
+    fn reservation(&self) -> Mem {
+        let at = self.tier.layout.slots + 8 * i32::from(self.tier.reservation.0);
+        Mem::at(RBP, at)
+    }
+
+    pub(crate) fn load_reserved(&mut self, size: Size, dst: Slot, at: Val) {
+        let bytes = size.bytes();
+        if !matches!(bytes, 4 | 8) {
+            return self.step(dst);
+        }
+        let found = self.probe(Side::Load, at, 0, bytes, true);
+        self.asm.store(8, self.reservation(), found.at);
+        let target = self.target(dst);
+        self.old_value(bytes, target, found.mem);
+        self.done(dst, target);
+        self.resume(found.misses, 1);
+    }
+
+    pub(crate) fn store_conditional(&mut self, size: Size, dst: Slot, at: Val, value: Val) {
+        let bytes = size.bytes();
+        if !matches!(bytes, 4 | 8) {
+            return self.step(dst);
+        }
+        // The permission to store is asked for whether the reservation holds or not.
+        let found = self.probe(Side::Store, at, 0, bytes, true);
+        let reservation = self.reservation();
+        self.asm.alu(Alu::Cmp, W::Q, found.at, reservation);
+        let lost = self.asm.jcc(Cc::Ne);
+        let value = self.in_gpr(value, RDX);
+        self.asm.store(bytes, found.mem, value);
+        self.asm.mov_imm(RAX, 0);
+        let end = self.asm.jmp();
+        self.asm.bind(lost);
+        self.asm.mov_imm(RAX, 1);
+        self.asm.bind(end);
+        self.asm.store_imm(8, reservation, -1);
+        self.done(dst, RAX);
+        self.resume(found.misses, 1);
+    }
+}
