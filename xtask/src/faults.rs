@@ -175,7 +175,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         file: "crates/engine/src/tlb.rs",
         find: "        self.views.iter_mut().for_each(|view| view.clear_side(Side::Store));\n",
         replace: "",
-        test: BOARD,
+        test: "-p omni-engine --test toy",
     },
     Fault {
         name: "a table is written in one of its uses only",
