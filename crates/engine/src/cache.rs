@@ -206,6 +206,7 @@ impl Cache {
     pub(crate) fn link(&mut self, from: BlockId, leave: usize, to: BlockId) {
         let Some(target) = self.get(to) else { return };
         if target.key.second.is_some() {
+            // The interpreter does not look where its second page is.
             return;
         }
         let (page, pc, mode) = (target.key.page, target.key.pc, target.key.mode);

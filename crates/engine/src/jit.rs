@@ -8,7 +8,7 @@ use crate::memory::MemoryPath;
 use crate::tlb::layout;
 use crate::{Env, Frontend, NanRule, Regs, code};
 use omni_ir::Block;
-use omni_tier_x64::{Features, FloatRule, Guest, Layout, Tier, Why, control};
+use omni_tier_x64::{Features, FloatRule, Guest, Layout, Of, Tier, Why, control};
 use std::ptr::NonNull;
 
 /// The base register points this far into a view, so that displacements of slots are short.
@@ -156,10 +156,16 @@ impl Jit {
         self.arena.truncate(self.tier.prologue().len().next_multiple_of(16));
     }
 
-    /// Makes code of a block, if that can be.
-    pub(crate) fn compile(&mut self, block: &Block, id: BlockId) -> Option<Native> {
+    /// Makes code of a block, if that can be. `second` is an address in the second page that its
+    /// bytes are in, and the number of the mapping there.
+    pub(crate) fn compile(
+        &mut self,
+        block: &Block,
+        id: BlockId,
+        second: Option<(u64, u32)>,
+    ) -> Option<Native> {
         let at = self.arena.used();
-        let compiled = self.tier.compile(block, id, at)?;
+        let compiled = self.tier.compile(block, Of { id, at, second })?;
         if !self.arena.has_room(compiled.bytes.len()) {
             return None;
         }

@@ -45,7 +45,12 @@ impl Jit {
         match *self {}
     }
 
-    pub(crate) fn compile(&mut self, _: &Block, _: BlockId) -> Option<Native> {
+    pub(crate) fn compile(
+        &mut self,
+        _: &Block,
+        _: BlockId,
+        _: Option<(u64, u32)>,
+    ) -> Option<Native> {
         match *self {}
     }
 

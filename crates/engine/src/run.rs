@@ -299,11 +299,15 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
             return false;
         }
         let block = self.mem.pages.running_mut(id);
-        if block.native.is_some() {
-            return true;
+        if block.native.is_none() {
+            block.runs = block.runs.saturating_add(1);
+            if block.runs <= self.after || !self.make_code(id) {
+                return false;
+            }
         }
-        block.runs = block.runs.saturating_add(1);
-        block.runs > self.after && block.key.second.is_none() && self.make_code(id)
+        let key = &self.mem.pages.running(id).key;
+        // Code looks where the second page is by its entry, which may not be kept.
+        key.second.is_none() || self.mem.tlb.fetch(next_page(key.pc)).is_some()
     }
 
     #[inline(never)]
@@ -313,8 +317,18 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
         let Some(ptr) = self.mem.env.ram().read_ptr(key.page) else { return false };
         // SAFETY: E2: the page is readable, and nothing writes while a front-end looks at it.
         let bytes = unsafe { std::slice::from_raw_parts(ptr.as_ptr(), PAGE_SIZE) };
-        let block = translate(self.looking.front, bytes, key.pc, key.mode);
-        let native = if jit.is_full() { None } else { block.and_then(|b| jit.compile(&b, id)) };
+        let mut second = None;
+        let block = match key.second {
+            None => translate(self.looking.front, bytes, key.pc, key.mode),
+            Some(page) => {
+                let at = next_page(key.pc);
+                second = Some((at, self.mem.pages.link_id(at, page)));
+                let both = both_pages(bytes, self.mem.env.ram(), page);
+                both.map(|both| crossing(self.looking.front, &both, key.pc, key.mode))
+            }
+        };
+        let block = block.filter(|_| !jit.is_full());
+        let native = block.and_then(|block| jit.compile(&block, id, second));
         let made = native.is_some();
         let block = self.mem.pages.running_mut(id);
         block.native = native;
@@ -503,17 +517,14 @@ impl<F: Frontend> Looking<'_, F> {
             return Ok((self.insert(mem, key, &block), mem.tlb.fetch(pc).is_some()));
         }
         // The instruction goes on in the next page, wherever that is now.
-        let second = self.page(mem, (pc | (PAGE_SIZE_U64 - 1)).wrapping_add(1))?;
+        let second = self.page(mem, next_page(pc))?;
         key.second = Some(second);
         if let Some(id) = mem.pages.find(&key) {
             return Ok((id, false));
         }
-        let mut both = bytes.to_vec();
         mem.watch(second);
-        let mut rest = [0; 16];
-        let read = mem.env.ram().read(second.base(), &mut rest);
-        read.map_err(|_| mem.env.bad_atomic(pc, crate::Access::Fetch))?;
-        both.extend_from_slice(&rest);
+        let both = both_pages(bytes, mem.env.ram(), second);
+        let both = both.ok_or_else(|| mem.env.bad_atomic(pc, crate::Access::Fetch))?;
         let block = crossing(self.front, &both, pc, self.mode);
         Ok((self.insert(mem, key, &block), false))
     }
@@ -532,6 +543,18 @@ impl<F: Frontend> Looking<'_, F> {
         debug_assert_eq!(omni_ir::verify(block), Ok(()), "{block}");
         mem.pages.insert(key, code::compile(block))
     }
+}
+
+/// The first address of the page after that of `pc`.
+fn next_page(pc: u64) -> u64 {
+    (pc | (PAGE_SIZE_U64 - 1)).wrapping_add(1)
+}
+
+/// A page of code and as much of a second one as an instruction can have.
+fn both_pages(first: &[u8], ram: &omni_memory::Space, second: PageNo) -> Option<Vec<u8>> {
+    let mut rest = [0; 16];
+    ram.read(second.base(), &mut rest).ok()?;
+    Some([first, &rest].concat())
 }
 
 /// A block of the one instruction that begins in one page and ends in the next.

@@ -1,9 +1,9 @@
 //! A block: its frame of budget and exits, and the dispatch over its operations.
 
-use crate::Tier;
 use crate::asm::{Alu, Asm, Cc, Gpr, Jump, Mem, R15, RAX, RBP, RCX, RDX, Rm, W, Xmm, offset};
 use crate::layout::control;
 use crate::map::Loc;
+use crate::{Of, Tier};
 use omni_ir::{Binary, Block, Cond, Inst, Slot, Term, Unary, Val, Width};
 
 /// The size of a page of code, whose mapping one number stands for.
@@ -71,13 +71,13 @@ pub(crate) struct Emit<'a> {
     pub(crate) inst: usize,
 }
 
-pub(crate) fn compile(tier: &Tier, block: &Block, id: u32, at: usize) -> Compiled {
+pub(crate) fn compile(tier: &Tier, block: &Block, of: Of) -> Compiled {
     let mut emit = Emit {
         asm: Asm::default(),
         tier,
         block,
-        id,
-        at,
+        id: of.id,
+        at: of.at,
         stubs: vec![],
         exits: vec![],
         known: vec![],
@@ -86,7 +86,14 @@ pub(crate) fn compile(tier: &Tier, block: &Block, id: u32, at: usize) -> Compile
         round_checked: false,
         inst: 0,
     };
+    let elsewhere = of.second.map(|(pc, number)| emit.guard(pc, number).1);
     emit.body();
+    if let (Some(jump), Some(&Inst::Start(pc))) = (elsewhere, block.insts.first()) {
+        // The instruction's second half is elsewhere now: it is looked up anew.
+        emit.asm.bind(jump);
+        emit.asm.mov_imm(RAX, pc);
+        emit.jump_to(tier.thunks.indirect);
+    }
     emit.stubs();
     Compiled { bytes: emit.asm.bytes, exits: emit.exits }
 }
@@ -282,7 +289,7 @@ impl Emit<'_> {
         let exit = if same_page && back == 0 {
             Exit { pc, jump: from.0, guard: None }
         } else {
-            let guard = (!same_page).then(|| self.guard(pc));
+            let guard = (!same_page).then(|| self.guard(pc, NO_ID));
             let jump = self.asm.jmp();
             self.asm.bind(jump);
             if let Some((_, other)) = guard {
@@ -296,10 +303,10 @@ impl Emit<'_> {
     }
 
     /// Compares the number of the mapping of the page of `pc`; jumps where it is another.
-    fn guard(&mut self, pc: u64) -> (usize, Jump) {
+    fn guard(&mut self, pc: u64, number: u32) -> (usize, Jump) {
         let index = (pc / PAGE % 1024) as i32;
         let word = Mem::at(RBP, self.tier.layout.fetch_ids + 4 * index);
-        let at = self.asm.cmp_patchable(word, NO_ID);
+        let at = self.asm.cmp_patchable(word, number);
         (at, self.asm.jcc(Cc::Ne))
     }
 

@@ -30,6 +30,18 @@ pub struct Features {
     pub fma: bool,
 }
 
+/// What a block's code is made for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Of {
+    /// The number of the block.
+    pub id: u32,
+    /// The offset in the arena that its code will be at.
+    pub at: usize,
+    /// A second page that the block's bytes are in: an address there, and the number that its
+    /// mapping must have.
+    pub second: Option<(u64, u32)>,
+}
+
 /// Makes code for one guest architecture. Code begins with `prologue`, at the arena's start.
 #[derive(Debug)]
 pub struct Tier {
@@ -76,11 +88,10 @@ impl Tier {
         self.thunks.indirect
     }
 
-    /// Code for the block of the number `id`, to be placed at offset `at` of the arena. `None`
-    /// where it is too large.
+    /// Code for a block, or `None` where it is too large.
     #[must_use]
-    pub fn compile(&self, block: &Block, id: u32, at: usize) -> Option<Compiled> {
-        let fits = block.insts.len() < Self::INSTS_MAX && id < Self::BLOCKS_MAX;
-        fits.then(|| block::compile(self, block, id, at))
+    pub fn compile(&self, block: &Block, of: Of) -> Option<Compiled> {
+        let fits = block.insts.len() < Self::INSTS_MAX && of.id < Self::BLOCKS_MAX;
+        fits.then(|| block::compile(self, block, of))
     }
 }
