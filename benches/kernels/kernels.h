@@ -52,6 +52,8 @@ kernel sieve, copy, strings, chase, sort, hash, tree, lz;
 kernel int_matrix, matrix, nbody, mandelbrot, convert;
 /* dispatch.c */
 kernel interpret, indirect, generate;
+/* cold.c */
+kernel cold;
 
 /* The platform: where a program runs. */
 void platform_start(void);

@@ -19,6 +19,7 @@ static const struct {
     { "nbody", nbody },       { "mandelbrot", mandelbrot },
     { "convert", convert },   { "interpret", interpret },
     { "indirect", indirect }, { "generate", generate },
+    { "cold", cold },
 };
 
 static void say(const char *text)

@@ -100,7 +100,7 @@ pub(crate) enum Verb {
     Image(ImageVerb),
     /// Every kind of machine, with what it can do
     Kinds,
-    /// Measure speed here, beside native code and QEMU: the suite, and a boot to a shell
+    /// Measure speed here, beside native code and other emulators: kernels, programs, boots
     Bench(BenchArgs),
     /// What this host offers, what is missing, and how to get it
     Doctor,
@@ -116,6 +116,8 @@ pub(crate) enum Verb {
     },
     /// The version of this program
     Version,
+    #[command(hide = true)]
+    BenchMachine { words: Vec<String> },
     #[command(hide = true)]
     Monitor {
         dir: PathBuf,

@@ -1,137 +1,218 @@
 //! The verb `bench`: speed here, beside the peers that are installed.
 
+use crate::args::SourceArgs;
 use crate::failure::{Failure, code};
+use crate::images::Steps;
 use crate::ui::{Ui, stderr_is_terminal};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use omni_bench::{
-    BOOT_HEADS, BenchError, BootOptions, BootReport, HEADS, Host, Missing, Options, Present,
-    Report, measure, measure_boot,
+    Assets, BenchError, BootReport, Host, Installed, Missing, Options, Present, Report, Tier,
+    measure_bare, measure_boot, measure_cpu, measure_real,
 };
 use omni_control::Dirs;
-use omni_image::{Arch, Image, Reference};
-use serde_json::json;
+use omni_image::{Arch, Image, Mirror, Reference};
+use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-/// The word among kernels' names that means the boot to a shell.
-const BOOT: &str = "boot";
-
-/// The image that is booted where no files are given.
+/// The image that is booted beside the kernel alone.
 const IMAGE: &str = "debian";
 
-/// Least runs and boots of what is measured in full, and of a quick look.
+/// Runs of each case, and of a quick look.
 const RUNS: u32 = 5;
 const RUNS_QUICK: u32 = 3;
-const BOOTS: u32 = 3;
-const BOOTS_QUICK: u32 = 1;
+
+/// What can be measured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum What {
+    /// Kernels in C on a bare board: needs no archive
+    Bare,
+    /// Kernels in C in a booted guest
+    Cpu,
+    /// Programs of Debian's packages in a booted guest
+    Real,
+    /// The stock kernel to its first program, and Debian where its image is there
+    Boot,
+}
+
+/// A way in which code of guests runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum TierArg {
+    /// The interpreter alone
+    Interp,
+    /// Translation to code of the host, where it has it, as machines get that ask for nothing
+    Jit,
+}
 
 /// What to measure.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// Kernels of the suite, or boot; all of them unless given
-    #[arg(value_name = "NAME")]
-    names: Vec<String>,
-    /// A fifth of the work, fewer runs
+    /// All of them, one after the other, unless given
+    #[arg(value_enum)]
+    what: Vec<What>,
+    /// Only these cases
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    only: Vec<String>,
+    /// For cpu: a C file with kernels in place of ours; run without arguments it lists them
+    /// with their counts, run with NAME COUNT 1 wait it waits for a line and times one
+    #[arg(long, value_name = "FILE")]
+    kernels: Option<PathBuf>,
+    /// Tiers of this program that are measured
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["jit"])]
+    tier: Vec<TierArg>,
+    /// A fraction of the work, fewer runs
     #[arg(long, short)]
     quick: bool,
     /// Runs of each, of which the median counts
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: Option<u32>,
-    /// For boot: a kernel, rather than that of the image debian
-    #[arg(long, value_name = "FILE", requires = "initrd")]
+    /// A kernel for guests, rather than the archive's newest
+    #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
-    /// For boot: an initial RAM disk with a shell
-    #[arg(long, value_name = "FILE", requires = "kernel")]
-    initrd: Option<PathBuf>,
-    /// For boot: the kernel's command line
-    #[arg(long, value_name = "TEXT", default_value = "console=ttyS0")]
-    append: String,
-    /// For boot: what the console says when a shell waits
-    #[arg(long, value_name = "TEXT", default_value = ":~# ")]
-    prompt: String,
-    /// For boot: memory
-    #[arg(long, value_name = "SIZE", default_value = "512M")]
-    memory: String,
+    #[command(flatten)]
+    source: SourceArgs,
 }
 
-/// Measures and reports. Fails where someone computed what others did not.
+/// What was measured.
+enum Measured {
+    Cases(Report),
+    Boots(BootReport),
+}
+
+/// Measures and reports. Fails where someone computed what others did not, or one of ours failed.
 pub(crate) fn run(args: &BenchArgs, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
-    let names: Vec<String> = args.names.iter().filter(|name| *name != BOOT).cloned().collect();
-    let asked_to_boot = args.names.iter().any(|name| name == BOOT);
-    let mut talk = Talk { on: stderr_is_terminal() };
-    let suite = match args.names.is_empty() || !names.is_empty() {
-        true => Some(measure_suite(args, names, dirs, &mut talk)?),
-        false => None,
-    };
-    let boot = match boot_options(args, dirs)? {
-        Some(options) if asked_to_boot || args.names.is_empty() => {
-            Some(measure_boot(&options, &mut |peer| talk.of(&format!("boot: {}", peer.name())))?)
+    let all = [What::Bare, What::Cpu, What::Real, What::Boot];
+    let chosen = if args.what.is_empty() { &all[..] } else { &args.what };
+    let options = options(args, dirs)?;
+    let mut wrong = vec![];
+    for (at, what) in chosen.iter().enumerate() {
+        let measured = match measure(*what, args, &options, dirs) {
+            Ok(measured) => measured,
+            // One who asks for everything gets what can be had.
+            Err(BenchError::Image(error)) if args.what.is_empty() => {
+                ui.say(&format!("omni: {} is not measured, {error}", name_of(*what)));
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if at > 0 && !ui.json {
+            ui.line("")?;
         }
-        None if asked_to_boot => {
-            let why = format!("there is nothing to boot: omni image build {IMAGE}");
-            return Err(Failure::new(code::FAILURE, why));
-        }
-        _ => None,
-    };
-    talk.end();
-    if boot.is_none() && args.names.is_empty() {
-        ui.say(&format!("omni: no boot is measured; for one, first: omni image build {IMAGE}"));
+        measured.print(ui)?;
+        wrong.extend(measured.wrong());
     }
-    if ui.json {
-        ui.object(json!({ "suite": suite, "boot": boot }))?;
-    } else {
-        print(suite.as_ref(), boot.as_ref(), ui)?;
-    }
-    let wrong: Vec<&str> =
-        suite.iter().flat_map(Report::disagreements).map(|row| row.kernel.name).collect();
     if wrong.is_empty() {
         return Ok(());
     }
-    Err(Failure::new(code::FAILURE, format!("not all computed the same: {}", wrong.join(", "))))
+    Err(Failure::new(code::FAILURE, wrong.join("; ")))
 }
 
-fn measure_suite(
+fn name_of(what: What) -> String {
+    what.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+fn options(args: &BenchArgs, dirs: &Dirs) -> Result<Options, Failure> {
+    let tier = |tier: &TierArg| match tier {
+        TierArg::Interp => Tier::Interp,
+        TierArg::Jit => Tier::All,
+    };
+    Ok(Options {
+        only: args.only.clone(),
+        tiers: args.tier.iter().map(tier).collect(),
+        runs: args.runs.unwrap_or(if args.quick { RUNS_QUICK } else { RUNS }),
+        quick: args.quick,
+        cache: dirs.cache.join("bench"),
+        us: std::env::current_exe().map_err(|error| Failure::io("this program", &error))?,
+    })
+}
+
+fn measure(
+    what: What,
     args: &BenchArgs,
-    kernels: Vec<String>,
+    options: &Options,
     dirs: &Dirs,
-    talk: &mut Talk,
-) -> Result<Report, Failure> {
-    let runs = args.runs.unwrap_or(if args.quick { RUNS_QUICK } else { RUNS });
-    let options = Options { kernels, runs, quick: args.quick, cache: dirs.cache.join("bench") };
-    Ok(measure(&options, &mut |kernel| talk.of(&format!("{}: {}", kernel.name, kernel.about)))?)
-}
-
-/// What would be booted; nothing where no image was made.
-fn boot_options(args: &BenchArgs, dirs: &Dirs) -> Result<Option<BootOptions>, Failure> {
-    let (kernel, initrd, append) = match (&args.kernel, &args.initrd) {
-        (Some(kernel), Some(initrd)) => (kernel.clone(), initrd.clone(), args.append.clone()),
-        _ => {
-            let reference: Reference = IMAGE.parse()?;
-            let name = reference.image_name(Arch::Riscv64);
-            let Ok(image) = Image::open(&dirs.images(), &name) else { return Ok(None) };
-            (image.kernel(), image.initrd(), image.info.cmdline.clone())
+) -> Result<Measured, BenchError> {
+    let mut steps = Steps::default();
+    let mut assets = Assets {
+        cache: dirs.cache.join("bench"),
+        downloads: dirs.cache.join("downloads"),
+        mirror: args.source.mirror.as_deref().map(Mirror::new).transpose()?,
+        keyring: args.source.keyring.clone(),
+        kernel: args.kernel.clone(),
+        progress: &mut steps,
+    };
+    let mut talk = Talk { on: stderr_is_terminal() };
+    let mut say = |what: &str| talk.of(what);
+    let measured = match what {
+        What::Bare => measure_bare(options, &mut say).map(Measured::Cases),
+        What::Cpu => {
+            let kernels = args.kernels.as_deref();
+            measure_cpu(options, kernels, &mut assets, &mut say).map(Measured::Cases)
+        }
+        What::Real => measure_real(options, &mut assets, &mut say).map(Measured::Cases),
+        What::Boot => {
+            let installed = installed(dirs)?;
+            measure_boot(options, &mut assets, &installed, &mut say).map(Measured::Boots)
         }
     };
-    let runs = args.runs.unwrap_or(if args.quick { BOOTS_QUICK } else { BOOTS });
-    let (prompt, memory) = (args.prompt.clone(), args.memory.clone());
-    Ok(Some(BootOptions { kernel, initrd, append, prompt, memory, runs }))
+    talk.end();
+    measured
 }
 
-fn print(suite: Option<&Report>, boot: Option<&BootReport>, ui: Ui) -> Result<(), Failure> {
-    if let Some(report) = suite {
-        ui.line(&about(&report.host, "milliseconds of CPU time, and ratios of it; medians"))?;
-        notes(&report.present, &report.missing, ui)?;
-        ui.table(HEADS, &report.table())?;
+/// The image of Debian, where it was made.
+fn installed(dirs: &Dirs) -> Result<Vec<Installed>, BenchError> {
+    let reference: Reference = IMAGE.parse()?;
+    let name = reference.image_name(Arch::Riscv64);
+    let Ok(image) = Image::open(&dirs.images(), &name) else { return Ok(vec![]) };
+    let (kernel, initrd, append) = (image.kernel(), image.initrd(), image.info.cmdline.clone());
+    let (disk, ready) = (None, ":~# ".to_owned());
+    Ok(vec![Installed { name, kernel, initrd, append, disk, ready }])
+}
+
+impl Measured {
+    fn print(&self, ui: Ui) -> Result<(), Failure> {
+        if ui.json {
+            return ui.object(match self {
+                Self::Cases(report) => json!(report),
+                Self::Boots(report) => {
+                    let mut object = json!(report);
+                    object["what"] = Value::from("boot");
+                    object
+                }
+            });
+        }
+        match self {
+            Self::Cases(report) => {
+                let what = format!("{}: milliseconds of CPU time, ratios of pairs", report.what);
+                ui.line(&about(&report.host, &format!("{what}; medians")))?;
+                notes(&report.present, &report.missing, ui)?;
+                if !report.packages.is_empty() {
+                    ui.line(&report.packages.join(", "))?;
+                }
+                let (heads, rows) = report.table();
+                let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
+                ui.table(&heads, &rows)
+            }
+            Self::Boots(report) => {
+                ui.line(&about(&report.host, &format!("boot: medians of {}", report.runs)))?;
+                notes(&report.present, &report.missing, ui)?;
+                ui.table(BootReport::HEADS, &report.table())
+            }
+        }
     }
-    if suite.is_some() && boot.is_some() {
-        ui.line("")?;
+
+    /// What makes the measurement worthless.
+    fn wrong(&self) -> Vec<String> {
+        let failed = |missing: &Missing| format!("{} failed: {}", missing.peer.name(), missing.why);
+        match self {
+            Self::Cases(report) => {
+                let differ = report.disagreements();
+                let differ = differ.map(|row| format!("not all agree on {}", row.case.name));
+                differ.chain(report.failures().map(failed)).collect()
+            }
+            Self::Boots(report) => report.failures().map(failed).collect(),
+        }
     }
-    if let Some(report) = boot {
-        ui.line(&about(&report.host, &format!("medians of {}", report.runs)))?;
-        notes(&report.present, &report.missing, ui)?;
-        ui.table(BOOT_HEADS, &report.table())?;
-    }
-    Ok(())
 }
 
 /// Where it was measured: figures of a busy host are worth less.
@@ -172,15 +253,23 @@ impl Talk {
 
 impl From<BenchError> for Failure {
     fn from(error: BenchError) -> Self {
-        let code = match &error {
-            BenchError::NoKernel { .. } => code::USAGE,
-            BenchError::NoCompiler | BenchError::NoCpuTime => code::UNSUPPORTED,
+        let code = match error {
+            BenchError::Image(error) => return error.into(),
+            BenchError::NoCase { .. } => code::USAGE,
+            BenchError::NoCompiler
+            | BenchError::NoHostCompiler
+            | BenchError::NoCpuTime
+            | BenchError::NoSuchBoard { .. } => code::UNSUPPORTED,
             BenchError::Compile { .. }
             | BenchError::File { .. }
             | BenchError::Program { .. }
             | BenchError::Ended { .. }
             | BenchError::Slow { .. }
             | BenchError::Garbled { .. }
+            | BenchError::Failed { .. }
+            | BenchError::NoKernelImage { .. }
+            | BenchError::Word { .. }
+            | BenchError::Disk(_)
             | BenchError::Create(_) => code::FAILURE,
         };
         Self::new(code, error.to_string())

@@ -43,7 +43,7 @@ fn build(
 ) -> Result<Image, Failure> {
     let mirror = source.mirror.as_deref().map(Mirror::new).transpose()?;
     let keyring = source.keyring.as_deref().map(Keyring::from_file).transpose()?;
-    let mut progress = Steps { bar: None };
+    let mut progress = Steps::default();
     let cache = dirs.cache.join("downloads");
     let retry = Retry::default();
     let progress = &mut progress;
@@ -123,7 +123,8 @@ fn describe(image: &Image) -> Value {
 }
 
 /// Shows steps: as bars where a person looks, as lines elsewhere.
-struct Steps {
+#[derive(Default)]
+pub(crate) struct Steps {
     bar: Option<ProgressBar>,
 }
 

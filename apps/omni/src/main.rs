@@ -74,6 +74,7 @@ fn verb(verb: &Verb, ui: Ui) -> Result<u8, Failure> {
         Verb::Completion { shell } => texts::completion(*shell, ui),
         Verb::Man { dir } => texts::man(dir.as_deref(), ui),
         Verb::Version => texts::version(ui),
+        Verb::BenchMachine { words } => Ok(omni_bench::run_machine(words)?),
         Verb::Monitor { dir, hold } => return monitor::run(dir, *hold),
     }?;
     Ok(0)

@@ -1,54 +1,74 @@
-//! From power-on to a shell: wall time, CPU time and memory, under Omnivisor and under QEMU.
+//! From power-on to words on the console: wall time, CPU time and memory, for all who have boards.
 
 use crate::BenchError;
-use crate::child::{Program, forget_own_peak, own_peak_bytes};
-use crate::compile::at;
-use crate::inside::Inside;
-use crate::measure::median;
-use crate::peer::{KIND, Peer, QEMU_SYSTEM, qemu_board, version_of};
-use crate::report::{Host, Missing, Present};
-use omni_machine::Spec;
+use crate::assets::{Assets, BEGUN};
+use crate::contest::{median, ms};
+use crate::guest::Guest;
+use crate::kernels::Options;
+use crate::machine::LAST_WORDS;
+use crate::peer::{Board, Field, Missing, Peer, Present, Start};
+use crate::report::Host;
 use serde::Serialize;
-use std::fs;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Whoever shows no prompt by then hangs.
-const BOOT_LIMIT: Duration = Duration::from_secs(300);
+/// How long a machine of ours may take to say its last words.
+const END_LIMIT: Duration = Duration::from_secs(20);
 
-/// What to boot.
+/// Memory of the boards: as it is given to them, and in bytes.
+const MEMORY: (&str, u64) = ("512M", 512 << 20);
+
+/// A distribution that is installed on a disk.
 #[derive(Clone, Debug)]
-pub struct BootOptions {
-    /// The kernel.
+pub struct Installed {
+    /// Its name.
+    pub name: String,
+    /// Its kernel.
     pub kernel: PathBuf,
-    /// The initial RAM disk.
+    /// Its initial RAM disk.
     pub initrd: PathBuf,
     /// The kernel's command line.
     pub append: String,
-    /// What the console says when a shell waits.
-    pub prompt: String,
-    /// Memory, such as 512M.
-    pub memory: String,
-    /// Boots of each, of which the median counts.
-    pub runs: u32,
+    /// Its disk, raw, if it has one; it is not written to.
+    pub disk: Option<PathBuf>,
+    /// What its console says when it has started.
+    pub ready: String,
 }
 
-/// The boots of one peer: medians.
+/// A boot at one peer: medians.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Booted {
     /// Which one.
     pub peer: Peer,
-    /// From the start of the machine to its prompt.
+    /// From the start of the process to the words.
     pub wall_ms: f64,
     /// CPU time of the host.
     pub cpu_ms: f64,
-    /// The most memory held, the program itself included.
-    pub peak_bytes: u64,
+    /// The most memory held, guest and all.
+    pub peak_bytes: Option<u64>,
+    /// Memory held at the end.
+    pub resident_bytes: Option<u64>,
+    /// Of this, what is not the guest's RAM.
+    pub beyond_guest_bytes: Option<u64>,
     /// Ticks of the machine, where it has them.
     pub ticks: Option<u64>,
+    /// Wall time over QEMU's, the median of pairs.
+    pub wall_over_qemu: Option<f64>,
+    /// CPU time over QEMU's, the median of pairs.
+    pub cpu_over_qemu: Option<f64>,
 }
 
-/// The boots of all.
+/// A boot at all peers.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Boot {
+    /// Of what, to where.
+    pub name: String,
+    /// Each peer.
+    pub peers: Vec<Booted>,
+}
+
+/// All boots.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct BootReport {
     /// Where.
@@ -59,115 +79,188 @@ pub struct BootReport {
     pub present: Vec<Present>,
     /// Who was not measured.
     pub missing: Vec<Missing>,
-    /// Each peer.
-    pub boots: Vec<Booted>,
+    /// Each boot.
+    pub boots: Vec<Boot>,
 }
-
-/// The heads of the table.
-pub const BOOT_HEADS: &[&str] = &["BOOT TO SHELL", "WALL s", "CPU s", "PEAK MiB", "MTICKS"];
 
 impl BootReport {
-    /// The rows of the table, under [`BOOT_HEADS`].
+    /// The heads of the table.
+    pub const HEADS: &[&str] =
+        &["BOOT", "PEER", "WALL s", "/QEMU", " CPU s", "/QEMU", "PEAK MiB", "BEYOND RAM", "MTICKS"];
+
+    /// The rows of the table.
     #[must_use]
     pub fn table(&self) -> Vec<Vec<String>> {
-        let row = |boot: &Booted| {
+        let mib = |bytes: Option<u64>| bytes.map_or("-".into(), |bytes| (bytes >> 20).to_string());
+        let ratio = |ratio: Option<f64>| ratio.map_or("-".into(), |ratio| format!("{ratio:.2}"));
+        let row = |name: &str, boot: &Booted| {
             vec![
+                name.to_owned(),
                 boot.peer.name().to_owned(),
                 format!("{:6.2}", boot.wall_ms / 1e3),
+                format!("{:>5}", ratio(boot.wall_over_qemu)),
                 format!("{:6.2}", boot.cpu_ms / 1e3),
-                format!("{:8}", boot.peak_bytes >> 20),
-                boot.ticks.map_or("-".into(), |ticks| format!("{:6}", ticks / 1_000_000)),
+                format!("{:>5}", ratio(boot.cpu_over_qemu)),
+                format!("{:>8}", mib(boot.peak_bytes)),
+                format!("{:>10}", mib(boot.beyond_guest_bytes)),
+                format!(
+                    "{:>6}",
+                    boot.ticks.map_or("-".into(), |ticks| (ticks / 1_000_000).to_string())
+                ),
             ]
         };
-        self.boots.iter().map(row).collect()
+        let rows = |boot: &Boot| boot.peers.iter().map(|p| row(&boot.name, p)).collect::<Vec<_>>();
+        self.boots.iter().flat_map(rows).collect()
+    }
+
+    /// Those of ours that failed.
+    pub fn failures(&self) -> impl Iterator<Item = &Missing> {
+        self.missing.iter().filter(|missing| missing.peer.is_omni())
     }
 }
 
-/// Boots in turns; `progress` hears whose turn it is.
+/// One boot.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    wall: Duration,
+    cpu: Duration,
+    peak: Option<u64>,
+    resident: Option<u64>,
+    guest: Option<u64>,
+    ticks: Option<u64>,
+}
+
+/// Boots the stock kernel to its first program, and distributions that are installed, in turns;
+/// `progress` hears what is being done. Each is booted once before the boots that count, where
+/// more than one counts.
 ///
 /// # Errors
-/// Where a file cannot be read or a boot under Omnivisor fails. Others that fail are left out and
-/// named in the report.
+/// Where there is nothing to boot. A peer that fails is left out and named.
 pub fn measure_boot(
-    options: &BootOptions,
-    progress: &mut dyn FnMut(Peer),
+    options: &Options,
+    assets: &mut Assets<'_>,
+    installed: &[Installed],
+    progress: &mut dyn FnMut(&str),
 ) -> Result<BootReport, BenchError> {
-    let read = |path: &PathBuf| fs::read(path).map_err(at(path));
-    let mut spec = Spec::new(KIND);
-    spec.options.insert("memory".into(), options.memory.clone());
-    spec.options.insert("append".into(), options.append.clone());
-    spec.files.insert("kernel".into(), read(&options.kernel)?.into());
-    spec.files.insert("initrd".into(), read(&options.initrd)?.into());
-    let (host, runs) = (Host::here(), options.runs.max(1));
-    let mut report = BootReport { host, runs, present: vec![], missing: vec![], boots: vec![] };
-    match version_of(QEMU_SYSTEM) {
-        Some(version) => report.present.push(Present { peer: Peer::Qemu, version }),
-        None => report.missing.push(Missing {
-            peer: Peer::Qemu,
-            why: format!("{QEMU_SYSTEM} is not installed"),
-            get: "apt install qemu-system-misc".into(),
-        }),
+    let (kernel, initrd) = (assets.kernel()?, assets.initrd(&[])?);
+    let start = Start::Linux { kernel, initrd, append: "console=ttyS0".into() };
+    let board = |start, disk| Board { memory: MEMORY.0.into(), start, disk };
+    let mut tasks = vec![("kernel to /init".to_owned(), board(start, None), BEGUN.to_owned())];
+    for of in installed {
+        let Installed { kernel, initrd, append, .. } = of.clone();
+        let start = Start::Linux { kernel, initrd, append };
+        let name = format!("{} to {:?}", of.name, of.ready.trim());
+        tasks.push((name, board(start, of.disk.clone()), of.ready.clone()));
     }
-    let (mut ours, mut theirs) = (vec![], vec![]);
-    for _ in 0..runs {
-        if report.missing.is_empty() {
-            progress(Peer::Qemu);
-            match boot_qemu(options) {
-                Ok(boot) => theirs.push(boot),
-                Err(error) => {
-                    let (why, get) = (error.to_string(), String::new());
-                    report.missing.push(Missing { peer: Peer::Qemu, why, get });
+    let host = Host::here();
+    let mut field = Field::default();
+    [Peer::Qemu, Peer::Rvvm].into_iter().chain(options.ours()).for_each(|p| field.look_for(p));
+    let runs = options.runs.max(1);
+    let mut boots = vec![];
+    for (name, board, ready) in &tasks {
+        // RVVM has no such disk, which is no failure of the boots before.
+        let mut entered = field.clone();
+        if board.disk.is_some() {
+            entered.peers.retain(|peer| *peer != Peer::Rvvm);
+        }
+        let mut samples: BTreeMap<Peer, Vec<Sample>> = BTreeMap::new();
+        for run in 0..runs + u32::from(runs > 1) {
+            for peer in entered.peers.clone() {
+                progress(&format!("boot: {name}: {}", peer.name()));
+                match boot(peer, board, ready, options) {
+                    Ok(_) if runs > 1 && run == 0 => {}
+                    Ok(sample) => samples.entry(peer).or_default().push(sample),
+                    Err(error) => entered.leave_out(peer, &error),
                 }
             }
         }
-        progress(Peer::Omni);
-        ours.push(boot_omni(&spec, options)?);
+        field.missing = entered.missing;
+        boots.push(Boot { name: name.clone(), peers: booted(&samples) });
     }
-    report.boots.extend([theirs, ours].iter().filter_map(|boots| medians(boots)));
-    Ok(report)
+    let Field { present, missing, .. } = field;
+    Ok(BootReport { host, runs, present, missing, boots })
 }
 
-fn boot_omni(spec: &Spec, options: &BootOptions) -> Result<Booted, BenchError> {
-    forget_own_peak();
+fn boot(peer: Peer, board: &Board, ready: &str, options: &Options) -> Result<Sample, BenchError> {
     let start = Instant::now();
-    let mut machine = Inside::start(spec)?;
-    machine.listen(BOOT_LIMIT, |heard| heard.contains(&options.prompt).then_some(()))?;
-    Ok(Booted {
-        peer: Peer::Omni,
-        wall_ms: start.elapsed().as_secs_f64() * 1e3,
-        cpu_ms: machine.cpu.as_secs_f64() * 1e3,
-        peak_bytes: own_peak_bytes().unwrap_or(0),
-        ticks: Some(machine.tick()),
-    })
-}
-
-fn boot_qemu(options: &BootOptions) -> Result<Booted, BenchError> {
-    let mut command = qemu_board(&options.memory);
-    command.arg("-kernel").arg(&options.kernel).arg("-initrd").arg(&options.initrd);
-    command.args(["-append", &options.append]);
-    let start = Instant::now();
-    let mut program = Program::start(Peer::Qemu.name(), command)?;
-    program.listen(BOOT_LIMIT, |heard| heard.contains(&options.prompt).then_some(()))?;
+    let mut guest = Guest::start(peer, board, &options.us)?;
+    guest.wait_for(ready)?;
     let wall = start.elapsed();
-    Ok(Booted {
-        peer: Peer::Qemu,
-        wall_ms: wall.as_secs_f64() * 1e3,
-        cpu_ms: program.cpu_at_rest()?.as_secs_f64() * 1e3,
-        peak_bytes: program.peak_bytes().unwrap_or(0),
-        ticks: None,
-    })
+    let program = &mut guest.program;
+    let cpu = program.cpu_at_rest()?;
+    let (peak, resident) = (program.peak_bytes(), program.resident_bytes());
+    let mut sample = Sample { wall, cpu, peak, resident, guest: None, ticks: None };
+    if peer.is_omni() {
+        program.say_no_more();
+        let line = program.listen(END_LIMIT, |heard| heard.line(LAST_WORDS))?;
+        let mut numbers = line.split(' ').skip(1).map(|word| word.parse().ok());
+        sample.ticks = numbers.next().flatten();
+        sample.guest = numbers.next().flatten();
+    } else {
+        sample.guest = program.resident_of_mapping(MEMORY.1);
+    }
+    Ok(sample)
 }
 
-/// The medians of each figure; `None` of no boots.
-fn medians(boots: &[Booted]) -> Option<Booted> {
-    let middle = |figure: &dyn Fn(&Booted) -> f64| median(boots.iter().map(figure).collect());
-    let mut peaks: Vec<u64> = boots.iter().map(|boot| boot.peak_bytes).collect();
-    peaks.sort_unstable();
-    Some(Booted {
-        peer: boots.first()?.peer,
-        wall_ms: middle(&|boot| boot.wall_ms),
-        cpu_ms: middle(&|boot| boot.cpu_ms),
-        peak_bytes: peaks[peaks.len() / 2],
-        ticks: boots.last()?.ticks,
-    })
+/// The medians of each figure.
+fn booted(samples: &BTreeMap<Peer, Vec<Sample>>) -> Vec<Booted> {
+    let qemu = samples.get(&Peer::Qemu);
+    let of_peer = |(peer, all): (&Peer, &Vec<Sample>)| {
+        let time = |figure: &dyn Fn(&Sample) -> Duration| {
+            median(all.iter().map(|sample| ms(figure(sample))).collect())
+        };
+        let over = |figure: &dyn Fn(&Sample) -> Duration| {
+            let qemu = qemu.filter(|_| *peer != Peer::Qemu)?;
+            let pairs = all.iter().zip(qemu);
+            Some(median(pairs.map(|(a, b)| ms(figure(a)) / ms(figure(b))).collect()))
+        };
+        let bytes = |figure: &dyn Fn(&Sample) -> Option<u64>| {
+            let mut all: Vec<u64> = all.iter().filter_map(figure).collect();
+            all.sort_unstable();
+            all.get(all.len() / 2).copied()
+        };
+        Booted {
+            peer: *peer,
+            wall_ms: time(&|sample| sample.wall),
+            cpu_ms: time(&|sample| sample.cpu),
+            peak_bytes: bytes(&|sample| sample.peak),
+            resident_bytes: bytes(&|sample| sample.resident),
+            beyond_guest_bytes: bytes(&|sample| sample.resident?.checked_sub(sample.guest?)),
+            ticks: bytes(&|sample| sample.ticks),
+            wall_over_qemu: over(&|sample| sample.wall),
+            cpu_over_qemu: over(&|sample| sample.cpu),
+        }
+    };
+    samples.iter().map(of_peer).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peer::Tier;
+
+    #[test]
+    fn boots_are_compared_in_pairs_and_memory_is_told_apart() {
+        let sample = |ms, guest| Sample {
+            wall: Duration::from_millis(ms),
+            cpu: Duration::from_millis(2 * ms),
+            peak: Some(90 << 20),
+            resident: Some(80 << 20),
+            guest,
+            ticks: None,
+        };
+        let omni = Peer::Omni(Tier::All);
+        let samples = BTreeMap::from([
+            (Peer::Qemu, vec![sample(100, None), sample(1000, None), sample(100, None)]),
+            (omni, vec![sample(50, Some(60 << 20)); 3]),
+        ]);
+        let booted = booted(&samples);
+        assert_eq!((booted[0].wall_over_qemu, booted[0].beyond_guest_bytes), (None, None));
+        assert!((booted[1].wall_over_qemu.expect("compared") - 0.5).abs() < 1e-9);
+        assert_eq!(booted[1].beyond_guest_bytes, Some(20 << 20));
+        let host = Host { cpu: "x".into(), cpus: 2, load: 0.0 };
+        let boots = vec![Boot { name: "a".into(), peers: booted }];
+        let report = BootReport { host, runs: 3, present: vec![], missing: vec![], boots };
+        assert!(report.table().iter().all(|row| row.len() == BootReport::HEADS.len()));
+    }
 }

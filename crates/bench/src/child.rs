@@ -34,7 +34,8 @@ impl Heard {
     pub(crate) fn line(&self, beginning: &str) -> Option<String> {
         let text = String::from_utf8_lossy(&self.0);
         let whole = text.rsplit_once('\n')?.0;
-        whole.lines().find(|line| line.starts_with(beginning)).map(str::to_owned)
+        let line = whole.lines().find(|line| line.starts_with(beginning))?;
+        Some(line.trim_end().to_owned())
     }
 
     /// The last line or two, for a report of what went wrong.
@@ -50,7 +51,8 @@ impl Heard {
 pub(crate) struct Program {
     who: &'static str,
     child: Child,
-    stdin: ChildStdin,
+    /// Nothing once the end of input was told.
+    stdin: Option<ChildStdin>,
     stdout: ChildStdout,
     pub(crate) heard: Heard,
 }
@@ -62,7 +64,7 @@ impl Program {
         let name = command.get_program().to_string_lossy().into_owned();
         let mut child =
             command.spawn().map_err(|error| BenchError::Program { program: name, error })?;
-        let stdin = child.stdin.take().expect("asked for");
+        let stdin = child.stdin.take();
         let stdout = child.stdout.take().expect("asked for");
         Ok(Self { who, child, stdin, stdout, heard: Heard::default() })
     }
@@ -70,8 +72,16 @@ impl Program {
     /// Types these bytes.
     pub(crate) fn say(&mut self, bytes: &[u8]) -> Result<(), BenchError> {
         self.heard.forget();
-        let said = self.stdin.write_all(bytes).and_then(|()| self.stdin.flush());
+        let Some(stdin) = &mut self.stdin else {
+            return Err(BenchError::Ended { who: self.who, said: String::new() });
+        };
+        let said = stdin.write_all(bytes).and_then(|()| stdin.flush());
         said.map_err(|error| BenchError::Program { program: self.who.into(), error })
+    }
+
+    /// Tells the end of its input.
+    pub(crate) fn say_no_more(&mut self) {
+        self.stdin = None;
     }
 
     /// Listens until something is so of what was heard.
@@ -140,7 +150,25 @@ impl Program {
 
     /// The most memory it has held so far, in bytes.
     pub(crate) fn peak_bytes(&self) -> Option<u64> {
-        peak_bytes(&self.child.id().to_string())
+        self.status_bytes("VmHWM:")
+    }
+
+    /// The memory it holds, in bytes.
+    pub(crate) fn resident_bytes(&self) -> Option<u64> {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// What is held of a mapping of just this size, which is how emulators map a guest's memory.
+    pub(crate) fn resident_of_mapping(&self, bytes: u64) -> Option<u64> {
+        let maps = fs::read_to_string(format!("/proc/{}/smaps", self.child.id())).ok()?;
+        let mut lines = maps.lines();
+        lines.find(|line| kib(line, "Size:") == Some(bytes))?;
+        lines.find_map(|line| kib(line, "Rss:"))
+    }
+
+    fn status_bytes(&self, name: &str) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        status.lines().find_map(|line| kib(line, name))
     }
 }
 
@@ -152,20 +180,9 @@ impl Drop for Program {
     }
 }
 
-/// The most memory that this process has held since it was last asked to forget.
-pub(crate) fn own_peak_bytes() -> Option<u64> {
-    peak_bytes("self")
-}
-
-/// Begins the account of this process's memory anew; a kernel that cannot goes on with the old.
-pub(crate) fn forget_own_peak() {
-    let _ = fs::write("/proc/self/clear_refs", "5");
-}
-
-fn peak_bytes(process: &str) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+/// The bytes of a line such as `VmRSS:  12 kB`, if it begins so.
+fn kib(line: &str, name: &str) -> Option<u64> {
+    let kib: u64 = line.strip_prefix(name)?.trim().strip_suffix(" kB")?.trim().parse().ok()?;
     Some(kib << 10)
 }
 
@@ -181,6 +198,8 @@ mod tests {
         heard.push(b"2 3\n");
         assert_eq!(heard.line("done").as_deref(), Some("done 12 3"));
         assert_eq!(heard.tail(), "ready | done 12 3");
+        heard.push(b"cooked\r\nx");
+        assert_eq!(heard.line("cooked").as_deref(), Some("cooked"));
         heard.push(&[b'x'; 2 * HEARD_BYTES_MAX]);
         assert_eq!(heard.0.len(), HEARD_BYTES_MAX);
     }
@@ -192,7 +211,8 @@ mod tests {
         let limit = Duration::from_secs(20);
         program.listen(limit, |heard| heard.line("hello")).expect("echoes");
         program.cpu_at_rest().expect("measured");
-        assert!(program.peak_bytes().expect("has memory") > 0);
+        assert!(program.peak_bytes() >= program.resident_bytes());
+        assert!(program.resident_bytes().expect("has memory") > 0);
         let slow = program.listen(Duration::from_millis(1), |heard| heard.line("no"));
         assert!(matches!(slow, Err(BenchError::Slow { who: "cat", .. })));
     }

@@ -16,12 +16,13 @@ macro_rules! sources {
 
 /// All files of the suite: a program that is installed brings them along.
 const SOURCES: &[(&str, &str)] = sources!(
-    "kernels.h" "main.c" "integer.c" "memory.c" "real.c" "dispatch.c" "linux.c" "bare.c"
-    "runtime.c" "start.S" "bare.ld"
+    "kernels.h" "main.c" "integer.c" "memory.c" "real.c" "dispatch.c" "cold.c" "linux.c"
+    "bare.c" "runtime.c" "start.S" "bare.ld"
 );
 
 /// The files that every program has.
-const KERNEL_FILES: &[&str] = &["main.c", "integer.c", "memory.c", "real.c", "dispatch.c"];
+const KERNEL_FILES: &[&str] =
+    &["main.c", "integer.c", "memory.c", "real.c", "dispatch.c", "cold.c"];
 
 /// The same optimiser everywhere; no library calls in place of loops, no fused roundings.
 const FLAGS: &[&str] = &[
@@ -81,7 +82,7 @@ impl Target {
 
 /// The compiled suite.
 #[derive(Clone, Debug)]
-pub(crate) struct Programs {
+pub(crate) struct Suite {
     /// For this host, where it has a compiler.
     pub(crate) native: Option<PathBuf>,
     /// For RISC-V under Linux.
@@ -90,18 +91,37 @@ pub(crate) struct Programs {
     pub(crate) bare: PathBuf,
 }
 
-impl Programs {
+impl Suite {
     /// The programs in this directory, compiled where they are missing.
     pub(crate) fn prepare(cache: &Path) -> Result<Self, BenchError> {
-        let cross = RISCV_COMPILERS.iter().find_map(|name| Compiler::find(name.as_ref()));
-        let cross = cross.ok_or(BenchError::NoCompiler)?;
-        let named = std::env::var_os("CC").filter(|name| !name.is_empty());
-        let candidates = named.as_deref().into_iter().chain(["cc", "gcc", "clang"].map(OsStr::new));
-        let host = candidates.into_iter().find_map(Compiler::find);
-        let native = host.map(|host| host.program(Target::Native, cache)).transpose()?;
+        let cross = Compiler::cross()?;
+        let native = Compiler::host().ok();
+        let native = native.map(|host| host.program(Target::Native, cache)).transpose()?;
         let user = cross.program(Target::User, cache)?;
         let bare = cross.program(Target::Bare, cache)?;
         Ok(Self { native, user, bare })
+    }
+}
+
+/// How a file of others is compiled: with a C library, in one piece.
+const LISTED_FLAGS: &[&str] = &["-O2", "-static", "-w"];
+
+/// A compiled file of others.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    /// For this host.
+    pub(crate) native: PathBuf,
+    /// For RISC-V under Linux.
+    pub(crate) guest: PathBuf,
+}
+
+impl Listed {
+    /// The programs of a C file, compiled where they are missing.
+    pub(crate) fn prepare(file: &Path, cache: &Path) -> Result<Self, BenchError> {
+        let file = file.canonicalize().map_err(at(file))?;
+        let native = Compiler::host()?.listed(&file, cache)?;
+        let guest = Compiler::cross()?.listed(&file, cache)?;
+        Ok(Self { native, guest })
     }
 }
 
@@ -113,6 +133,17 @@ struct Compiler {
 }
 
 impl Compiler {
+    fn cross() -> Result<Self, BenchError> {
+        let found = RISCV_COMPILERS.iter().find_map(|name| Self::find(name.as_ref()));
+        found.ok_or(BenchError::NoCompiler)
+    }
+
+    fn host() -> Result<Self, BenchError> {
+        let named = std::env::var_os("CC").filter(|name| !name.is_empty());
+        let names = named.as_deref().into_iter().chain(["cc", "gcc", "clang"].map(OsStr::new));
+        { names }.find_map(Self::find).ok_or(BenchError::NoHostCompiler)
+    }
+
     fn find(command: &OsStr) -> Option<Self> {
         let asked = Command::new(command).arg("--version").stdin(Stdio::null()).output();
         let output = asked.ok().filter(|output| output.status.success())?;
@@ -127,14 +158,29 @@ impl Compiler {
         let program = folder.join(target.name());
         if !program.is_file() {
             write_sources(&folder)?;
-            self.compile(&folder, target, &arguments)?;
+            let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
+            self.compile(&folder, &program, &arguments)?;
         }
         Ok(program)
     }
 
-    fn compile(&self, folder: &Path, target: Target, with: &[&str]) -> Result<(), BenchError> {
+    fn listed(&self, file: &Path, cache: &Path) -> Result<PathBuf, BenchError> {
+        let text = fs::read(file).map_err(at(file))?;
+        let name = Digest::of_parts([&text[..], &self.version]).short().to_string();
+        let program = cache.join(name).join("kernels");
+        if !program.is_file() {
+            let folder = program.parent().expect("it has one");
+            fs::create_dir_all(folder).map_err(at(folder))?;
+            let flags = LISTED_FLAGS.iter().map(OsStr::new);
+            let arguments: Vec<_> = flags.chain([file.as_os_str(), OsStr::new("-lm")]).collect();
+            self.compile(folder, &program, &arguments)?;
+        }
+        Ok(program)
+    }
+
+    fn compile(&self, folder: &Path, to: &Path, with: &[&OsStr]) -> Result<(), BenchError> {
         // Named when it is whole, so that one who measures at the same time sees all or nothing.
-        let fresh = folder.join(format!("{}.{}", target.name(), std::process::id()));
+        let fresh = to.with_extension(std::process::id().to_string());
         let mut command = Command::new(&self.command);
         command.current_dir(folder).args(with).arg("-o").arg(&fresh).stdin(Stdio::null());
         let name = self.command.display().to_string();
@@ -147,7 +193,7 @@ impl Compiler {
             let said = said.into_iter().rev().collect::<Vec<_>>().join("; ");
             return Err(BenchError::Compile { compiler: name, said });
         }
-        fs::rename(&fresh, folder.join(target.name())).map_err(at(&fresh))
+        fs::rename(&fresh, to).map_err(at(&fresh))
     }
 }
 

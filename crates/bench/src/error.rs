@@ -14,6 +14,9 @@ pub enum BenchError {
          apt install gcc-riscv64-linux-gnu"
     )]
     NoCompiler,
+    /// There is no compiler for this host.
+    #[error("no C compiler is installed: apt install gcc libc6-dev")]
+    NoHostCompiler,
     /// A compiler refused the kernels.
     #[error("{compiler} does not compile the kernels: {said}")]
     Compile {
@@ -67,14 +70,48 @@ pub enum BenchError {
     /// The host does not say how much CPU time a process took.
     #[error("this host does not say how much CPU time a process has had (/proc/PID/schedstat)")]
     NoCpuTime,
-    /// No kernel has this name.
-    #[error("there is no kernel named '{name}'; there are {known}")]
-    NoKernel {
+    /// Nothing that is measured has this name.
+    #[error("there is nothing named '{name}'; there are {known}")]
+    NoCase {
         /// The name that was asked for.
         name: String,
         /// Those that exist.
         known: String,
     },
+    /// A program of a measurement failed.
+    #[error("{who}: {case} failed: {said}")]
+    Failed {
+        /// Where.
+        who: &'static str,
+        /// What was run.
+        case: String,
+        /// What it said.
+        said: String,
+    },
+    /// A peer cannot be given such a board.
+    #[error("{who} has no such board")]
+    NoSuchBoard {
+        /// Which one.
+        who: &'static str,
+    },
+    /// A file is no kernel that can be loaded with a disk behind it.
+    #[error("{}: no kernel image for RISC-V", path.display())]
+    NoKernelImage {
+        /// Which one.
+        path: PathBuf,
+    },
+    /// A machine is to be made of what nobody understands.
+    #[error("'{word}' is neither OPTION=VALUE nor ROLE@FILE")]
+    Word {
+        /// The word.
+        word: String,
+    },
+    /// Nothing could be had from the archive.
+    #[error(transparent)]
+    Image(#[from] omni_image::ImageError),
+    /// A disk cannot be opened.
+    #[error(transparent)]
+    Disk(#[from] omni_host::DiskError),
     /// The machine could not be made.
     #[error(transparent)]
     Create(#[from] CreateError),

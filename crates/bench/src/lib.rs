@@ -1,25 +1,34 @@
-//! Speed, side by side: kernels natively, under QEMU and under Omnivisor; boots to a shell.
+//! Speed, side by side: natively, under QEMU, under RVVM and under each tier of Omnivisor.
 //!
-//! Every kernel computes a checksum that is the same wherever it runs, so a measurement is a test
-//! of correctness as well.
+//! Kernels in C run on a bare board or in a booted guest, programs of Debian's packages in a guest,
+//! and guests are booted. Everything that runs gives a result that is the same wherever it runs,
+//! so a measurement is a test of correctness as well.
 //!
 //! Architecture invariant: a machine is made and run through the list of kinds and the contract of
-//! machines; nothing here knows a board.
+//! machines, in a process of its own; nothing here knows a board.
 #![forbid(unsafe_code)]
 
+mod assets;
 mod boot;
 mod child;
 mod compile;
+mod contest;
 mod error;
-mod inside;
-mod measure;
+mod guest;
+mod kernels;
+mod machine;
+mod payload;
 mod peer;
+mod real;
 mod report;
 mod suite;
 
-pub use boot::{BOOT_HEADS, BootOptions, BootReport, Booted, measure_boot};
+pub use assets::Assets;
+pub use boot::{Boot, BootReport, Booted, Installed, measure_boot};
+pub use contest::{Case, Group};
 pub use error::BenchError;
-pub use measure::{Options, measure};
-pub use peer::Peer;
-pub use report::{Cell, HEADS, Host, Missing, Present, Report, Row};
-pub use suite::{KERNELS, Kernel, kernels_named};
+pub use kernels::{Options, measure_bare, measure_cpu};
+pub use machine::run_machine;
+pub use peer::{MACHINE_VERB, Missing, Peer, Present, Tier};
+pub use real::measure_real;
+pub use report::{Cell, Host, Mean, Report, Row};

@@ -1,31 +1,41 @@
-//! Where a kernel runs: natively, under QEMU, under Omnivisor; and one measurement of it.
+//! Who is measured: this host, QEMU, RVVM, Omnivisor in each of its tiers; how each is started.
 
 use crate::BenchError;
-use crate::child::{Heard, Program};
-use crate::compile::{Programs, at};
-use crate::inside::Inside;
-use crate::report::{Missing, Present};
-use crate::suite::Kernel;
-use omni_machine::{Blob, Spec};
-use serde::Serialize;
-use std::fs;
-use std::path::Path;
+use omni_image::Arch;
+use serde::{Serialize, Serializer};
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-/// Whoever has not answered by then hangs: kernels take a second or so.
-const ANSWER_LIMIT: Duration = Duration::from_secs(120);
-
-/// The kind of machine that is measured, and its memory; QEMU's machine gets as much.
+/// The kind of machine that is measured.
 pub(crate) const KIND: &str = "riscv-virt";
-const MEMORY: &str = "128M";
 
-pub(crate) const QEMU_SYSTEM: &str = "qemu-system-riscv64";
+/// The verb by which a program of ours becomes a machine; see [`crate::run_machine`].
+pub const MACHINE_VERB: &str = "bench-machine";
+
+/// The word for a machine of ours that it runs without translation to code of the host.
+pub(crate) const INTERPRET: &str = "interpret";
+
+const QEMU_SYSTEM: &str = "qemu-system-riscv64";
 const QEMU_USER: &str = "qemu-riscv64";
 
-/// Where a kernel runs.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
+/// Names a binary of RVVM, and the firmware for it where Debian's is not installed.
+const RVVM_VARIABLE: &str = "RVVM";
+const RVVM_FIRMWARE_VARIABLE: &str = "RVVM_FIRMWARE";
+const RVVM_FIRMWARE: &str = "/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_jump.bin";
+
+/// A way in which Omnivisor runs a guest's code.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Tier {
+    /// All tiers that this host has: what a machine gets that asks for nothing.
+    All,
+    /// The interpreter alone.
+    Interp,
+}
+
+/// Where something runs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Peer {
     /// As a program of this host.
     Native,
@@ -33,14 +43,13 @@ pub enum Peer {
     QemuUser,
     /// On QEMU's `virt` board.
     Qemu,
+    /// On RVVM's board.
+    Rvvm,
     /// On Omnivisor's board.
-    Omni,
+    Omni(Tier),
 }
 
 impl Peer {
-    /// All of them, in the order of reports.
-    pub const ALL: [Self; 4] = [Self::Native, Self::QemuUser, Self::Qemu, Self::Omni];
-
     /// The name in reports.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -48,157 +57,207 @@ impl Peer {
             Self::Native => "native",
             Self::QemuUser => "qemu-user",
             Self::Qemu => "qemu",
-            Self::Omni => "omni",
+            Self::Rvvm => "rvvm",
+            Self::Omni(Tier::All) => "omni",
+            Self::Omni(Tier::Interp) => "omni-interp",
         }
+    }
+
+    /// Whether it is one of ours.
+    #[must_use]
+    pub fn is_omni(self) -> bool {
+        matches!(self, Self::Omni(_))
     }
 }
 
-/// One run of a kernel.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Sample {
-    /// CPU time of the host.
-    pub(crate) cpu: Duration,
-    pub(crate) checksum: u64,
-    /// Instructions of the guest, where the guest can count them.
-    pub(crate) instructions: u64,
+impl Serialize for Peer {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.name())
+    }
 }
 
-/// The programs and the peers that can run them here.
-#[derive(Debug)]
+/// A peer that was compared with.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Present {
+    /// Which one.
+    pub peer: Peer,
+    /// What it says of its version.
+    pub version: String,
+}
+
+/// A peer that was not, and how to get it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Missing {
+    /// Which one.
+    pub peer: Peer,
+    /// Why not.
+    pub why: String,
+    /// The command that helps; empty where none does.
+    pub get: String,
+}
+
+/// The peers that can be measured here.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Field {
-    programs: Programs,
-    bare: Blob,
+    /// In the order of reports.
     pub(crate) peers: Vec<Peer>,
     pub(crate) present: Vec<Present>,
     pub(crate) missing: Vec<Missing>,
 }
 
 impl Field {
-    /// Compiles the suite and looks for peers.
-    pub(crate) fn prepare(cache: &Path) -> Result<Self, BenchError> {
-        let programs = Programs::prepare(cache)?;
-        let bare = fs::read(&programs.bare).map_err(at(&programs.bare))?.into();
-        let (peers, present, missing) = (vec![], vec![], vec![]);
-        let mut field = Self { programs, bare, peers, present, missing };
-        match field.programs.native {
-            Some(_) => field.peers.push(Peer::Native),
-            None => field.miss(Peer::Native, "no C compiler is installed", "apt install gcc"),
-        }
-        field.look_for(Peer::QemuUser, QEMU_USER, "apt install qemu-user");
-        field.look_for(Peer::Qemu, QEMU_SYSTEM, "apt install qemu-system-misc");
-        field.peers.push(Peer::Omni);
-        Ok(field)
-    }
-
-    fn look_for(&mut self, peer: Peer, command: &str, get: &str) {
-        match version_of(command) {
-            Some(version) => {
-                self.peers.push(peer);
-                self.present.push(Present { peer, version });
-            }
-            None => self.miss(peer, &format!("{command} is not installed"), get),
-        }
-    }
-
-    fn miss(&mut self, peer: Peer, why: &str, get: &str) {
-        self.missing.push(Missing { peer, why: why.into(), get: get.into() });
+    /// Adds a peer if its program answers.
+    pub(crate) fn look_for(&mut self, peer: Peer) {
+        let (program, package) = match peer {
+            Peer::QemuUser => (QEMU_USER.into(), "qemu-user"),
+            Peer::Qemu => (QEMU_SYSTEM.into(), "qemu-system-misc"),
+            Peer::Rvvm => match env::var_os(RVVM_VARIABLE) {
+                Some(program) => (program, ""),
+                // Nobody has it unless by hand, so nobody misses it.
+                None => return,
+            },
+            Peer::Native | Peer::Omni(_) => return self.peers.push(peer),
+        };
+        let known = if peer == Peer::Rvvm { rvvm_version(&program) } else { version_of(&program) };
+        let Some(version) = known else {
+            let get =
+                if package.is_empty() { String::new() } else { format!("apt install {package}") };
+            let why = format!("{} does not run", program.to_string_lossy());
+            return self.missing.push(Missing { peer, why, get });
+        };
+        self.present.push(Present { peer, version });
+        self.peers.push(peer);
     }
 
     /// Leaves out a peer that failed; the others can still be compared.
-    pub(crate) fn drop_peer(&mut self, peer: Peer, error: &BenchError) {
+    pub(crate) fn leave_out(&mut self, peer: Peer, why: &BenchError) {
         self.peers.retain(|other| *other != peer);
-        self.miss(peer, &error.to_string(), "");
-    }
-
-    /// Runs a kernel once, in a fresh program or machine.
-    pub(crate) fn run(
-        &self,
-        peer: Peer,
-        kernel: &Kernel,
-        count: u64,
-    ) -> Result<Sample, BenchError> {
-        let line = format!("{} {count}\n", kernel.name);
-        let (answer, cpu) = match peer {
-            Peer::Omni => self.ask_machine(&line)?,
-            Peer::Native | Peer::QemuUser | Peer::Qemu => {
-                ask_program(peer.name(), self.command(peer), &line)?
-            }
-        };
-        let words: Vec<&str> = answer.split_whitespace().collect();
-        let number = |word: &str| u64::from_str_radix(word, 16).ok();
-        let numbers = match words[..] {
-            ["done", checksum, instructions] => number(checksum).zip(number(instructions)),
-            _ => None,
-        };
-        let garbled = || BenchError::Garbled { who: peer.name(), said: answer.clone() };
-        let (checksum, instructions) = numbers.ok_or_else(garbled)?;
-        Ok(Sample { cpu, checksum, instructions })
-    }
-
-    fn ask_machine(&self, line: &str) -> Result<(String, Duration), BenchError> {
-        let mut spec = Spec::new(KIND);
-        spec.options.insert("memory".into(), MEMORY.into());
-        spec.files.insert("image".into(), self.bare.clone());
-        let mut machine = Inside::start(&spec)?;
-        machine.listen(ANSWER_LIMIT, ready)?;
-        let before = machine.cpu;
-        machine.say(line.as_bytes());
-        let answer = machine.listen(ANSWER_LIMIT, done)?;
-        Ok((answer, machine.cpu - before))
-    }
-
-    fn command(&self, peer: Peer) -> Command {
-        match peer {
-            Peer::Native => Command::new(self.programs.native.as_ref().expect("it is a peer")),
-            Peer::QemuUser => {
-                let mut command = Command::new(QEMU_USER);
-                command.arg(&self.programs.user);
-                command
-            }
-            Peer::Qemu => {
-                let mut command = qemu_board(MEMORY);
-                command.args(["-bios", "none", "-kernel"]).arg(&self.programs.bare);
-                command
-            }
-            Peer::Omni => unreachable!("a machine of ours is no program"),
-        }
+        self.missing.push(Missing { peer, why: why.to_string(), get: String::new() });
     }
 }
 
-/// QEMU's board with a console on standard input and output, and nothing that ours has not.
-pub(crate) fn qemu_board(memory: &str) -> Command {
-    let mut command = Command::new(QEMU_SYSTEM);
-    command.args(["-M", "virt", "-smp", "1", "-m", memory, "-accel", "tcg", "-nic", "none"]);
-    command.args(["-display", "none", "-monitor", "none", "-serial", "stdio"]);
+/// What a board starts from; the same for all who have boards.
+#[derive(Clone, Debug)]
+pub(crate) struct Board {
+    /// Memory, such as 512M.
+    pub(crate) memory: String,
+    pub(crate) start: Start,
+    /// A disk, which nobody writes to.
+    pub(crate) disk: Option<PathBuf>,
+}
+
+/// The software of a board.
+#[derive(Clone, Debug)]
+pub(crate) enum Start {
+    /// A program that needs no firmware.
+    Bare(PathBuf),
+    /// A kernel, its initial RAM disk and its command line.
+    Linux { kernel: PathBuf, initrd: PathBuf, append: String },
+}
+
+impl Board {
+    /// The program that is this board at a peer that has boards. `us` is our own program;
+    /// `scratch` is a folder for files that live as long as the board.
+    pub(crate) fn command(
+        &self,
+        peer: Peer,
+        us: &Path,
+        scratch: &Path,
+    ) -> Result<Command, BenchError> {
+        match peer {
+            Peer::Omni(tier) => Ok(self.ours(tier, us)),
+            Peer::Rvvm => self.rvvm(scratch),
+            Peer::Qemu | Peer::QemuUser | Peer::Native => Ok(self.qemu()),
+        }
+    }
+
+    fn ours(&self, tier: Tier, us: &Path) -> Command {
+        let mut command = Command::new(us);
+        command.arg(MACHINE_VERB).arg(format!("memory={}", self.memory));
+        let mut file = |role: &str, path: &Path| {
+            let mut word = OsString::from(format!("{role}@"));
+            word.push(path);
+            command.arg(word);
+        };
+        match &self.start {
+            Start::Bare(program) => file("image", program),
+            Start::Linux { kernel, initrd, append } => {
+                file("kernel", kernel);
+                file("initrd", initrd);
+                command.arg(format!("append={append}"));
+            }
+        }
+        if let Some(disk) = &self.disk {
+            let mut word = OsString::from("disk@");
+            word.push(disk);
+            command.arg(word);
+        }
+        if tier == Tier::Interp {
+            command.arg(INTERPRET);
+        }
+        command
+    }
+
+    /// QEMU's board with a console on standard input and output, and nothing that ours has not.
+    fn qemu(&self) -> Command {
+        let mut command = Command::new(QEMU_SYSTEM);
+        command.args(["-M", "virt", "-smp", "1", "-m", &self.memory, "-accel", "tcg"]);
+        command.args(["-nic", "none", "-display", "none", "-monitor", "none", "-serial", "stdio"]);
+        match &self.start {
+            Start::Bare(program) => command.args(["-bios", "none", "-kernel"]).arg(program),
+            Start::Linux { kernel, initrd, append } => {
+                command.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd);
+                command.args(["-append", append])
+            }
+        };
+        if let Some(disk) = &self.disk {
+            let disk = disk.display();
+            command.args(["-device", "virtio-blk-device,drive=disk", "-drive"]);
+            command.arg(format!("file={disk},format=raw,if=none,id=disk,snapshot=on"));
+        }
+        command
+    }
+
+    fn rvvm(&self, scratch: &Path) -> Result<Command, BenchError> {
+        let Start::Linux { kernel, initrd, append } = &self.start else {
+            return Err(BenchError::NoSuchBoard { who: Peer::Rvvm.name() });
+        };
+        if self.disk.is_some() {
+            return Err(BenchError::NoSuchBoard { who: Peer::Rvvm.name() });
+        }
+        let (payload, initrd) = crate::payload::join(kernel, initrd, &scratch.join("payload"))?;
+        let firmware = env::var_os(RVVM_FIRMWARE_VARIABLE).unwrap_or(RVVM_FIRMWARE.into());
+        let mut command = Command::new(env::var_os(RVVM_VARIABLE).unwrap_or_default());
+        command.arg(firmware).arg("-k").arg(payload).args(["-m", &self.memory]);
+        command.args(["-nogui", "-nonet", "-cmdline"]).arg(format!("{append} {initrd}"));
+        Ok(command)
+    }
+}
+
+/// A program of RISC-V Linux under QEMU's user mode.
+pub(crate) fn under_qemu_user(program: &Path) -> Command {
+    let mut command = Command::new(QEMU_USER);
+    command.arg(program);
     command
 }
 
+/// The architecture of this host, if Debian has programs for it.
+pub(crate) fn host_arch() -> Option<Arch> {
+    env::consts::ARCH.parse().ok()
+}
+
 /// The first line of what a program says of its version, where it is installed.
-pub(crate) fn version_of(command: &str) -> Option<String> {
-    let asked = Command::new(command).arg("--version").stdin(Stdio::null()).output();
+fn version_of(program: &std::ffi::OsStr) -> Option<String> {
+    let asked = Command::new(program).arg("--version").stdin(Stdio::null()).output();
     let output = asked.ok().filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).lines().next()?.to_owned())
 }
 
-fn ask_program(
-    who: &'static str,
-    command: Command,
-    line: &str,
-) -> Result<(String, Duration), BenchError> {
-    let mut program = Program::start(who, command)?;
-    program.listen(ANSWER_LIMIT, ready)?;
-    let before = program.cpu_at_rest()?;
-    program.say(line.as_bytes())?;
-    let answer = program.listen(ANSWER_LIMIT, done)?;
-    let cpu = program.cpu_at_rest()?.saturating_sub(before);
-    // Nothing runs in no time: this host keeps no account.
-    if cpu.is_zero() { Err(BenchError::NoCpuTime) } else { Ok((answer, cpu)) }
-}
-
-fn ready(heard: &Heard) -> Option<()> {
-    heard.line("ready").map(|_| ())
-}
-
-fn done(heard: &Heard) -> Option<String> {
-    heard.line("done").or_else(|| heard.line("unknown")).or_else(|| heard.line("trapped"))
+/// RVVM knows no option for its version: its help has it, after a picture.
+fn rvvm_version(program: &std::ffi::OsStr) -> Option<String> {
+    let output = Command::new(program).arg("-help").stdin(Stdio::null()).output().ok()?;
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().find(|line| line.contains("RVVM"))?;
+    Some(line.trim().to_owned())
 }

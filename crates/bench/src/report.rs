@@ -1,9 +1,9 @@
 //! What was measured, as data and as a table.
 
-use crate::peer::Peer;
-use crate::suite::Kernel;
-use serde::ser::SerializeStruct;
-use serde::{Serialize, Serializer};
+use crate::contest::{Case, Group};
+use crate::peer::{Field, Missing, Peer, Present};
+use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fs;
 
 /// The host that was measured on.
@@ -28,52 +28,31 @@ impl Host {
     }
 }
 
-/// A peer that was compared with.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Present {
-    /// Which one.
-    pub peer: Peer,
-    /// What it says of its version.
-    pub version: String,
-}
-
-/// A peer that was not, and how to get it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Missing {
-    /// Which one.
-    pub peer: Peer,
-    /// Why not.
-    pub why: String,
-    /// The command that helps; empty where none does.
-    pub get: String,
-}
-
-/// A kernel at one peer.
+/// A case at one peer.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Cell {
     /// Which one.
     pub peer: Peer,
     /// CPU time, the median.
     pub cpu_ms: f64,
-    /// Omnivisor's time over this one's, the median of pairs.
-    pub omni_ratio: f64,
+    /// This one's time over that of others, by their names: the median of pairs.
+    pub over: BTreeMap<&'static str, f64>,
+    /// Millions of guest instructions a second, the median, where the guest counts them.
+    pub mips: Option<f64>,
     /// What it computed; one where all runs agreed.
     pub checksums: Vec<String>,
 }
 
-/// A kernel at all peers.
-#[derive(Clone, PartialEq, Debug)]
+/// A case at all peers.
+#[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Row {
     /// Which one.
-    pub kernel: Kernel,
-    /// The count it was given.
-    pub count: u64,
+    #[serde(flatten)]
+    pub case: Case,
     /// How often each peer ran it.
-    pub runs: u32,
-    /// Instructions that the guest retired under Omnivisor.
-    pub instructions: u64,
-    /// Millions of them a second of CPU time, the median.
-    pub mips: f64,
+    pub runs: usize,
+    /// Instructions that the guest retired, where it counts them.
+    pub instructions: Option<u64>,
     /// Whether all peers computed the same every time.
     pub agreed: bool,
     /// Each peer.
@@ -86,25 +65,26 @@ impl Row {
     }
 }
 
-impl Serialize for Row {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut row = to.serialize_struct("Row", 9)?;
-        row.serialize_field("name", self.kernel.name)?;
-        row.serialize_field("about", self.kernel.about)?;
-        row.serialize_field("integer_loop", &self.kernel.integer_loop)?;
-        row.serialize_field("count", &self.count)?;
-        row.serialize_field("runs", &self.runs)?;
-        row.serialize_field("instructions", &self.instructions)?;
-        row.serialize_field("mips", &self.mips)?;
-        row.serialize_field("agreed", &self.agreed)?;
-        row.serialize_field("peers", &self.cells)?;
-        row.end()
-    }
+/// Geometric means over cases.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Mean {
+    /// Over which: all, or those of a group.
+    pub of: &'static str,
+    /// How many those are.
+    pub cases: usize,
+    /// Whose.
+    pub peer: Peer,
+    /// Time over that of others, by their names.
+    pub over: BTreeMap<&'static str, f64>,
+    /// Millions of guest instructions a second.
+    pub mips: Option<f64>,
 }
 
-/// The suite at all peers.
+/// Cases at all peers.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Report {
+    /// What was measured: bare, cpu, real.
+    pub what: &'static str,
     /// Where.
     pub host: Host,
     /// Whether less work was done than usual.
@@ -115,96 +95,159 @@ pub struct Report {
     pub present: Vec<Present>,
     /// Who was not.
     pub missing: Vec<Missing>,
-    /// Each kernel.
-    pub kernels: Vec<Row>,
+    /// Packages that were run, with their versions, where packages were.
+    pub packages: Vec<String>,
+    /// Each case.
+    pub rows: Vec<Row>,
+    /// Their means.
+    pub means: Vec<Mean>,
 }
-
-/// The heads of the table.
-pub const HEADS: &[&str] = &[
-    "KERNEL", "NATIVE", "Q-USER", "QEMU", "/NATIVE", "OMNI", "/NATIVE", "/Q-USER", "/QEMU", "MIPS",
-];
 
 impl Report {
-    /// Kernels on which not all agreed: someone computes wrongly.
+    pub(crate) fn new(
+        what: &'static str,
+        host: Host,
+        quick: bool,
+        of: Field,
+        rows: Vec<Row>,
+    ) -> Self {
+        let Field { peers, present, missing } = of;
+        let means = means(&rows, &peers);
+        let packages = vec![];
+        Self { what, host, quick, peers, present, missing, packages, rows, means }
+    }
+
+    /// Cases on which not all agreed: someone computes wrongly.
     pub fn disagreements(&self) -> impl Iterator<Item = &Row> {
-        self.kernels.iter().filter(|row| !row.agreed)
+        self.rows.iter().filter(|row| !row.agreed)
     }
 
-    /// Geometric mean, over the kernels, of Omnivisor's time over a peer's.
-    #[must_use]
-    pub fn omni_ratio(&self, peer: Peer) -> Option<f64> {
-        geomean(self.kernels.iter().filter_map(|row| Some(row.cell(peer)?.omni_ratio)))
+    /// Those of ours that failed.
+    pub fn failures(&self) -> impl Iterator<Item = &Missing> {
+        self.missing.iter().filter(|missing| missing.peer.is_omni())
     }
 
-    /// Geometric mean of the speed on integer loops, in millions of instructions a second.
+    /// A mean by what it is of.
     #[must_use]
-    pub fn integer_mips(&self) -> Option<f64> {
-        let rows = self.kernels.iter().filter(|row| row.kernel.integer_loop);
-        geomean(rows.map(|row| row.mips))
+    pub fn mean(&self, of: &str, peer: Peer) -> Option<&Mean> {
+        self.means.iter().find(|mean| mean.of == of && mean.peer == peer)
     }
 
-    /// Geometric mean of the speed, in millions of instructions a second.
+    /// The table: heads, then rows of milliseconds of CPU time and ratios, then the means.
     #[must_use]
-    pub fn mips(&self) -> Option<f64> {
-        geomean(self.kernels.iter().map(|row| row.mips))
+    pub fn table(&self) -> (Vec<String>, Vec<Vec<String>>) {
+        let columns = self.columns();
+        let head = |column: &Column| format!("{:>7}", column.head());
+        let heads = ["CASE".to_owned()].into_iter().chain(columns.iter().map(head)).collect();
+        let of_row = |row: &Row| {
+            let mark = if row.agreed { "" } else { " (results differ)" };
+            let name = format!("{}{mark}", row.case.name);
+            let cell = |column: &Column| column.of(row.cell(column.peer()));
+            [name].into_iter().chain(columns.iter().map(cell)).collect()
+        };
+        let mut rows: Vec<Vec<String>> = self.rows.iter().map(of_row).collect();
+        let mut last = "";
+        for of in self.means.iter().map(|mean| mean.of) {
+            if of == last {
+                continue;
+            }
+            last = of;
+            let cell = |column: &Column| column.of_mean(self.mean(of, column.peer()));
+            let name = if of == "all" { "geomean".to_owned() } else { format!("  {of}") };
+            rows.push([name].into_iter().chain(columns.iter().map(cell)).collect());
+        }
+        (heads, rows)
     }
 
-    /// The rows of the table, under [`HEADS`]: milliseconds of CPU time, and ratios.
-    #[must_use]
-    pub fn table(&self) -> Vec<Vec<String>> {
-        let mut rows: Vec<Vec<String>> = self.kernels.iter().map(cells_of).collect();
-        let qemu = self.kernels.iter().filter_map(qemu_over_native);
-        let mut means = vec!["geomean".to_owned()];
-        means.extend([(); 3].map(|()| right("")));
-        means.push(ratio(geomean(qemu)));
-        means.push(right(""));
-        means.extend([Peer::Native, Peer::QemuUser, Peer::Qemu].map(|p| ratio(self.omni_ratio(p))));
-        means.push(whole(self.mips()));
-        rows.push(means);
-        let mut loops = vec!["integer loops".to_owned()];
-        loops.extend([(); 8].map(|()| right("")));
-        loops.push(whole(self.integer_mips()));
-        rows.push(loops);
-        rows
+    fn columns(&self) -> Vec<Column> {
+        let mut columns = vec![];
+        let counted = self.rows.iter().any(|row| row.instructions.is_some());
+        for peer in &self.peers {
+            columns.push(Column::Time(*peer));
+            let shown = |base: &&Peer| match base {
+                Peer::Native => *peer != Peer::Native,
+                Peer::QemuUser | Peer::Qemu => peer.is_omni() || *peer == Peer::Rvvm,
+                Peer::Rvvm => peer.is_omni(),
+                Peer::Omni(_) => false,
+            };
+            let bases = self.peers.iter().filter(shown).filter(|base| *base < peer);
+            columns.extend(bases.map(|base| Column::Over(*peer, *base)));
+            if counted && peer.is_omni() {
+                columns.push(Column::Mips(*peer));
+            }
+        }
+        columns
     }
 }
 
-fn cells_of(row: &Row) -> Vec<String> {
-    let time = |peer| row.cell(peer).map(|cell| cell.cpu_ms);
-    let over = |peer| ratio(row.cell(peer).map(|cell| cell.omni_ratio));
-    let mark = if row.agreed { "" } else { " (checksums differ)" };
-    vec![
-        format!("{}{mark}", row.kernel.name),
-        tenths(time(Peer::Native)),
-        tenths(time(Peer::QemuUser)),
-        tenths(time(Peer::Qemu)),
-        ratio(qemu_over_native(row)),
-        tenths(time(Peer::Omni)),
-        over(Peer::Native),
-        over(Peer::QemuUser),
-        over(Peer::Qemu),
-        whole(Some(row.mips)),
-    ]
+/// A column of the table.
+enum Column {
+    Time(Peer),
+    Over(Peer, Peer),
+    Mips(Peer),
 }
 
-fn qemu_over_native(row: &Row) -> Option<f64> {
-    Some(row.cell(Peer::Qemu)?.cpu_ms / row.cell(Peer::Native)?.cpu_ms)
+impl Column {
+    fn peer(&self) -> Peer {
+        match self {
+            Self::Time(peer) | Self::Over(peer, _) | Self::Mips(peer) => *peer,
+        }
+    }
+
+    fn head(&self) -> String {
+        match self {
+            Self::Time(peer) => peer.name().to_uppercase(),
+            Self::Over(_, base) => format!("/{}", base.name().to_uppercase()),
+            Self::Mips(_) => "MIPS".into(),
+        }
+    }
+
+    fn of(&self, cell: Option<&Cell>) -> String {
+        number(match self {
+            Self::Time(_) => cell.map(|cell| (cell.cpu_ms, 1)),
+            Self::Over(_, base) => cell.and_then(|cell| Some((*cell.over.get(base.name())?, 2))),
+            Self::Mips(_) => cell.and_then(|cell| Some((cell.mips?, 0))),
+        })
+    }
+
+    fn of_mean(&self, mean: Option<&Mean>) -> String {
+        match self {
+            Self::Time(_) => String::new(),
+            Self::Over(_, base) => {
+                number(mean.and_then(|mean| Some((*mean.over.get(base.name())?, 2))))
+            }
+            Self::Mips(_) => number(mean.and_then(|mean| Some((mean.mips?, 0)))),
+        }
+    }
 }
 
-fn right(text: &str) -> String {
+/// A number with so many decimals.
+fn number(value: Option<(f64, usize)>) -> String {
+    let text = value.map_or("-".into(), |(value, decimals)| format!("{value:.decimals$}"));
     format!("{text:>7}")
 }
 
-fn tenths(value: Option<f64>) -> String {
-    right(&value.map_or("-".into(), |value| format!("{value:.1}")))
-}
-
-fn ratio(value: Option<f64>) -> String {
-    right(&value.map_or("-".into(), |value| format!("{value:.2}")))
-}
-
-fn whole(value: Option<f64>) -> String {
-    right(&value.map_or("-".into(), |value| format!("{value:.0}")))
+fn means(rows: &[Row], peers: &[Peer]) -> Vec<Mean> {
+    let mut means = vec![];
+    let groups = Group::WITH_MEANS.iter().map(|(group, name)| (Some(*group), *name));
+    for (group, of) in [(None, "all")].into_iter().chain(groups) {
+        let among = |row: &&Row| group.is_none_or(|group| row.case.group == group);
+        let rows: Vec<&Row> = rows.iter().filter(among).collect();
+        if rows.is_empty() {
+            continue;
+        }
+        for peer in peers {
+            let cells: Vec<&Cell> = rows.iter().filter_map(|row| row.cell(*peer)).collect();
+            let over = |base: &Peer| {
+                let ratios = cells.iter().filter_map(|cell| cell.over.get(base.name()));
+                Some((base.name(), geomean(ratios.copied())?))
+            };
+            let over = peers.iter().filter_map(over).collect();
+            let mips = geomean(cells.iter().filter_map(|cell| cell.mips));
+            means.push(Mean { of, cases: cells.len(), peer: *peer, over, mips });
+        }
+    }
+    means
 }
 
 /// The geometric mean; `None` of nothing.
@@ -216,50 +259,51 @@ fn geomean(values: impl Iterator<Item = f64>) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::suite::KERNELS;
+    use crate::peer::Tier;
+
+    const OMNI: Peer = Peer::Omni(Tier::All);
 
     fn report(agreed: bool) -> Report {
-        let cell = |peer, cpu_ms, omni_ratio| Cell {
+        let cell = |peer, cpu_ms, over: &[(&'static str, f64)]| Cell {
             peer,
             cpu_ms,
-            omni_ratio,
+            over: over.iter().copied().collect(),
+            mips: Some(100.0),
             checksums: vec!["0".into()],
         };
-        let row = |at: usize, ratio| Row {
-            kernel: KERNELS[at],
-            count: 1,
+        let row = |name: &str, group, ratio| Row {
+            case: Case { name: name.into(), about: String::new(), group, count: 1 },
             runs: 5,
-            instructions: 1,
-            mips: 100.0,
+            instructions: Some(1),
             agreed,
-            cells: vec![cell(Peer::Native, 10.0, ratio), cell(Peer::Omni, 10.0 * ratio, 1.0)],
+            cells: vec![
+                cell(Peer::Native, 10.0, &[]),
+                cell(OMNI, 10.0 * ratio, &[("native", ratio)]),
+            ],
         };
-        Report {
-            host: Host { cpu: "x".into(), cpus: 2, load: 0.0 },
-            quick: false,
-            peers: vec![Peer::Native, Peer::Omni],
-            present: vec![],
-            missing: vec![],
-            kernels: vec![row(0, 2.0), row(5, 8.0)],
-        }
+        let host = Host { cpu: "x".into(), cpus: 2, load: 0.0 };
+        let peers = vec![Peer::Native, Peer::Qemu, OMNI];
+        let field = Field { peers, ..Field::default() };
+        let rows = vec![row("a", Group::Float, 2.0), row("b", Group::Other, 8.0)];
+        Report::new("cpu", host, false, field, rows)
     }
 
     #[test]
-    fn means_of_ratios_are_geometric_and_integer_loops_have_their_own() {
+    fn means_of_ratios_are_geometric_and_groups_have_their_own() {
         let report = report(true);
-        assert!((report.omni_ratio(Peer::Native).expect("measured") - 4.0).abs() < 1e-9);
-        assert_eq!(report.omni_ratio(Peer::Qemu), None);
-        assert!((report.integer_mips().expect("one") - 100.0).abs() < 1e-9);
+        let over = |of| report.mean(of, OMNI).map(|mean| mean.over["native"]);
+        assert!((over("all").expect("measured") - 4.0).abs() < 1e-9);
+        assert!((over("floating point").expect("one") - 2.0).abs() < 1e-9);
+        assert_eq!(over("new code"), None);
         assert_eq!(report.disagreements().count(), 0);
     }
 
     #[test]
     fn a_table_has_a_cell_for_every_head_and_says_what_is_not_known() {
-        for row in report(false).table() {
-            assert_eq!(row.len(), HEADS.len());
-        }
-        let first = &report(false).table()[0];
-        assert!(first[0].contains("differ"));
-        assert_eq!(first[3].trim(), "-");
+        let (heads, rows) = report(false).table();
+        assert!(rows.iter().all(|row| row.len() == heads.len()));
+        assert!(rows[0][0].contains("differ"));
+        let qemu = heads.iter().position(|head| head.trim() == "QEMU").expect("a peer");
+        assert_eq!(rows[0][qemu].trim(), "-");
     }
 }

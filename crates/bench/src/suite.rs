@@ -1,33 +1,38 @@
-//! The kernels: names, what each is about, and how much of it is measured.
+//! Our kernels: names, what each is about, and how much of it is measured.
 
 use crate::BenchError;
+use crate::contest::{Case, Group};
 
 /// One kernel of the suite, as `benches/kernels/main.c` knows it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Kernel {
-    /// Its name.
-    pub name: &'static str,
-    /// One line for people.
-    pub about: &'static str,
-    /// The count it is given: enough for a third of a second of interpretation or more.
-    pub count: u64,
+struct Kernel {
+    name: &'static str,
+    about: &'static str,
+    /// Enough for a third of a second of interpretation or more.
+    count: u64,
     /// The count for a quick look.
-    pub count_quick: u64,
-    /// Whether it is a loop of integer instructions, for which the least speed is promised.
-    pub integer_loop: bool,
+    count_quick: u64,
+    group: Group,
 }
 
 const fn row(name: &'static str, about: &'static str, count: u64, count_quick: u64) -> Kernel {
-    Kernel { name, about, count, count_quick, integer_loop: false }
+    Kernel { name, about, count, count_quick, group: Group::Other }
 }
 
 const fn integer(name: &'static str, about: &'static str, count: u64, quick: u64) -> Kernel {
-    Kernel { integer_loop: true, ..row(name, about, count, quick) }
+    Kernel { group: Group::IntegerLoop, ..row(name, about, count, quick) }
+}
+
+const fn float(name: &'static str, about: &'static str, count: u64, quick: u64) -> Kernel {
+    Kernel { group: Group::Float, ..row(name, about, count, quick) }
+}
+
+const fn new_code(name: &'static str, about: &'static str, count: u64, quick: u64) -> Kernel {
+    Kernel { group: Group::NewCode, ..row(name, about, count, quick) }
 }
 
 /// The suite, in the order of its report.
 #[rustfmt::skip] // One row a line.
-pub const KERNELS: &[Kernel] = &[
+const KERNELS: &[Kernel] = &[
     integer("alu",        "straight integer arithmetic in a loop",  16_000_000, 3_000_000),
     integer("collatz",    "branches that depend on data",              150_000,    30_000),
     integer("gcd",        "integer division",                            5_000,     1_000),
@@ -45,26 +50,35 @@ pub const KERNELS: &[Kernel] = &[
     row("tree",           "a binary tree",                             200_000,    40_000),
     row("lz",             "compression by references back",                  6,         2),
     row("int-matrix",     "products of integer matrices",                   80,        16),
-    row("matrix",         "products of matrices of doubles",                50,        10),
-    row("nbody",          "planets: division, square root",             60_000,    12_000),
-    row("mandelbrot",     "a loop of doubles",                             400,       180),
-    row("convert",        "between integers, floats and doubles",    3_000_000,   600_000),
+    float("matrix",         "products of matrices of doubles",                50,        10),
+    float("nbody",          "planets: division, square root",             60_000,    12_000),
+    float("mandelbrot",     "a loop of doubles",                             400,       180),
+    float("convert",        "between integers, floats and doubles",    3_000_000,   600_000),
     row("interpret",      "a switch that is hard to predict",          400_000,    80_000),
     row("indirect",       "calls through pointers",                  5_000_000, 1_000_000),
-    row("generate",       "code made while running",                    20_000,     5_000),
+    new_code("generate",       "code made while running",                    20_000,     5_000),
+    new_code("cold",      "functions that run once or twice",                4,         2),
 ];
 
-/// The kernels of these names, or all where none is named.
-///
-/// # Errors
-/// [`BenchError::NoKernel`] for a name that none has.
-pub fn kernels_named(names: &[String]) -> Result<Vec<Kernel>, BenchError> {
-    let known = || KERNELS.iter().map(|kernel| kernel.name).collect::<Vec<_>>().join(", ");
-    if let Some(name) = names.iter().find(|name| KERNELS.iter().all(|k| k.name != **name)) {
-        return Err(BenchError::NoKernel { name: name.clone(), known: known() });
+/// The suite as cases.
+pub(crate) fn suite(quick: bool) -> Vec<Case> {
+    let case = |kernel: &Kernel| Case {
+        name: kernel.name.into(),
+        about: kernel.about.into(),
+        group: kernel.group,
+        count: if quick { kernel.count_quick } else { kernel.count },
+    };
+    KERNELS.iter().map(case).collect()
+}
+
+/// The cases of these names, or all where none is named.
+pub(crate) fn chosen(cases: Vec<Case>, names: &[String]) -> Result<Vec<Case>, BenchError> {
+    let known = || cases.iter().map(|case| &*case.name).collect::<Vec<_>>().join(", ");
+    if let Some(name) = names.iter().find(|name| cases.iter().all(|case| case.name != **name)) {
+        return Err(BenchError::NoCase { name: name.clone(), known: known() });
     }
-    let wanted = |kernel: &&Kernel| names.is_empty() || names.iter().any(|n| n == kernel.name);
-    Ok(KERNELS.iter().filter(wanted).copied().collect())
+    let wanted = |case: &Case| names.is_empty() || names.contains(&case.name);
+    Ok(cases.into_iter().filter(wanted).collect())
 }
 
 #[cfg(test)]
@@ -82,9 +96,10 @@ mod tests {
 
     #[test]
     fn a_name_that_none_has_is_refused_with_those_that_exist() {
-        assert_eq!(kernels_named(&[]).expect("all").len(), KERNELS.len());
-        assert_eq!(kernels_named(&["fib".into()]).expect("one").len(), 1);
-        let error = kernels_named(&["fob".into()]).expect_err("none").to_string();
+        let chosen = |names: &[String]| chosen(suite(true), names);
+        assert_eq!(chosen(&[]).expect("all").len(), KERNELS.len());
+        assert_eq!(chosen(&["fib".into()]).expect("one").len(), 1);
+        let error = chosen(&["fob".into()]).expect_err("none").to_string();
         assert!(error.contains("fob") && error.contains("fib"), "{error}");
     }
 }

@@ -1,5 +1,5 @@
 //! Programs out of Debian's packages, with all that they depend on: files for a guest, or a folder
-//! for this host. Nothing is configured: a program that needs its package's scripts is not for this.
+//! for this host. Nothing is configured: no script of a package runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
