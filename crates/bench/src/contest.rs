@@ -4,7 +4,7 @@ use crate::BenchError;
 use crate::peer::{Field, Peer};
 use crate::report::{Cell, Row};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// A case that is slow here is run no more than this long, once it has been run often enough.
@@ -77,6 +77,9 @@ pub(crate) struct Runs {
     pub(crate) counted: u32,
     /// Whether one that does not count comes before them.
     pub(crate) warm_up: bool,
+    /// Whether this host must compute what guests do: it does where the compilers are told to
+    /// leave no room, as with how roundings are fused and whether `char` has a sign.
+    pub(crate) native_agrees: bool,
 }
 
 /// Runs all cases. An entrant that fails is left out from there on, and the field says why.
@@ -99,7 +102,7 @@ pub(crate) fn contest(
             }
             entrants.retain_mut(|(peer, entrant)| match entrant.run(case) {
                 Ok(sample) if runs.warm_up && run == 0 => {
-                    warmed.push(sample);
+                    warmed.push((*peer, sample));
                     true
                 }
                 Ok(sample) => {
@@ -114,17 +117,29 @@ pub(crate) fn contest(
             });
         }
         if !samples.is_empty() {
-            rows.push(row(case, &samples, &warmed));
+            rows.push(row(case, &samples, &warmed, runs.native_agrees));
         }
     }
     rows
 }
 
 /// What a case's runs come to.
-fn row(case: &Case, samples: &BTreeMap<Peer, Vec<Sample>>, warmed: &[Sample]) -> Row {
-    let all = || samples.values().flatten().chain(warmed);
-    let first = all().next();
-    let agreed = all().all(|sample| Some(&sample.checksum) == first.map(|first| &first.checksum));
+fn row(
+    case: &Case,
+    samples: &BTreeMap<Peer, Vec<Sample>>,
+    warmed: &[(Peer, Sample)],
+    native_agrees: bool,
+) -> Row {
+    let counted = samples.iter().flat_map(|(peer, all)| all.iter().map(move |one| (*peer, one)));
+    let all: Vec<(Peer, &Sample)> =
+        counted.chain(warmed.iter().map(|(peer, sample)| (*peer, sample))).collect();
+    let results = |native: bool| -> BTreeSet<&str> {
+        let of = all.iter().filter(|(peer, _)| (*peer == Peer::Native) == native);
+        of.map(|(_, sample)| &*sample.checksum).collect()
+    };
+    let (native, guests) = (results(true), results(false));
+    let native_differs = !native.is_empty() && !guests.is_empty() && native != guests;
+    let agreed = native.len() <= 1 && guests.len() <= 1 && !(native_agrees && native_differs);
     let cell = |(peer, of_peer): (&Peer, &Vec<Sample>)| {
         let over = |base: &Peer| {
             let base = samples.get(base)?;
@@ -140,12 +155,13 @@ fn row(case: &Case, samples: &BTreeMap<Peer, Vec<Sample>>, warmed: &[Sample]) ->
             checksums: checksums(of_peer),
         }
     };
-    let instructions = all().map(|sample| sample.instructions).filter(|count| *count > 0).max();
+    let instructions = all.iter().map(|(_, one)| one.instructions).filter(|count| *count > 0);
     Row {
         case: case.clone(),
         runs: samples.values().map(Vec::len).max().unwrap_or(0),
-        instructions,
+        instructions: instructions.max(),
         agreed: agreed && same_instructions(samples),
+        native_differs,
         cells: samples.iter().map(cell).collect(),
     }
 }
@@ -212,7 +228,7 @@ mod tests {
             (Peer::Native, vec![sample(10, "7"), sample(100, "7"), sample(10, "7")]),
             (OMNI, vec![sample(20, "7"), sample(200, "7"), sample(20, "7")]),
         ]);
-        let row = row(&case(), &samples, &[]);
+        let row = row(&case(), &samples, &[], true);
         assert!((row.cells[1].over["native"] - 2.0).abs() < 1e-9);
         assert!(row.cells[0].over.is_empty());
         assert!((row.cells[1].mips.expect("counted") - 50.0).abs() < 1e-9);
@@ -227,10 +243,22 @@ mod tests {
                 (OMNI, vec![sample(20, "7"), sample(20, last)]),
             ])
         };
-        let wrong = row(&case(), &samples("8"), &[]);
+        let wrong = row(&case(), &samples("8"), &[], false);
         assert!(!wrong.agreed);
         assert_eq!(wrong.cells[1].checksums.len(), 2);
-        assert!(!row(&case(), &samples("7"), &[sample(1, "8")]).agreed);
+        assert!(!row(&case(), &samples("7"), &[(OMNI, sample(1, "8"))], false).agreed);
+    }
+
+    #[test]
+    fn this_host_may_differ_only_where_the_compilers_have_room() {
+        let samples = BTreeMap::from([
+            (Peer::Native, vec![sample(10, "6")]),
+            (Peer::Qemu, vec![sample(10, "7")]),
+            (OMNI, vec![sample(20, "7")]),
+        ]);
+        let free = row(&case(), &samples, &[], false);
+        assert!(free.agreed && free.native_differs);
+        assert!(!row(&case(), &samples, &[], true).agreed);
     }
 
     struct Fails(u32);
@@ -247,7 +275,7 @@ mod tests {
         let mut entrants: Entrants =
             vec![(Peer::Qemu, Box::new(Fails(3))), (OMNI, Box::new(Fails(99)))];
         let mut field = Field { peers: vec![Peer::Qemu, OMNI], ..Field::default() };
-        let runs = Runs { counted: 2, warm_up: false };
+        let runs = Runs { counted: 2, warm_up: false, native_agrees: true };
         let rows = contest(&[case(), case()], &mut entrants, runs, &mut field, &mut |_| {});
         assert_eq!(rows.iter().map(|row| row.cells.len()).collect::<Vec<_>>(), [2, 1]);
         assert_eq!((field.peers, field.missing.len()), (vec![OMNI], 1));

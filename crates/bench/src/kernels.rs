@@ -39,8 +39,8 @@ pub struct Options {
 }
 
 impl Options {
-    pub(crate) fn runs(&self, warm_up: bool) -> Runs {
-        Runs { counted: self.runs.max(1), warm_up }
+    pub(crate) fn runs(&self, warm_up: bool, native_agrees: bool) -> Runs {
+        Runs { counted: self.runs.max(1), warm_up, native_agrees }
     }
 
     /// The tiers as peers.
@@ -76,7 +76,7 @@ pub fn measure_bare(
         let (board, us) = (board.clone(), options.us.clone());
         entrants.push((*peer, Box::new(Fresh { peer: *peer, program, board, us })));
     }
-    let rows = contest(&cases, &mut entrants, options.runs(false), &mut field, progress);
+    let rows = contest(&cases, &mut entrants, options.runs(false, true), &mut field, progress);
     Ok(Report::new("bare", host, options.quick, field, rows))
 }
 
@@ -129,7 +129,8 @@ pub fn measure_cpu(
         };
         entrants.push((peer, entrant));
     }
-    let rows = contest(&cases, &mut entrants, options.runs(false), &mut field, progress);
+    let runs = options.runs(false, dialect == Dialect::Suite);
+    let rows = contest(&cases, &mut entrants, runs, &mut field, progress);
     Ok(Report::new("cpu", host, options.quick, field, rows))
 }
 

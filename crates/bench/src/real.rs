@@ -117,7 +117,7 @@ pub fn measure_real(
             Err(error) => field.leave_out(peer, &error),
         }
     }
-    let rows = contest(&cases, &mut entrants, options.runs(true), &mut field, progress);
+    let rows = contest(&cases, &mut entrants, options.runs(true, true), &mut field, progress);
     let report = Report::new("real", host, options.quick, field, rows);
     Ok(Report { packages, ..report })
 }

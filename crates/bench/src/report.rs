@@ -53,8 +53,10 @@ pub struct Row {
     pub runs: usize,
     /// Instructions that the guest retired, where it counts them.
     pub instructions: Option<u64>,
-    /// Whether all peers computed the same every time.
+    /// Whether all peers computed the same every time; where compilers have room, all guests.
     pub agreed: bool,
+    /// Whether this host computed something else than guests.
+    pub native_differs: bool,
     /// Each peer.
     pub cells: Vec<Cell>,
 }
@@ -133,14 +135,19 @@ impl Report {
         self.means.iter().find(|mean| mean.of == of && mean.peer == peer)
     }
 
-    /// The table: heads, then rows of milliseconds of CPU time and ratios, then the means.
+    /// The table: heads, then rows of milliseconds of CPU time and ratios, then the means. A star
+    /// marks a case that this host computes otherwise than guests.
     #[must_use]
     pub fn table(&self) -> (Vec<String>, Vec<Vec<String>>) {
         let columns = self.columns();
         let head = |column: &Column| format!("{:>7}", column.head());
         let heads = ["CASE".to_owned()].into_iter().chain(columns.iter().map(head)).collect();
         let of_row = |row: &Row| {
-            let mark = if row.agreed { "" } else { " (results differ)" };
+            let mark = match (row.agreed, row.native_differs) {
+                (false, _) => " (results differ)",
+                (true, true) => " *",
+                (true, false) => "",
+            };
             let name = format!("{}{mark}", row.case.name);
             let cell = |column: &Column| column.of(row.cell(column.peer()));
             [name].into_iter().chain(columns.iter().map(cell)).collect()
@@ -276,6 +283,7 @@ mod tests {
             runs: 5,
             instructions: Some(1),
             agreed,
+            native_differs: false,
             cells: vec![
                 cell(Peer::Native, 10.0, &[]),
                 cell(OMNI, 10.0 * ratio, &[("native", ratio)]),
