@@ -5,7 +5,7 @@ use crate::code::{Code, NO_LINK};
 use crate::jit::Native;
 use crate::{Flow, Frontend, Mode};
 use omni_base::{PAGE_SIZE_U64, PageNo};
-use omni_ir::{Block, Builder, Term};
+use omni_ir::{Block, Builder, Inst, Slot, Term, Val};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -196,6 +196,13 @@ impl Cache {
         }
     }
 
+    /// Gives a block another shape. No block may be running.
+    pub(crate) fn reshape(&mut self, id: BlockId, code: Code) {
+        let count = code.uops.len();
+        let old = std::mem::replace(&mut self.running_mut(id).code, code);
+        self.uops = self.uops + count - old.uops.len();
+    }
+
     /// Frees every block. No block may be running.
     pub(crate) fn clear(&mut self) {
         let (generation, last_id) = (self.generation, self.last_id);
@@ -227,9 +234,13 @@ pub(crate) fn translate(
     page: &[u8],
     start: u64,
     mode: Mode,
+    shape: Shape,
 ) -> Option<Block> {
     let base = start & !(PAGE_SIZE_U64 - 1);
     let mut into = Builder::default();
+    let mut known = Constants::default();
+    // Instructions of the loop that the block is, once it came back to its start.
+    let mut body = None;
     let mut pc = start;
     loop {
         let code = code_at(page, pc, pc - base);
@@ -241,10 +252,22 @@ pub(crate) fn translate(
                 into.unstart();
                 return Some(into.finish(pc));
             }
-            Flow::End => match follow(&mut into, pc, base) {
-                Some(next) => pc = next,
-                None => return Some(into.finish(pc)),
-            },
+            Flow::End => {
+                let next = match shape {
+                    Shape::Cold => follow(&mut into, pc, base),
+                    Shape::Hot => trace(&mut into, &mut known, pc, start),
+                };
+                match next {
+                    Some(next) => pc = next,
+                    None => return Some(into.finish(pc)),
+                }
+            }
+        }
+        if pc == start {
+            let body = *body.get_or_insert(into.ticks());
+            if into.ticks() + body > BLOCK_TICKS_MAX {
+                return Some(into.finish(pc));
+            }
         }
         let inside = pc.wrapping_sub(base) < PAGE_SIZE_U64;
         if into.ticks() >= BLOCK_TICKS_MAX || !inside {
@@ -260,6 +283,94 @@ fn code_at(page: &[u8], pc: u64, offset: u64) -> crate::Code {
     let mut bytes = [0; 16];
     bytes[..count].copy_from_slice(&rest[..count]);
     crate::Code { pc, bytes, count }
+}
+
+/// How far a block goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Shape {
+    /// Ahead only.
+    Cold,
+    /// Along calls, returns from them, and round a loop that it is.
+    Hot,
+}
+
+/// What slots hold in a block, as far as it is known.
+#[derive(Default)]
+struct Constants {
+    slots: Vec<(Slot, u64)>,
+    /// Operations that were seen.
+    seen: usize,
+}
+
+impl Constants {
+    /// Looks at what was built since the last time.
+    fn look(&mut self, insts: &[Inst]) {
+        for inst in &insts[self.seen..] {
+            let (dst, value) = match *inst {
+                Inst::Unary(op, dst, a) => (dst, self.value(a).map(|a| op.eval(a))),
+                Inst::Binary(op, width, dst, a, b) => {
+                    let both = self.value(a).zip(self.value(b));
+                    (dst, both.map(|(a, b)| op.eval(width, a, b)))
+                }
+                Inst::Call(..) => {
+                    self.slots.clear();
+                    continue;
+                }
+                Inst::Select(dst, ..)
+                | Inst::Deposit { dst, .. }
+                | Inst::Load(_, dst, ..)
+                | Inst::Atomic(_, _, dst, ..)
+                | Inst::CompareSwap { dst, .. }
+                | Inst::LoadReserved(_, dst, _)
+                | Inst::StoreConditional(_, dst, ..)
+                | Inst::Float { dst, .. } => (dst, None),
+                Inst::Start(_) | Inst::Store(..) | Inst::Fence(_) | Inst::ExitIf(..) => continue,
+            };
+            self.slots.retain(|(slot, _)| *slot != dst);
+            self.slots.extend(value.map(|value| (dst, value)));
+        }
+        self.seen = insts.len();
+    }
+
+    fn value(&self, val: Val) -> Option<u64> {
+        match val {
+            Val::Const(value) => Some(value),
+            Val::Slot(slot) => {
+                self.slots.iter().find(|(at, _)| *at == slot).map(|(_, value)| *value)
+            }
+        }
+    }
+}
+
+/// Where a hot block goes on after an instruction that ended it, if it is worth going on: jumps
+/// within the page, returns from calls in the block, and the loop that the block is.
+fn trace(into: &mut Builder, known: &mut Constants, pc: u64, start: u64) -> Option<u64> {
+    known.look(into.insts());
+    let near = |to: u64| to / PAGE_SIZE_U64 == start / PAGE_SIZE_U64;
+    let jump = |into: &mut Builder, to: u64| {
+        into.reopen();
+        // Round another loop than this block it would not end where that begins.
+        if near(to) && (to == start || !into.has_start(to)) {
+            return Some(to);
+        }
+        into.jump(to);
+        None
+    };
+    match into.term()? {
+        Term::Jump(to) => jump(into, to),
+        Term::Indirect(to) => jump(into, known.value(to)?),
+        Term::Branch(cond, a, b, to, or) if to == start => {
+            into.reopen();
+            into.exit_if(cond.negated(), a, b, or);
+            Some(to)
+        }
+        Term::Branch(cond, a, b, to, or) if to > pc && near(or) && into.ticks() < 48 => {
+            into.reopen();
+            into.exit_if(cond, a, b, to);
+            Some(or)
+        }
+        Term::Branch(..) | Term::Trap(_) | Term::Stop(_) => None,
+    }
 }
 
 /// Where a block goes on after an instruction that ended it, if it is worth going on.

@@ -14,9 +14,6 @@ use std::ptr::NonNull;
 /// The base register points this far into a view, so that displacements of slots are short.
 const BIAS: u16 = 128;
 
-/// MXCSR at rest: every exception masked and none raised, to nearest, denormals as they are.
-const MXCSR: u32 = 0x1f80;
-
 /// The control block of a view, at `layout::CONTROL`; machine code knows it by `control`.
 #[repr(C, align(16))]
 struct Control {
@@ -30,6 +27,7 @@ struct Control {
     mxcsr: u32,
     unused: [u32; 3],
     box_mask: [u64; 2],
+    flags: [u8; 64],
 }
 
 const _: () = {
@@ -43,7 +41,19 @@ const _: () = {
     assert!(offset_of!(Control, jumps) == control::JUMPS as usize);
     assert!(offset_of!(Control, mxcsr) == control::MXCSR as usize);
     assert!(offset_of!(Control, box_mask) == control::BOX_MASK as usize);
+    assert!(offset_of!(Control, flags) == control::FLAGS as usize);
     assert!(size_of::<Control>() <= layout::FETCH_IDS - layout::CONTROL);
+};
+
+/// What the low bits of MXCSR are to the guest.
+const FLAGS: [u8; 64] = {
+    let mut table = [0; 64];
+    let mut bits = 0;
+    while bits < 64 {
+        table[bits as usize] = control::flags(bits);
+        bits += 1;
+    }
+    table
 };
 
 /// Code of a block.
@@ -106,6 +116,7 @@ impl Jit {
             integers: hot.integers,
             floats: hot.floats,
             reservation: front.reservation(),
+            flags: front.float_flags(),
             float: match front.nan_rule() {
                 NanRule::RiscV => FloatRule::CanonicalNan,
                 NanRule::Arm { .. } | NanRule::X86Sse => FloatRule::Step,
@@ -219,9 +230,10 @@ impl Jit {
             step: (step::<E> as *const ()).expose_provenance(),
             context,
             jumps,
-            mxcsr: MXCSR,
+            mxcsr: control::MXCSR_AT_REST,
             unused: [0; 3],
             box_mask: [!0 << 32; 2],
+            flags: FLAGS,
         };
         self.enter(base, native);
         stepping.take_flags();
@@ -286,15 +298,11 @@ impl<E: Env> Stepping<'_, '_, E> {
         // SAFETY: E6: code does not run now, so nobody else refers to the block.
         let words = unsafe { self.control.as_mut() };
         let raised = words.mxcsr & 0x3d;
+        words.mxcsr = control::MXCSR_AT_REST;
         if raised == 0 {
-            words.mxcsr = MXCSR;
             return;
         }
-        words.mxcsr = MXCSR;
-        // Invalid, denormal, divide by zero, overflow, underflow, inexact: from bit 0 up. The
-        // guest's are inexact, underflow, overflow, divide by zero, invalid.
-        let bit = |from: u32, to: u32| u64::from(raised >> from & 1) << to;
-        let flags = bit(0, 4) | bit(2, 3) | bit(3, 2) | bit(4, 1) | bit(5, 0);
+        let flags = u64::from(FLAGS[raised as usize]);
         let slot = self.mem.float_flags;
         // SAFETY: E6: the file of the view, which nobody else refers to now.
         let file = unsafe { self.file.as_mut() };

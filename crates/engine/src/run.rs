@@ -1,7 +1,7 @@
 //! The engine: finds or makes blocks and runs them, one after the other.
 #![allow(unsafe_code, reason = "runs a block while the cache that owns it is told of writes")]
 
-use crate::cache::{BlockId, Cache, Cached, Key, translate};
+use crate::cache::{BlockId, Cache, Cached, Key, Shape, translate};
 use crate::code::{self, NO_LINK};
 use crate::float::FloatRules;
 use crate::interp::{self, Outcome, Run};
@@ -319,7 +319,7 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
         let bytes = unsafe { std::slice::from_raw_parts(ptr.as_ptr(), PAGE_SIZE) };
         let mut second = None;
         let block = match key.second {
-            None => translate(self.looking.front, bytes, key.pc, key.mode),
+            None => translate(self.looking.front, bytes, key.pc, key.mode, Shape::Hot),
             Some(page) => {
                 let at = next_page(key.pc);
                 second = Some((at, self.mem.pages.link_id(at, page)));
@@ -328,7 +328,12 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
             }
         };
         let block = block.filter(|_| !jit.is_full());
-        let native = block.and_then(|block| jit.compile(&block, id, second));
+        let native = block.and_then(|block| {
+            debug_assert_eq!(omni_ir::verify(&block), Ok(()), "{block}");
+            let native = jit.compile(&block, id, second)?;
+            self.mem.pages.reshape(id, code::compile(&block));
+            Some(native)
+        });
         let made = native.is_some();
         let block = self.mem.pages.running_mut(id);
         block.native = native;
@@ -513,7 +518,7 @@ impl<F: Frontend> Looking<'_, F> {
         let ptr = ptr.ok_or_else(|| mem.env.bad_atomic(pc, crate::Access::Fetch))?;
         // SAFETY: E2: the page is readable, and nothing writes while a front-end looks at it.
         let bytes = unsafe { std::slice::from_raw_parts(ptr.as_ptr(), PAGE_SIZE) };
-        if let Some(block) = translate(self.front, bytes, pc, self.mode) {
+        if let Some(block) = translate(self.front, bytes, pc, self.mode, Shape::Cold) {
             return Ok((self.insert(mem, key, &block), mem.tlb.fetch(pc).is_some()));
         }
         // The instruction goes on in the next page, wherever that is now.

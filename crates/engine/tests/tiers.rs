@@ -233,6 +233,42 @@ fn access(dice: &mut Dice) -> Vec<Insn> {
     vec![plain(vec![address]), plain(vec![access])]
 }
 
+/// A comparison whose flags are discarded, as compilers write quiet ones; now and then not quite.
+fn quiet(dice: &mut Dice) -> Vec<Insn> {
+    let saved = dice.of(&[Slot(2), Slot(6)]);
+    let op = dice.of(&[FloatOp::LtSignal, FloatOp::LeSignal, FloatOp::EqQuiet, FloatOp::Add]);
+    let args = [Slot(16).into(), Slot(20).into(), Val::Const(0)];
+    let dst = if op == FloatOp::Add { Slot(17) } else { dice.of(&[Slot(3), Slot(2), Slot(5)]) };
+    let compare = Inst::Float { op, format: Format::F64, dst: TEMP, args, round: ROUND.into() };
+    let back = if dice.below(4) == 0 { Slot(5) } else { saved };
+    let mask = Inst::Binary(Binary::And, Width::Full, TEMP, back.into(), Val::Const(31));
+    vec![
+        plain(vec![Inst::Unary(Unary::Move, saved, FLAGS.into())]),
+        plain(vec![compare, Inst::Unary(Unary::Move, dst, TEMP.into())]),
+        plain(vec![mask, Inst::Unary(Unary::Move, FLAGS, TEMP.into())]),
+    ]
+}
+
+/// Accesses near to each other by bases that move, now and then across the end of a page.
+fn cluster(dice: &mut Dice) -> Vec<Insn> {
+    let at = dice.of(&[0x3100, 0x3fe0, 0x4ff0, 0x4800, 0x5ff8]) + dice.below(64);
+    let mut list = vec![plain(vec![Inst::Unary(Unary::Move, Slot(7), Val::Const(at))])];
+    for _ in 0..2 + dice.below(6) {
+        let base = dice.of(&[Slot(7), Slot(7), Slot(4)]);
+        let (size, offset) = (dice.of(SIZES), dice.below(64) as i32 - 32);
+        let memory = Memory { size, signed: dice.below(2) == 0 };
+        let (by, to) = (dice.of(&[8, 16, 8_u64.wrapping_neg()]), dice.of(&[Slot(7), Slot(4)]));
+        let add = |from: Slot| Inst::Binary(Binary::Add, Width::Full, to, from.into(), by.into());
+        list.push(plain(vec![match dice.below(8) {
+            0..3 => Inst::Load(memory, dice.reg(), base.into(), offset),
+            3..6 => Inst::Store(size, base.into(), offset, dice.val()),
+            6 => add(base),
+            _ => Inst::Unary(Unary::Move, Slot(4), Slot(7).into()),
+        }]));
+    }
+    list
+}
+
 fn float(dice: &mut Dice) -> Vec<Inst> {
     use FloatOp::*;
     let format = dice.of(&[Format::F32, Format::F64, Format::F64]);
@@ -352,8 +388,10 @@ fn program(dice: &mut Dice, count: usize) -> Vec<Insn> {
         let full = |op, a: Val, b: u64| Inst::Binary(op, Width::Full, TEMP, a, Val::Const(b));
         match dice.below(16) {
             0..6 => list.push(plain(vec![arithmetic(dice)])),
-            6..9 => list.extend(access(dice)),
-            9..12 => list.push(plain(float(dice))),
+            6 => list.extend(cluster(dice)),
+            7..9 => list.extend(access(dice)),
+            9 => list.extend(quiet(dice)),
+            10..12 => list.push(plain(float(dice))),
             12 => {
                 let args = [dice.val(), dice.val(), Val::Const(0)];
                 list.push(plain(vec![Inst::Call(Helper(1), dice.reg(), args)]));

@@ -29,6 +29,18 @@ impl Builder {
         self.ticks -= 1;
     }
 
+    /// What was built so far.
+    #[must_use]
+    pub fn insts(&self) -> &[Inst] {
+        &self.insts
+    }
+
+    /// Whether the guest instruction at this address is in the block.
+    #[must_use]
+    pub fn has_start(&self, pc: u64) -> bool {
+        self.insts.contains(&Inst::Start(pc))
+    }
+
     /// Guest instructions so far.
     #[must_use]
     pub fn ticks(&self) -> u32 {

@@ -3,7 +3,8 @@
 use crate::asm::{Alu, Asm, Cc, Gpr, Jump, Mem, R15, RAX, RBP, RCX, RDX, Rm, W, Xmm, offset};
 use crate::layout::control;
 use crate::map::Loc;
-use crate::{Of, Tier};
+use crate::share::Shares;
+use crate::{FloatRule, Of, Tier};
 use omni_ir::{Binary, Block, Cond, Inst, Slot, Term, Unary, Val, Width};
 
 /// The size of a page of code, whose mapping one number stands for.
@@ -67,6 +68,9 @@ pub(crate) struct Emit<'a> {
     pub(crate) boxed: [u64; 4],
     /// The rounding mode has been seen to be the default one.
     pub(crate) round_checked: bool,
+    /// The slot that holds what the flags are: none was raised since they were moved there.
+    pub(crate) flags_in: Option<Slot>,
+    pub(crate) shares: Shares,
     /// The operation that is being made.
     pub(crate) inst: usize,
 }
@@ -84,6 +88,8 @@ pub(crate) fn compile(tier: &Tier, block: &Block, of: Of) -> Compiled {
         in_rdx: None,
         boxed: [0; 4],
         round_checked: false,
+        flags_in: None,
+        shares: Shares::of(block),
         inst: 0,
     };
     let elsewhere = of.second.map(|(pc, number)| emit.guard(pc, number).1);
@@ -108,6 +114,10 @@ impl Emit<'_> {
             if let Inst::Start(_) = inst {
                 retired += 1;
                 self.inst += 1;
+                if self.restores_flags(self.inst) {
+                    self.inst += 2;
+                    continue;
+                }
                 self.begin();
                 // Most instructions are no such thing, which their first operation shows.
                 self.float_instruction();
@@ -157,6 +167,16 @@ impl Emit<'_> {
     }
 
     fn emit(&mut self, inst: &Inst, retired: u32) {
+        if self.tier.float == FloatRule::CanonicalNan && uses(inst, self.tier.flags) {
+            self.take_flags();
+        }
+        if let Inst::Unary(Unary::Move, dst, from) = *inst
+            && from == Val::Slot(self.tier.flags)
+        {
+            self.unary(Unary::Move, dst, from);
+            self.flags_in = Some(dst);
+            return;
+        }
         match *inst {
             Inst::Start(_) | Inst::Fence(_) => {}
             Inst::Unary(op, dst, a) => self.unary(op, dst, a),
@@ -314,6 +334,7 @@ impl Emit<'_> {
     pub(crate) fn step(&mut self, dst: Slot) {
         self.place(self.inst);
         self.call_to(self.tier.thunks.step);
+        self.flags_in = None;
         self.wrote(dst);
     }
 
@@ -355,6 +376,9 @@ impl Emit<'_> {
     /// Notes that a slot has a new value.
     pub(crate) fn wrote(&mut self, slot: Slot) {
         self.known.retain(|(at, _)| *at != slot);
+        if self.flags_in == Some(slot) || slot == self.tier.flags {
+            self.flags_in = None;
+        }
         self.boxed[usize::from(slot.0 >> 6)] &= !(1 << (slot.0 & 63));
     }
 
@@ -422,6 +446,29 @@ impl Emit<'_> {
             Loc::M(home) => self.asm.store(8, home, reg),
         }
         self.wrote(dst);
+    }
+}
+
+/// Whether a plain operation reads or writes the slot.
+fn uses(inst: &Inst, slot: Slot) -> bool {
+    let is = |val: Val| val == Val::Slot(slot);
+    match *inst {
+        Inst::Unary(_, dst, a) => dst == slot || is(a),
+        Inst::Binary(_, _, dst, a, b) => dst == slot || is(a) || is(b),
+        Inst::Select(dst, test, a, b) => dst == slot || is(test) || is(a) || is(b),
+        Inst::Deposit { dst, base, value, .. } => dst == slot || is(base) || is(value),
+        Inst::Load(_, dst, base, _) => dst == slot || is(base),
+        Inst::Store(_, base, _, value) => is(base) || is(value),
+        Inst::ExitIf(_, a, b, _) => is(a) || is(b),
+        // Steps take the flags, and no atomic operation works on them.
+        Inst::Start(_)
+        | Inst::Fence(_)
+        | Inst::Atomic(..)
+        | Inst::CompareSwap { .. }
+        | Inst::LoadReserved(..)
+        | Inst::StoreConditional(..)
+        | Inst::Float { .. }
+        | Inst::Call(..) => false,
     }
 }
 

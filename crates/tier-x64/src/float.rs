@@ -8,8 +8,9 @@
 use crate::FloatRule;
 use crate::asm::{Alu, Cc, Gpr, Jump, Mem, RAX, RBP, RCX, Shift, W, Xmm};
 use crate::block::{Emit, Stub};
+use crate::control;
 use crate::map::Loc;
-use omni_ir::{Binary, FloatOp, Format, Inst, Slot, Unary, Val};
+use omni_ir::{Binary, FloatOp, Format, Inst, Slot, Unary, Val, Width};
 
 /// What operations work in.
 const WORK: Xmm = Xmm(15);
@@ -101,6 +102,9 @@ impl Emit<'_> {
         }
         let Some(pattern) = self.pattern() else { return false };
         let made = self.native(&pattern);
+        if made && !matches!(pattern.op, FloatOp::LtSignal | FloatOp::LeSignal) {
+            self.flags_in = None;
+        }
         if made {
             self.inst = pattern.end;
         }
@@ -183,6 +187,39 @@ impl Emit<'_> {
             | FloatOp::RoundExact
             | FloatOp::ToI32Modular => false,
         }
+    }
+
+    /// Moves the exceptions in MXCSR to the slot that collects them. Works in rax.
+    pub(crate) fn take_flags(&mut self) {
+        let mxcsr = self.control(control::MXCSR);
+        let home = Mem::at(RBP, self.tier.layout.slots + 8 * i32::from(self.tier.flags.0));
+        let table = self.control(control::FLAGS);
+        self.asm.stmxcsr(mxcsr);
+        self.asm.mov(W::D, RAX, mxcsr);
+        self.asm.alu_imm(Alu::And, W::D, RAX, 0x3d);
+        let none = self.asm.jcc(Cc::E);
+        self.asm.extend(1, false, RAX, Mem { index: Some((RAX, 0)), ..table });
+        self.asm.alu_to(Alu::Or, W::Q, home, RAX);
+        self.asm.store_imm(4, mxcsr, control::MXCSR_AT_REST.cast_signed());
+        self.asm.ldmxcsr(mxcsr);
+        self.asm.bind(none);
+    }
+
+    /// Whether the guest instruction at this operation puts the flags back to what they are.
+    pub(crate) fn restores_flags(&self, inst: usize) -> bool {
+        let (Some(held), [first, second, rest @ ..]) =
+            (self.flags_in, self.block.insts.get(inst..).unwrap_or_default())
+        else {
+            return false;
+        };
+        let (Inst::Binary(Binary::And, Width::Full, new, from, Val::Const(31)), end) =
+            (*first, rest.first())
+        else {
+            return false;
+        };
+        let put = Inst::Unary(Unary::Move, self.tier.flags, new.into());
+        let alone = matches!(end, None | Some(Inst::Start(_)));
+        new.is_temp() && from == Val::Slot(held) && *second == put && alone
     }
 
     /// Does the guest instruction by the interpreter where a jump says so.
@@ -386,9 +423,17 @@ impl Emit<'_> {
     fn comparison(&mut self, p: &Pattern, double: bool, op: u8, cc: Option<Cc>) -> bool {
         self.check_boxes(p);
         let (a, b) = (self.float_arg(p.args[0], 0), self.float_arg(p.args[1], 1));
+        let held = self.flags_in.filter(|held| *held != p.dst);
+        // Between saving the flags and putting them back: without a NaN there are none to discard.
+        let quiet = held.is_some() && self.restores_flags(p.end + 1);
+        let op = if quiet { opcode::QUIET } else { op };
         match cc {
             Some(cc) => {
                 self.asm.comis(double, op, b, a);
+                if quiet {
+                    let from = self.asm.jcc(Cc::P);
+                    self.stubs.push(Stub::Finish { from, inst: p.first });
+                }
                 self.asm.setcc(cc, RAX);
             }
             None => {
@@ -401,6 +446,7 @@ impl Emit<'_> {
         let target = self.target(p.dst);
         self.asm.extend(1, false, target, RAX);
         self.int_done(p, target, vec![]);
+        self.flags_in = held.filter(|_| quiet);
         true
     }
 
@@ -426,7 +472,7 @@ impl Emit<'_> {
     }
 
     pub(crate) fn put_box_on(&mut self, reg: Xmm) {
-        let mask = self.control(crate::control::BOX_MASK);
+        let mask = self.control(control::BOX_MASK);
         self.asm.orps(reg, mask);
     }
 

@@ -40,6 +40,22 @@ pub mod control {
     pub const MXCSR: i32 = 48;
     /// Sixteen bytes: all ones but the low 32 bits, twice.
     pub const BOX_MASK: i32 = 64;
+    /// What the low six bits of MXCSR are to the guest: 64 bytes.
+    pub const FLAGS: i32 = 80;
+
+    /// MXCSR at rest: all exceptions masked and none raised, to nearest, denormals as they are.
+    pub const MXCSR_AT_REST: u32 = 0x1f80;
+
+    /// The guest's exceptions (see `Guest::flags`) for the low six bits of MXCSR, which are
+    /// invalid, denormal, division by zero, overflow, underflow, inexact from the lowest up.
+    #[must_use]
+    pub const fn flags(mxcsr: u8) -> u8 {
+        (mxcsr & 1) << 4
+            | (mxcsr & 4) << 1
+            | (mxcsr & 8) >> 1
+            | (mxcsr & 16) >> 3
+            | (mxcsr & 32) >> 5
+    }
 }
 
 /// Why code was left.

@@ -13,6 +13,7 @@ mod integer;
 mod layout;
 mod map;
 mod memory;
+mod share;
 mod thunks;
 
 pub use block::{Compiled, Exit};
@@ -50,6 +51,7 @@ pub struct Tier {
     features: Features,
     float: FloatRule,
     reservation: Slot,
+    flags: Slot,
     thunks: Thunks,
     prologue: Vec<u8>,
 }
@@ -66,8 +68,8 @@ impl Tier {
     pub fn new(layout: Layout, guest: &Guest<'_>, features: Features) -> Self {
         let map = Map::new(&layout, guest);
         let (thunks, prologue) = thunks::make(&map, &layout);
-        let Guest { float, reservation, .. } = *guest;
-        Self { map, layout, features, float, reservation, thunks, prologue }
+        let Guest { float, reservation, flags, .. } = *guest;
+        Self { map, layout, features, float, reservation, flags, thunks, prologue }
     }
 
     /// What the arena begins with: how code is entered and left.

@@ -2,11 +2,15 @@
 
 use crate::asm::{Gpr, Mem, R8, R9, R10, R11, R12, R13, R14, RBP, RBX, RDI, RSI, Xmm};
 use crate::layout::Layout;
+use crate::share::GROUPS;
 use omni_ir::Slot;
 
-/// Registers for slots. Not rax, rcx, rdx, which operations work in, rbp, the base, rsp, and r15,
-/// the budget.
-const GPRS: [Gpr; 10] = [RBX, RSI, RDI, R8, R9, R10, R11, R12, R13, R14];
+/// Registers for slots. Not rax, rcx, rdx, which operations work in, rbp, the base, rsp, those of
+/// groups, and r15, the budget.
+const GPRS: [Gpr; 8] = [RBX, RSI, RDI, R8, R9, R10, R11, R12];
+
+/// Where groups of accesses keep the host's address of their bytes; calls leave them alone.
+pub(crate) const GROUP_REGS: [Gpr; GROUPS] = [R13, R14];
 
 /// Registers for floating-point slots; the last three are what operations work in.
 const XMMS: u8 = 13;
@@ -20,6 +24,9 @@ pub struct Guest<'a> {
     pub floats: &'a [Slot],
     /// The slot of the reserved address.
     pub reservation: Slot,
+    /// The slot that collects floating-point exceptions: inexact, underflow, overflow, division by
+    /// zero, invalid, from the lowest bit up.
+    pub flags: Slot,
     /// How floating-point operations are made.
     pub float: FloatRule,
 }

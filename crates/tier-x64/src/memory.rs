@@ -2,7 +2,8 @@
 
 use crate::asm::{Alu, Cc, Gpr, Jump, Mem, RAX, RBP, RCX, RDX, Shift, W, Xmm};
 use crate::block::{Emit, Stub};
-use crate::map::Loc;
+use crate::map::{GROUP_REGS, Loc};
+use crate::share::Part;
 use omni_ir::{AtomicOp, Binary, Inst, Memory, Size, Slot, Unary, Val};
 
 /// What a probe looks for.
@@ -21,6 +22,27 @@ struct Found {
 }
 
 impl Emit<'_> {
+    /// Where the bytes of a plain access are, by a probe of its own or by that of its group.
+    fn reach(&mut self, side: Side, base: Val, offset: i32, size: u64) -> Found {
+        match self.shares.part(self.inst) {
+            Part::Alone => self.probe(side, base, offset, size, false),
+            Part::First { group, low, span } => {
+                let found = self.probe(side, base, low, span.into(), false);
+                for from in found.misses.into_iter().flatten() {
+                    self.stubs.push(Stub::Finish { from, inst: self.inst });
+                }
+                let kept = GROUP_REGS[group];
+                self.asm.lea(W::Q, kept, found.mem);
+                let mem = Mem::at(kept, offset - low);
+                Found { mem, misses: [None; 2], ..found }
+            }
+            Part::Other { group, at } => {
+                let kept = GROUP_REGS[group];
+                Found { mem: Mem::at(kept, at), at: kept, misses: [None; 2] }
+            }
+        }
+    }
+
     /// Looks up `base + offset`, whose page is then at the host's `add + address`.
     ///
     /// An entry's tag is the address of its page. So the address less the tag is the offset in
@@ -69,8 +91,14 @@ impl Emit<'_> {
     /// After the code of an access: where it goes on when a step has done it instead.
     fn resume(&mut self, misses: [Option<Jump>; 2], count: usize) {
         let (inst, resume) = (self.inst, self.asm.here());
+        // A step may change what a group relies on.
+        let live = self.shares.is_live(inst);
         for from in misses.into_iter().flatten() {
-            self.stubs.push(Stub::Step { from, inst, count, resume });
+            self.stubs.push(if live {
+                Stub::Finish { from, inst }
+            } else {
+                Stub::Step { from, inst, count, resume }
+            });
         }
     }
 
@@ -92,7 +120,7 @@ impl Emit<'_> {
 
     pub(crate) fn load(&mut self, memory: Memory, dst: Slot, base: Val, offset: i32) {
         let size = memory.size.bytes().min(8);
-        let found = self.probe(Side::Load, base, offset, size, false);
+        let found = self.reach(Side::Load, base, offset, size);
         if let Some((dst, reg)) = self.float_destination(dst, size) {
             self.asm.load_xmm(size, reg, found.mem);
             if size == 4 {
@@ -124,7 +152,7 @@ impl Emit<'_> {
 
     pub(crate) fn store(&mut self, size: Size, base: Val, offset: i32, value: Val) {
         let size = size.bytes().min(8);
-        let found = self.probe(Side::Store, base, offset, size, false);
+        let found = self.reach(Side::Store, base, offset, size);
         let small = self.value_of(value).and_then(|value| {
             let cut = if size == 8 { value } else { value & ((1 << (8 * size)) - 1) };
             i32::try_from(cut.cast_signed()).ok()
