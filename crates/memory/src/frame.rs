@@ -157,8 +157,7 @@ fn map_chunk() -> Raw {
         (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
     // What is mapped too much is address space that nobody touches.
     // SAFETY: an anonymous mapping at an address of the host's choice aliases nothing.
-    let mapped =
-        unsafe { mmap_anonymous(std::ptr::null_mut(), bytes + LARGE_PAGE, prot, flags) };
+    let mapped = unsafe { mmap_anonymous(std::ptr::null_mut(), bytes + LARGE_PAGE, prot, flags) };
     // As for any allocation in Rust, there is no going on without memory.
     let start = mapped.expect("the host has address space and memory for guest pages");
     let start = start.map_addr(|addr| addr.next_multiple_of(LARGE_PAGE));

@@ -2,6 +2,7 @@
 
 use crate::asm::{Alu, Asm, Cc, Gpr, Jump, Mem, R15, RAX, RBP, RCX, RDX, Rm, W, Xmm, offset};
 use crate::layout::control;
+use crate::local::{self, Local};
 use crate::map::Loc;
 use crate::share::Shares;
 use crate::{FloatRule, Of, Tier};
@@ -45,6 +46,8 @@ pub(crate) enum Stub {
     Step { from: Jump, inst: usize, count: usize, resume: usize },
     /// Puts the canonical NaN into the register, and goes on at the offset.
     Nan { from: Jump, double: bool, reg: Xmm, resume: usize },
+    /// Goes on at the operation in the twin, where every access probes for itself.
+    Twin { from: Jump, inst: usize },
     /// Leaves the rest of the block, from the operation on, to the interpreter.
     Finish { from: Jump, inst: usize },
     /// Leaves to a known address, `back` ticks short of the block's end.
@@ -71,11 +74,17 @@ pub(crate) struct Emit<'a> {
     /// The slot that holds what the flags are: none was raised since they were moved there.
     pub(crate) flags_in: Option<Slot>,
     pub(crate) shares: Shares,
+    locals: Vec<Local>,
+    /// Where the twin is entered: operations, and the offsets of their code.
+    twin: Vec<(usize, usize)>,
+    /// Where a round of the block begins: after registers were exchanged.
+    round: usize,
     /// The operation that is being made.
     pub(crate) inst: usize,
 }
 
 pub(crate) fn compile(tier: &Tier, block: &Block, of: Of) -> Compiled {
+    let shares = Shares::of(block);
     let mut emit = Emit {
         asm: Asm::default(),
         tier,
@@ -89,7 +98,10 @@ pub(crate) fn compile(tier: &Tier, block: &Block, of: Of) -> Compiled {
         boxed: [0; 4],
         round_checked: false,
         flags_in: None,
-        shares: Shares::of(block),
+        locals: local::plan(&tier.map, block, &shares),
+        shares,
+        twin: vec![],
+        round: 0,
         inst: 0,
     };
     let elsewhere = of.second.map(|(pc, number)| emit.guard(pc, number).1);
@@ -107,12 +119,28 @@ pub(crate) fn compile(tier: &Tier, block: &Block, of: Of) -> Compiled {
 impl Emit<'_> {
     fn body(&mut self) {
         let ticks = self.block.ticks;
+        self.take_registers();
+        self.round = self.asm.here();
         self.asm.alu_imm(Alu::Sub, W::Q, R15, ticks.cast_signed());
         let short = self.asm.jcc(Cc::B);
-        let mut retired = 0;
+        self.insts(0);
+        self.twin();
+        self.asm.bind(short);
+        self.asm.alu_imm(Alu::Add, W::Q, R15, ticks.cast_signed());
+        self.give_registers();
+        self.place(0);
+        self.jump_to(self.tier.thunks.budget);
+    }
+
+    /// The operations from the present one on, after so many guest instructions began.
+    fn insts(&mut self, mut begun: u32) {
         while let Some(inst) = self.block.insts.get(self.inst) {
+            if let Some(entry) = self.twin.iter_mut().find(|(inst, _)| *inst == self.inst) {
+                entry.1 = self.asm.here();
+                self.forget();
+            }
             if let Inst::Start(_) = inst {
-                retired += 1;
+                begun += 1;
                 self.inst += 1;
                 if self.restores_flags(self.inst) {
                     self.inst += 2;
@@ -123,15 +151,58 @@ impl Emit<'_> {
                 self.float_instruction();
                 continue;
             }
-            self.emit(inst, retired);
+            self.emit(inst, begun);
             self.inst += 1;
         }
         self.inst = self.block.insts.len();
         self.term(self.block.term);
-        self.asm.bind(short);
-        self.asm.alu_imm(Alu::Add, W::Q, R15, ticks.cast_signed());
-        self.place(0);
-        self.jump_to(self.tier.thunks.budget);
+    }
+
+    /// The rest of the block once more from the first probe for a group on, without groups: where
+    /// such a probe fails, as the bytes are in two pages or not to be had at once.
+    fn twin(&mut self) {
+        let from = |stub: &Stub| match *stub {
+            Stub::Twin { inst, .. } => Some(inst),
+            Stub::Step { .. } | Stub::Nan { .. } | Stub::Finish { .. } | Stub::Exit { .. } => None,
+        };
+        self.twin = self.stubs.iter().filter_map(from).map(|inst| (inst, 0)).collect();
+        let Some(&(first, _)) = self.twin.iter().min_by_key(|(inst, _)| *inst) else { return };
+        let before = &self.block.insts[..first];
+        let begun = before.iter().filter(|inst| matches!(inst, Inst::Start(_))).count();
+        self.shares = Shares::default();
+        self.in_rdx = None;
+        self.inst = first;
+        self.insts(begun as u32);
+    }
+
+    /// Forgets what is known of slots, where code comes from elsewhere.
+    fn forget(&mut self) {
+        self.known.clear();
+        self.boxed = [0; 4];
+        self.round_checked = false;
+        self.flags_in = None;
+    }
+
+    /// Takes registers for the block's own slots.
+    fn take_registers(&mut self) {
+        for local in &self.locals {
+            if let Some((_, home)) = local.instead {
+                self.asm.store(8, home, local.reg);
+            }
+            self.asm.mov(W::Q, local.reg, local.home);
+        }
+    }
+
+    /// Makes the registers what they are by the map.
+    fn give_registers(&mut self) {
+        for local in &self.locals {
+            if local.written {
+                self.asm.store(8, local.home, local.reg);
+            }
+            if let Some((_, home)) = local.instead {
+                self.asm.mov(W::Q, local.reg, home);
+            }
+        }
     }
 
     /// At the start of a guest instruction: rdx may hold its first temporary, if nothing in it
@@ -198,9 +269,7 @@ impl Emit<'_> {
             Inst::Call(_, dst, _) => {
                 self.step(dst);
                 // It may write every register.
-                self.known.clear();
-                self.boxed = [0; 4];
-                self.round_checked = false;
+                self.forget();
             }
             Inst::ExitIf(cond, a, b, to) => self.exit_if(cond, a, b, to, retired),
         }
@@ -237,6 +306,7 @@ impl Emit<'_> {
             }
             Term::Stop(to) => {
                 self.put_in(RAX, to);
+                self.give_registers();
                 self.jump_to(self.tier.thunks.stop);
             }
         }
@@ -245,6 +315,7 @@ impl Emit<'_> {
     /// Goes to a computed address by way of the jump cache.
     fn indirect(&mut self, to: Val) {
         self.put_in(RAX, to);
+        self.give_registers();
         self.asm.mov(W::D, RCX, RAX);
         self.asm.alu_imm(Alu::And, W::D, RCX, 2047 << 1);
         self.asm.mov(W::Q, RDX, self.control(control::JUMPS));
@@ -275,10 +346,12 @@ impl Emit<'_> {
             match stub {
                 Stub::Step { from, inst, count, resume } => {
                     self.asm.bind(from);
+                    self.give_registers();
                     for inst in inst..inst + count {
                         self.place(inst);
                         self.call_to(self.tier.thunks.step);
                     }
+                    self.take_registers();
                     let back = self.asm.jmp();
                     self.asm.bind_to(back, offset(resume));
                 }
@@ -289,8 +362,14 @@ impl Emit<'_> {
                     let back = self.asm.jmp();
                     self.asm.bind_to(back, offset(resume));
                 }
+                Stub::Twin { from, inst } => {
+                    let entry = self.twin.iter().find(|(at, _)| *at == inst);
+                    let (_, to) = *entry.expect("the twin has an entry for each");
+                    self.asm.bind_to(from, offset(to));
+                }
                 Stub::Finish { from, inst } => {
                     self.asm.bind(from);
+                    self.give_registers();
                     self.place(inst);
                     self.jump_to(self.tier.thunks.finish);
                 }
@@ -302,11 +381,19 @@ impl Emit<'_> {
     fn exit_stub(&mut self, from: Jump, pc: u64, back: u32) {
         let Some(&Inst::Start(start)) = self.block.insts.first() else { return };
         let same_page = start / PAGE == pc / PAGE;
+        if pc == start && back == 0 {
+            return self.asm.bind_to(from, offset(self.round));
+        }
         self.asm.bind(from);
         if back > 0 {
             self.asm.alu_imm(Alu::Add, W::Q, R15, back.cast_signed());
         }
-        let exit = if same_page && back == 0 {
+        if pc == start {
+            let again = self.asm.jmp();
+            return self.asm.bind_to(again, offset(self.round));
+        }
+        self.give_registers();
+        let exit = if same_page && back == 0 && self.locals.is_empty() {
             Exit { pc, jump: from.0, guard: None }
         } else {
             let guard = (!same_page).then(|| self.guard(pc, NO_ID));
@@ -332,8 +419,10 @@ impl Emit<'_> {
 
     /// Runs the present operation, which writes `dst`, by the interpreter.
     pub(crate) fn step(&mut self, dst: Slot) {
+        self.give_registers();
         self.place(self.inst);
         self.call_to(self.tier.thunks.step);
+        self.take_registers();
         self.flags_in = None;
         self.wrote(dst);
     }
@@ -360,7 +449,19 @@ impl Emit<'_> {
 
     /// Where a slot is now.
     pub(crate) fn loc(&self, slot: Slot) -> Loc {
-        if self.in_rdx == Some(slot) { Loc::G(RDX) } else { self.tier.map.loc(slot) }
+        if self.in_rdx == Some(slot) {
+            return Loc::G(RDX);
+        }
+        for local in &self.locals {
+            if local.slot == slot {
+                return Loc::G(local.reg);
+            }
+            match local.instead {
+                Some((other, home)) if other == slot => return Loc::M(home),
+                Some(_) | None => {}
+            }
+        }
+        self.tier.map.loc(slot)
     }
 
     /// What an operand is, if that is known.

@@ -11,6 +11,7 @@ mod block;
 mod float;
 mod integer;
 mod layout;
+mod local;
 mod map;
 mod memory;
 mod share;

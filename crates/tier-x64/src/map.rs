@@ -54,6 +54,8 @@ pub(crate) enum Loc {
 pub(crate) struct Map {
     locs: [Loc; 256],
     pub(crate) gprs: Vec<(Gpr, Mem)>,
+    /// The slots of `gprs`.
+    slots: Vec<Slot>,
     pub(crate) xmms: Vec<(Xmm, Mem)>,
 }
 
@@ -63,17 +65,24 @@ impl Map {
         let mut map = Self {
             locs: std::array::from_fn(|slot| Loc::M(home(slot as u8))),
             gprs: vec![],
+            slots: vec![],
             xmms: vec![],
         };
         for (slot, reg) in guest.integers.iter().zip(GPRS) {
             map.locs[usize::from(slot.0)] = Loc::G(reg);
             map.gprs.push((reg, home(slot.0)));
+            map.slots.push(*slot);
         }
         for (slot, reg) in guest.floats.iter().zip((0..XMMS).map(Xmm)) {
             map.locs[usize::from(slot.0)] = Loc::X(reg);
             map.xmms.push((reg, home(slot.0)));
         }
         map
+    }
+
+    /// The registers of integer slots, with their slots, and where those are in the file.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = (Gpr, Slot, Mem)> {
+        self.gprs.iter().zip(&self.slots).map(|(&(reg, home), &slot)| (reg, slot, home))
     }
 
     pub(crate) fn loc(&self, slot: Slot) -> Loc {

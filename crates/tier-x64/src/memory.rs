@@ -29,7 +29,7 @@ impl Emit<'_> {
             Part::First { group, low, span } => {
                 let found = self.probe(side, base, low, span.into(), false);
                 for from in found.misses.into_iter().flatten() {
-                    self.stubs.push(Stub::Finish { from, inst: self.inst });
+                    self.stubs.push(Stub::Twin { from, inst: self.inst });
                 }
                 let kept = GROUP_REGS[group];
                 self.asm.lea(W::Q, kept, found.mem);
@@ -95,7 +95,7 @@ impl Emit<'_> {
         let live = self.shares.is_live(inst);
         for from in misses.into_iter().flatten() {
             self.stubs.push(if live {
-                Stub::Finish { from, inst }
+                Stub::Twin { from, inst }
             } else {
                 Stub::Step { from, inst, count, resume }
             });

@@ -2,8 +2,9 @@
 //!
 //! Accesses at constant distances from one value mostly lie in one page: stack frames, structures,
 //! unrolled loops. The first of such a group probes for the bytes of all and keeps the host's
-//! address in a register; the others need no probe. Where the probe fails, the interpreter does
-//! the rest of the block, so nothing can change what the group relies on.
+//! address in a register; the others need no probe. Where a probe fails while a group is in
+//! use, a twin of the rest of the block without groups goes on, as a step may change what the group
+//! relies on.
 
 use omni_ir::{Binary, Block, Inst, Slot, Unary, Val, Width};
 
@@ -84,6 +85,12 @@ impl Shares {
             Ok(at) => self.parts[at].1,
             Err(_) => Part::Alone,
         }
+    }
+
+    /// Whether there is a group that uses the register of this number.
+    pub(crate) fn uses_group(&self, number: usize) -> bool {
+        let of = |part: &Part| matches!(part, Part::First { group, .. } if *group == number);
+        self.parts.iter().any(|(_, part)| of(part))
     }
 
     /// Whether a register of a group is in use at this operation.
