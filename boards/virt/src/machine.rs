@@ -262,4 +262,8 @@ impl Machine for Virt {
     fn drop_caches(&mut self, seed: u64) {
         self.engine.drop_caches(seed);
     }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        self.engine.counters().list()
+    }
 }

@@ -1,7 +1,7 @@
 //! The cache of blocks: found by physical page, address and mode, and gone when a byte of their
 //! page is written.
 
-use crate::code::{Code, NO_LINK};
+use crate::code::{Code, NO_LINK, Uop};
 use crate::jit::Native;
 use crate::{Flow, Frontend, Mode};
 use omni_base::{PAGE_SIZE_U64, PageNo};
@@ -114,6 +114,11 @@ impl Cache {
     /// Whether it is time to begin anew.
     pub(crate) fn is_full(&self) -> bool {
         self.uops > CACHE_UOPS_MAX || self.ids.len() > IDS_MAX || self.last_id > u32::MAX / 2
+    }
+
+    /// How many blocks there are, and bytes of what the interpreter runs of them.
+    pub(crate) fn held(&self) -> (u64, u64) {
+        (self.by_key.len() as u64, (self.uops * size_of::<Uop>()) as u64)
     }
 
     /// The number of the mapping of the page at `at` to the page `no`; not zero.

@@ -162,6 +162,11 @@ impl Jit {
         !self.arena.has_room(1 << 17)
     }
 
+    /// Bytes that code takes up.
+    pub(crate) fn used(&self) -> usize {
+        self.arena.used()
+    }
+
     /// Forgets all code.
     pub(crate) fn clear(&mut self) {
         self.arena.truncate(self.tier.prologue().len().next_multiple_of(16));
@@ -310,6 +315,7 @@ impl<E: Env> Stepping<'_, '_, E> {
     }
 
     fn step(&mut self, place: u32) -> u32 {
+        self.mem.counters.steps += 1;
         self.take_flags();
         let (id, inst) = (place >> 10, (place & 1023) as usize);
         let cached: *const crate::cache::Cached = self.mem.pages.running(id);

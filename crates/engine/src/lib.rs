@@ -7,17 +7,21 @@
 mod arena;
 mod cache;
 mod code;
+mod counters;
 mod float;
 mod front;
 mod interp;
 #[cfg_attr(not(target_arch = "x86_64"), path = "no_jit.rs")]
 mod jit;
 mod memory;
+mod profiler;
 mod run;
 mod tlb;
 
+pub use counters::Counters;
 pub use front::{
     Access, At, Code, Context, Entry, Env, Exit, Flow, Frontend, HotSlots, Mapping, Mode,
     NOT_RESERVED, NanRule, RegSlot, Regs, Reply, Target,
 };
+pub use profiler::{MadeCode, Profiler, set_profiler};
 pub use run::{Engine, Tiers};

@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "reads and writes guest pages by pointer; SAFETY.md")]
 
 use crate::cache::Cache;
+use crate::counters::Counters;
 use crate::float::FloatRules;
 use crate::interp::bits;
 use crate::tlb::Tlb;
@@ -40,6 +41,7 @@ pub(crate) struct MemoryPath<'a, E> {
     pub(crate) float: FloatRules,
     pub(crate) float_flags: Slot,
     pub(crate) reservation: Slot,
+    pub(crate) counters: &'a mut Counters,
 }
 
 impl<E: Env> MemoryPath<'_, E> {
@@ -76,6 +78,7 @@ impl<E: Env> MemoryPath<'_, E> {
             for at in self.pages.invalidate(no) {
                 self.each_tlb(|tlb| tlb.drop_fetch_ids(at));
             }
+            self.counters.pages_dropped += 1;
             self.tlb.stop();
         }
     }
@@ -89,6 +92,11 @@ impl<E: Env> MemoryPath<'_, E> {
     }
 
     fn translate(&mut self, at: u64, size: Size, access: Access) -> Result<Mapping, Trap> {
+        match access {
+            Access::Load => self.counters.walks_load += 1,
+            Access::Store => self.counters.walks_store += 1,
+            Access::Fetch => self.counters.walks_fetch += 1,
+        }
         let mapping = self.env.translate(at, size, access)?;
         // The walk may have set accessed and dirty bits.
         self.hear();
@@ -103,6 +111,7 @@ impl<E: Env> MemoryPath<'_, E> {
         if self.tables.len() >= TABLES_MAX {
             self.each_tlb(Tlb::flush);
             self.tables.clear();
+            self.counters.tlb_flushes += 1;
         }
         for &no in &mapping.tables[..usize::from(mapping.depth)] {
             self.watch(no);
@@ -121,6 +130,7 @@ impl<E: Env> MemoryPath<'_, E> {
         if mapping.keep {
             let id = self.pages.link_id(at, no);
             self.tlb.insert_fetch(at, no, id);
+            self.counters.fills_fetch += 1;
         }
         Ok(Some(no))
     }
@@ -132,6 +142,7 @@ impl<E: Env> MemoryPath<'_, E> {
         let mapping = self.translate(at, size, Access::Load)?;
         match mapping.target {
             Target::Device(gpa) => {
+                self.counters.device_loads += 1;
                 let reply = self.env.device_load(at, gpa, size, when)?;
                 let changed = self.hear();
                 Ok(Slow { value: reply.value, stop: reply.stop || changed })
@@ -169,6 +180,7 @@ impl<E: Env> MemoryPath<'_, E> {
         let ptr = self.read_ptr(at, no)?;
         if keep {
             self.tlb.insert_load(at, no, ptr);
+            self.counters.fills_load += 1;
         }
         Ok(Slow { value: read(ptr, at, size), stop: self.tlb.must_stop() })
     }
@@ -186,6 +198,7 @@ impl<E: Env> MemoryPath<'_, E> {
         let mapping = self.translate(at, size, Access::Store)?;
         match mapping.target {
             Target::Device(gpa) => {
+                self.counters.device_stores += 1;
                 let reply = self.env.device_store(at, gpa, size, value, when)?;
                 let changed = self.hear();
                 Ok(reply.stop || changed)
@@ -268,10 +281,12 @@ impl<E: Env> MemoryPath<'_, E> {
             return;
         }
         self.tlb.insert_store(at, no, ptr);
+        self.counters.fills_store += 1;
         if mapping.load
             && let Some(ptr) = self.env.ram().read_ptr(no)
         {
             self.tlb.insert_load(at, no, ptr);
+            self.counters.fills_load += 1;
         }
     }
 

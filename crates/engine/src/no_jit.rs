@@ -41,6 +41,10 @@ impl Jit {
         match *self {}
     }
 
+    pub(crate) fn used(&self) -> usize {
+        match *self {}
+    }
+
     pub(crate) fn clear(&mut self) {
         match *self {}
     }

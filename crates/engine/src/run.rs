@@ -3,10 +3,12 @@
 
 use crate::cache::{BlockId, Cache, Cached, Key, Shape, translate};
 use crate::code::{self, NO_LINK};
+use crate::counters::Counters;
 use crate::float::FloatRules;
 use crate::interp::{self, Outcome, Run};
 use crate::jit::{Jit, Left};
 use crate::memory::{MemoryPath, Tables};
+use crate::profiler::{MadeCode, now_ns, profiler};
 use crate::tlb::Tlb;
 use crate::{Entry, Env, Exit, Frontend, Mode, Regs};
 use omni_base::{PAGE_SIZE, PAGE_SIZE_U64, PageNo};
@@ -92,6 +94,7 @@ pub struct Engine {
     no_jit: bool,
     /// The epoch of RAM that write entries are of.
     epoch: u64,
+    counters: Counters,
 }
 
 impl std::fmt::Debug for Engine {
@@ -113,12 +116,28 @@ impl Engine {
             jit: None,
             no_jit: false,
             epoch: 0,
+            counters: Counters::default(),
         }
     }
 
     /// Chooses which tiers run code from now on.
     pub fn set_tiers(&mut self, tiers: Tiers) {
         self.tiers = tiers;
+    }
+
+    /// What the engine did so far, and holds now.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let (blocks, bytes) = self.cache.held();
+        let instructions = self.counters.instructions;
+        Counters {
+            instructions_interpreted: instructions - self.counters.instructions_compiled,
+            blocks_held: blocks,
+            blocks_held_bytes: bytes,
+            code_held_bytes: self.jit.as_ref().map_or(0, |jit| jit.used() as u64),
+            tlb_held_bytes: self.tlbs.iter().map(Tlb::held_bytes).sum(),
+            ..self.counters
+        }
     }
 
     /// Drops a seed-chosen part of what is cached, which nobody can notice, and runs code by
@@ -142,6 +161,7 @@ impl Engine {
     /// Forgets every block, and all that leads to their code.
     fn clear_code(&mut self) {
         self.cache.clear();
+        self.counters.code_flushes += 1;
         if let Some(jit) = &mut self.jit {
             jit.clear();
             self.tlbs.iter_mut().for_each(Tlb::forget_code);
@@ -187,7 +207,9 @@ impl Engine {
             float: FloatRules { nan: front.nan_rule() },
             float_flags: front.float_flags(),
             reservation: front.reservation(),
+            counters: &mut self.counters,
         };
+        mem.counters.runs += 1;
         // Devices may have written since the run before.
         mem.hear();
         let after = match self.tiers {
@@ -199,12 +221,12 @@ impl Engine {
         let Some(jit) = jit else {
             regs.set(omni_ir::Slot(code::ZERO), 0);
             let file = NonNull::from(regs);
-            return Running { looking, mem, file, entry, jit: None, bank, after }.blocks();
+            return Running { looking, mem, file, entry, jit: None, bank, after }.counted();
         };
         let base = mem.tlb.base();
         let file = jit.bring(regs, base);
         let mut running = Running { looking, mem, file, entry, jit: Some(jit), bank, after };
-        let exit = running.blocks();
+        let exit = running.counted();
         if let Some(jit) = running.jit {
             jit.take(regs, base);
         }
@@ -259,7 +281,21 @@ enum Ran {
     Out(Exit),
 }
 
+impl Ran {
+    fn ticks(&self) -> u64 {
+        match *self {
+            Self::On { ticks, .. } | Self::Out(Exit { ticks, .. }) => ticks,
+        }
+    }
+}
+
 impl<F: Frontend, E: Env> Running<'_, F, E> {
+    fn counted(&mut self) -> Exit {
+        let exit = self.blocks();
+        self.mem.counters.instructions += exit.ticks;
+        exit
+    }
+
     fn blocks(&mut self) -> Exit {
         let (mut pc, mut ticks) = (self.entry.pc, 0);
         let (mut next, mut from) = (NO_LINK, From::Nothing);
@@ -313,6 +349,7 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
     #[inline(never)]
     fn make_code(&mut self, id: BlockId) -> bool {
         let Some(jit) = self.jit.as_mut() else { return false };
+        let (began, used) = (now_ns(), jit.used());
         let key = self.mem.pages.running(id).key;
         let Some(ptr) = self.mem.env.ram().read_ptr(key.page) else { return false };
         // SAFETY: E2: the page is readable, and nothing writes while a front-end looks at it.
@@ -334,12 +371,29 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
             self.mem.pages.reshape(id, code::compile(&block));
             Some(native)
         });
-        let made = native.is_some();
+        let made = native.as_ref().map(|native| MadeCode {
+            address: jit.address(native),
+            bytes: (jit.used() - used) as u64,
+            pc: key.pc,
+            mode: key.mode,
+        });
         let block = self.mem.pages.running_mut(id);
         block.native = native;
         // What cannot have code is not tried again soon.
         block.runs = 0;
-        made
+        let insns = block.code.pcs.len() as u64;
+        self.mem.counters.compile_ns += now_ns() - began;
+        let Some(made) = made else {
+            self.mem.counters.blocks_refused += 1;
+            return false;
+        };
+        self.mem.counters.blocks_compiled += 1;
+        self.mem.counters.instructions_given_code += insns;
+        self.mem.counters.code_made_bytes += made.bytes;
+        if let Some(profiler) = profiler() {
+            profiler.made(&made);
+        }
+        true
     }
 
     /// Makes what was come from lead to the block at once the next time.
@@ -381,6 +435,7 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
         }
         if let (Some(from), Some(to)) = (&from.native, &to.native) {
             jit.link(from, exit, to, number);
+            self.mem.counters.exits_linked += 1;
         }
     }
 
@@ -396,30 +451,49 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
         let cached = unsafe { &*cached };
         let native = cached.native.as_ref().expect("asked before");
         let (left, how) = jit.run(&mut self.mem, native, jumps, (self.entry.budget, left));
-        let ticks = self.entry.budget - left;
-        match how {
+        let (began, ticks) = (ticks, self.entry.budget - left);
+        let counters = &mut *self.mem.counters;
+        // Where the interpreter goes on in the middle of a block, its ticks are counted already.
+        let mut retired = ticks - began;
+        let ran = match how {
             Left::Exit(id, exit) => {
+                counters.left_by_exit += 1;
                 let native = self.mem.pages.running(id).native.as_ref();
                 let to = native.expect("code that ran is there").exit_pc(exit);
                 Ran::On { ticks, to, from: From::Native(id, exit), next: NO_LINK }
             }
-            Left::Indirect(to) => Ran::On { ticks, to, from: From::Jump, next: NO_LINK },
-            Left::Stop(pc) => Ran::Out(Exit { ticks, pc, trap: None }),
+            Left::Indirect(to) => {
+                counters.left_by_jump += 1;
+                Ran::On { ticks, to, from: From::Jump, next: NO_LINK }
+            }
+            Left::Stop(pc) => {
+                counters.left_by_stop += 1;
+                Ran::Out(Exit { ticks, pc, trap: None })
+            }
             Left::Budget(id) => {
+                counters.left_by_budget += 1;
                 // Fewer ticks are left than the block has.
                 self.interpret(id, 0, ticks, left)
             }
             Left::Finish(id, inst) => {
+                counters.left_by_miss += 1;
                 let block = self.mem.pages.running(id);
                 let native = block.native.as_ref().expect("code that ran is there");
                 let (first, insns) = (native.mark(inst), block.code.pcs.len() as u64);
+                let done = block.code.uops.get(first).map_or(insns, |uop| uop.insn.into());
+                retired = retired + done - insns;
                 self.interpret(id, first, ticks - insns, u64::MAX)
             }
             Left::Step(id, outcome) => {
+                counters.left_by_step += 1;
                 let insns = self.mem.pages.running(id).code.pcs.len() as u64;
-                self.conclude(id, outcome, ticks - insns)
+                let ran = self.conclude(id, outcome, ticks - insns);
+                retired = ran.ticks() - began;
+                ran
             }
-        }
+        };
+        self.mem.counters.instructions_compiled += retired;
+        ran
     }
 
     /// Interprets a block from an operation on.
@@ -511,27 +585,30 @@ impl<F: Frontend> Looking<'_, F> {
         let page = self.page(mem, pc)?;
         let mut key = Key { page, pc, mode: self.mode, second: None };
         if let Some(id) = mem.pages.find(&key) {
+            mem.counters.blocks_found += 1;
             return Ok((id, mem.tlb.fetch(pc).is_some()));
         }
+        let began = now_ns();
         mem.watch(page);
         let ptr = mem.env.ram().read_ptr(page);
         let ptr = ptr.ok_or_else(|| mem.env.bad_atomic(pc, crate::Access::Fetch))?;
         // SAFETY: E2: the page is readable, and nothing writes while a front-end looks at it.
         let bytes = unsafe { std::slice::from_raw_parts(ptr.as_ptr(), PAGE_SIZE) };
         if let Some(block) = translate(self.front, bytes, pc, self.mode, Shape::Cold) {
-            return Ok((self.insert(mem, key, &block), mem.tlb.fetch(pc).is_some()));
+            return Ok((self.insert(mem, key, &block, began), mem.tlb.fetch(pc).is_some()));
         }
         // The instruction goes on in the next page, wherever that is now.
         let second = self.page(mem, next_page(pc))?;
         key.second = Some(second);
         if let Some(id) = mem.pages.find(&key) {
+            mem.counters.blocks_found += 1;
             return Ok((id, false));
         }
         mem.watch(second);
         let both = both_pages(bytes, mem.env.ram(), second);
         let both = both.ok_or_else(|| mem.env.bad_atomic(pc, crate::Access::Fetch))?;
         let block = crossing(self.front, &both, pc, self.mode);
-        Ok((self.insert(mem, key, &block), false))
+        Ok((self.insert(mem, key, &block, began), false))
     }
 
     fn page<E: Env>(&self, mem: &mut MemoryPath<'_, E>, at: u64) -> Result<PageNo, Trap> {
@@ -544,9 +621,15 @@ impl<F: Frontend> Looking<'_, F> {
         mem: &mut MemoryPath<'_, E>,
         key: Key,
         block: &omni_ir::Block,
+        began: u64,
     ) -> BlockId {
         debug_assert_eq!(omni_ir::verify(block), Ok(()), "{block}");
-        mem.pages.insert(key, code::compile(block))
+        let code = code::compile(block);
+        mem.counters.blocks_translated += 1;
+        mem.counters.instructions_translated += code.pcs.len() as u64;
+        let id = mem.pages.insert(key, code);
+        mem.counters.translate_ns += now_ns() - began;
+        id
     }
 }
 

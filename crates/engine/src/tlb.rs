@@ -24,6 +24,9 @@ use view::{Range, Side, View};
 /// Views kept per vCPU.
 const VIEWS: usize = 16;
 
+/// Bytes of a chunk of 512 entries: a tag and an address each.
+const CHUNK_BYTES: usize = 512 * 16;
+
 /// Chunks of 512 entries with memory of the host in one view at most, of 8 KiB each.
 const VIEW_CHUNKS_MAX: usize = 1024;
 
@@ -299,6 +302,12 @@ impl Tlb {
         self.clear_entries();
         (0..self.views.len()).for_each(|view| self.drop_fetches(view, Range::ALL));
         self.uses.clear();
+    }
+
+    /// Bytes of the host's memory that entries take up.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        let fixed = self.views.len() * layout::LOAD_TAGS;
+        (self.resident * CHUNK_BYTES + fixed) as u64
     }
 
     fn clear_entries(&mut self) {

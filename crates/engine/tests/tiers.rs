@@ -457,6 +457,9 @@ fn seen(
             break Exit { ticks, ..exit };
         }
     };
+    let counters = engine.counters();
+    assert_eq!(counters.instructions, exit.ticks, "each instruction is counted once");
+    assert!(counters.instructions_compiled <= counters.instructions);
     let mut memory = vec![0; 0x4000];
     world.ram.read(Gpa(0x2000), &mut memory).expect("in RAM");
     Seen { exit, regs: regs.0[..128].to_vec(), calls: world.calls, memory }

@@ -67,6 +67,9 @@ impl Machine for Echo {
         Vec::new()
     }
     fn drop_caches(&mut self, _: u64) {}
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
 }
 
 struct World {

@@ -94,6 +94,12 @@ pub trait Machine: Send {
     ///
     /// Invisible to the machine, which is what the conformance suite checks.
     fn drop_caches(&mut self, seed: u64);
+
+    /// What was counted while it ran, for people: names with their unit last, and no name twice.
+    ///
+    /// Derived, and no part of the state: a restored machine counts anew, and two runs of one
+    /// future may count differently.
+    fn counters(&self) -> Vec<(&'static str, u64)>;
 }
 
 /// The digest of all state: equal digests mean equal machines.

@@ -322,6 +322,11 @@ impl Machine for Vm {
         // Only the decoded header and the table of opcodes are derived, from the spec alone.
         self.table = Table::of(self.story.version);
     }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        // A tick is an instruction, and nothing else is worth counting.
+        vec![("instructions", self.cpu.tick), ("typed_bytes", self.input.typed.len() as u64)]
+    }
 }
 
 #[cfg(test)]

@@ -435,4 +435,7 @@ impl Machine for Live {
             self.cpu.sleep_until = 0;
         }
     }
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
 }

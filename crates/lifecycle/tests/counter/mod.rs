@@ -153,4 +153,7 @@ impl Machine for Live {
         Vec::new()
     }
     fn drop_caches(&mut self, _seed: u64) {}
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
 }
