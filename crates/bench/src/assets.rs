@@ -3,7 +3,7 @@
 
 use crate::BenchError;
 use crate::compile::at;
-use crate::peer::host_arch;
+use crate::peer::{Field, Peer, host_arch};
 use omni_base::Digest;
 use omni_image::{Arch, DebianBuilder, ExtraFile, Keyring, Mirror, Programs, Progress, Reference};
 use omni_image::{PackageInfo, Retry, SUITE_DEFAULT};
@@ -31,6 +31,9 @@ busybox poweroff -f
 
 /// The package of a shell that needs no library.
 const SHELL: &str = "busybox-static";
+
+/// The package of a firmware, and its file in there.
+const FIRMWARE: (&str, &str) = ("opensbi", "usr/lib/riscv64-linux-gnu/opensbi/generic/fw_jump.bin");
 
 /// Where assets come from and where they are kept.
 pub struct Assets<'p> {
@@ -73,6 +76,15 @@ impl Assets<'_> {
         Ok(path)
     }
 
+    /// Firmware for a board of someone who brings none: nothing where nobody needs it.
+    pub(crate) fn firmware(&mut self, field: &Field) -> Result<Option<PathBuf>, BenchError> {
+        if !field.peers.contains(&Peer::Rvvm) {
+            return Ok(None);
+        }
+        let root = self.unpacked(&[FIRMWARE.0], Arch::Riscv64, FIRMWARE.0)?;
+        Ok(Some(root.join(FIRMWARE.1)))
+    }
+
     /// An initial RAM disk with a shell and these files.
     pub(crate) fn initrd(&mut self, files: &[ExtraFile<'_>]) -> Result<PathBuf, BenchError> {
         let base = self.cache.join(format!("root-{SUITE_DEFAULT}-{}", digest(&[])));
@@ -109,14 +121,15 @@ impl Assets<'_> {
             keep(&list, listed.join("\n").as_bytes())?;
         }
         let native = match host_arch() {
-            Some(arch) => Some(self.native(&names, arch, &which.to_string())?),
+            Some(arch) => Some(self.unpacked(&names, arch, &which.to_string())?),
             None => None,
         };
         let listed = fs::read_to_string(&list).map_err(at(&list))?;
         Ok(ProgramSet { initrd, native, packages: listed.lines().map(str::to_owned).collect() })
     }
 
-    fn native(&mut self, names: &[&str], arch: Arch, which: &str) -> Result<PathBuf, BenchError> {
+    /// A folder with the programs of these packages.
+    fn unpacked(&mut self, names: &[&str], arch: Arch, which: &str) -> Result<PathBuf, BenchError> {
         let root = self.cache.join(format!("programs-{SUITE_DEFAULT}-{arch}-{which}"));
         if !root.is_dir() {
             let fresh = root.with_extension(std::process::id().to_string());

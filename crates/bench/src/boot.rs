@@ -142,9 +142,15 @@ pub fn measure_boot(
     installed: &[Installed],
     progress: &mut dyn FnMut(&str),
 ) -> Result<BootReport, BenchError> {
+    let mut field = Field::default();
+    [Peer::Qemu, Peer::Rvvm].into_iter().chain(options.ours()).for_each(|p| field.look_for(p));
+    let firmware = assets.firmware(&field)?;
     let (kernel, initrd) = (assets.kernel()?, assets.initrd(&[])?);
     let start = Start::Linux { kernel, initrd, append: "console=ttyS0".into() };
-    let board = |start, disk| Board { memory: MEMORY.0.into(), start, disk };
+    let board = |start, disk| {
+        let firmware = firmware.clone();
+        Board { memory: MEMORY.0.into(), start, firmware, disk }
+    };
     let mut tasks = vec![("kernel to /init".to_owned(), board(start, None), BEGUN.to_owned())];
     for of in installed {
         let Installed { kernel, initrd, append, .. } = of.clone();
@@ -153,8 +159,6 @@ pub fn measure_boot(
         tasks.push((name, board(start, of.disk.clone()), of.ready.clone()));
     }
     let host = Host::here();
-    let mut field = Field::default();
-    [Peer::Qemu, Peer::Rvvm].into_iter().chain(options.ours()).for_each(|p| field.look_for(p));
     let runs = options.runs.max(1);
     let mut boots = vec![];
     for (name, board, ready) in &tasks {

@@ -65,8 +65,12 @@ pub fn measure_bare(
         field.look_for(Peer::Native);
     }
     [Peer::QemuUser, Peer::Qemu].into_iter().chain(options.ours()).for_each(|p| field.look_for(p));
-    let board =
-        Board { memory: BARE_MEMORY.into(), start: Start::Bare(programs.bare.clone()), disk: None };
+    let board = Board {
+        memory: BARE_MEMORY.into(),
+        start: Start::Bare(programs.bare.clone()),
+        firmware: None,
+        disk: None,
+    };
     let mut entrants: Entrants = vec![];
     for peer in &field.peers {
         let program = match peer {
@@ -107,13 +111,14 @@ pub fn measure_cpu(
     let bytes = fs::read(&guest).map_err(at(&guest))?;
     let initrd = assets.initrd(&[(GUEST_PROGRAM, 0o755, &bytes)])?;
     let start = Start::Linux { kernel: assets.kernel()?, initrd, append: QUIET.into() };
-    let board = Board { memory: GUEST_MEMORY.into(), start, disk: None };
     let host = Host::here();
     let mut field = Field::default();
     if native.is_some() {
         field.look_for(Peer::Native);
     }
     [Peer::Qemu, Peer::Rvvm].into_iter().chain(options.ours()).for_each(|p| field.look_for(p));
+    let firmware = assets.firmware(&field)?;
+    let board = Board { memory: GUEST_MEMORY.into(), start, firmware, disk: None };
     let mut entrants: Entrants = vec![];
     for peer in field.peers.clone() {
         progress(&format!("{} starts", peer.name()));

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 /// Where RVVM puts a payload: after 2 MiB for the firmware.
 const PAYLOAD_ADDRESS: u64 = 0x8020_0000;
 
+/// Where the disk lies behind it, at least: firmware puts the device tree below.
+const DISK_OFFSET_MIN: u64 = 64 << 20;
+
 /// Where a RISC-V kernel's header has the bytes that the kernel takes, those it clears included.
 const IMAGE_SIZE: std::ops::Range<usize> = 16..24;
 
@@ -25,7 +28,8 @@ pub(crate) fn join(
     let size = payload.get(IMAGE_SIZE).and_then(|bytes| bytes.try_into().ok());
     let size = size.map(u64::from_le_bytes).filter(|size| *size <= KERNEL_BYTES_MAX);
     let size = size.ok_or_else(|| BenchError::NoKernelImage { path: kernel.into() })?;
-    let offset = size.max(payload.len() as u64).next_multiple_of(2 << 20);
+    let end = size.max(payload.len() as u64).next_multiple_of(2 << 20);
+    let offset = end.max(DISK_OFFSET_MIN);
     payload.resize(usize::try_from(offset).expect("bounded above"), 0);
     payload.extend_from_slice(&disk);
     fs::write(to, &payload).map_err(at(to))?;
@@ -43,12 +47,12 @@ mod tests {
         fs::create_dir_all(&folder).expect("writable");
         let (kernel, initrd) = (folder.join("kernel"), folder.join("initrd"));
         let mut header = vec![0; 64];
-        header[IMAGE_SIZE].copy_from_slice(&(3_u64 << 20).to_le_bytes());
+        header[IMAGE_SIZE].copy_from_slice(&(99_u64 << 20).to_le_bytes());
         fs::write(&kernel, &header).expect("writable");
         fs::write(&initrd, b"disk").expect("writable");
         let (payload, word) = join(&kernel, &initrd, &folder.join("both")).expect("a kernel");
-        assert_eq!(word, "initrdmem=0x80600000,0x4");
-        assert_eq!(&fs::read(payload).expect("written")[4 << 20..], b"disk");
+        assert_eq!(word, "initrdmem=0x86600000,0x4");
+        assert_eq!(&fs::read(payload).expect("written")[100 << 20..], b"disk");
         header[IMAGE_SIZE].fill(0xff);
         fs::write(&kernel, &header).expect("writable");
         assert!(join(&kernel, &initrd, &folder.join("both")).is_err());

@@ -20,10 +20,8 @@ pub(crate) const INTERPRET: &str = "interpret";
 const QEMU_SYSTEM: &str = "qemu-system-riscv64";
 const QEMU_USER: &str = "qemu-riscv64";
 
-/// Names a binary of RVVM, and the firmware for it where Debian's is not installed.
+/// Names a binary of RVVM.
 const RVVM_VARIABLE: &str = "RVVM";
-const RVVM_FIRMWARE_VARIABLE: &str = "RVVM_FIRMWARE";
-const RVVM_FIRMWARE: &str = "/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_jump.bin";
 
 /// A way in which Omnivisor runs a guest's code.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -142,6 +140,8 @@ pub(crate) struct Board {
     /// Memory, such as 512M.
     pub(crate) memory: String,
     pub(crate) start: Start,
+    /// Firmware for those who bring none; it starts what lies 2 MiB above the start of RAM.
+    pub(crate) firmware: Option<PathBuf>,
     /// A disk, which nobody writes to.
     pub(crate) disk: Option<PathBuf>,
 }
@@ -219,14 +219,13 @@ impl Board {
     }
 
     fn rvvm(&self, scratch: &Path) -> Result<Command, BenchError> {
+        let no_board = || BenchError::NoSuchBoard { who: Peer::Rvvm.name() };
+        let firmware = self.firmware.as_ref().filter(|_| self.disk.is_none());
+        let firmware = firmware.ok_or_else(no_board)?;
         let Start::Linux { kernel, initrd, append } = &self.start else {
-            return Err(BenchError::NoSuchBoard { who: Peer::Rvvm.name() });
+            return Err(no_board());
         };
-        if self.disk.is_some() {
-            return Err(BenchError::NoSuchBoard { who: Peer::Rvvm.name() });
-        }
         let (payload, initrd) = crate::payload::join(kernel, initrd, &scratch.join("payload"))?;
-        let firmware = env::var_os(RVVM_FIRMWARE_VARIABLE).unwrap_or(RVVM_FIRMWARE.into());
         let mut command = Command::new(env::var_os(RVVM_VARIABLE).unwrap_or_default());
         command.arg(firmware).arg("-k").arg(payload).args(["-m", &self.memory]);
         command.args(["-nogui", "-nonet", "-cmdline"]).arg(format!("{append} {initrd}"));

@@ -97,7 +97,6 @@ pub fn measure_real(
     }
     let ProgramSet { initrd, native, packages } = set;
     let start = Start::Linux { kernel: assets.kernel()?, initrd, append: QUIET.into() };
-    let board = Board { memory: MEMORY.into(), start, disk: None };
     let host = Host::here();
     let mut field = Field::default();
     match &native {
@@ -109,6 +108,8 @@ pub fn measure_real(
         }),
     }
     [Peer::Qemu, Peer::Rvvm].into_iter().chain(options.ours()).for_each(|p| field.look_for(p));
+    let firmware = assets.firmware(&field)?;
+    let board = Board { memory: MEMORY.into(), start, firmware, disk: None };
     let mut entrants: Entrants = vec![];
     for peer in field.peers.clone() {
         progress(&format!("{} starts", peer.name()));
