@@ -1,11 +1,13 @@
 //! A package file: an `ar` archive around a compressed `tar` of the files to install.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use ar::Archive as Ar;
-use tar::{Archive as Tar, EntryType};
+use tar::{Archive as Tar, EntryType, Header};
 
 use crate::error::ImageError;
 use crate::progress::Progress;
@@ -18,6 +20,9 @@ const FILE_BYTES_MAX: u64 = 256 << 20;
 
 /// All wanted files of a package together: they are held in memory.
 const WANTED_BYTES_MAX: u64 = 1 << 30;
+
+/// All control files of a package together: scripts and lists.
+const CONTROL_BYTES_MAX: u64 = 64 << 20;
 
 /// Memory that an xz or zstd stream may ask for, in KiB and as a power of two of bytes.
 const XZ_MEMORY_KIB_MAX: u32 = 256 << 10;
@@ -52,6 +57,77 @@ pub(crate) fn extract(
         .map_err(|e| ImageError::malformed(format!("package {package}"), e));
     progress.end();
     members
+}
+
+/// A package's control files, by name.
+pub(crate) type Control = BTreeMap<String, Vec<u8>>;
+
+/// One file of a package, as its tar stream has it.
+pub(crate) struct Item<'i> {
+    pub(crate) header: Header,
+    pub(crate) path: PathBuf,
+    pub(crate) link: Option<PathBuf>,
+    pub(crate) content: &'i mut dyn Read,
+}
+
+/// What is done with each file of a package.
+pub(crate) type Visit<'v> = dyn FnMut(&Control, Item<'_>) -> io::Result<()> + 'v;
+
+/// Gives every file of a package to `visit`, in the order of the package, together with the
+/// control files, which are returned at the end.
+pub(crate) fn visit(
+    path: &Path,
+    package: &str,
+    progress: &mut dyn Progress,
+    visit: &mut Visit<'_>,
+) -> Result<Control, ImageError> {
+    let size = path.metadata().map_err(ImageError::disk("read", path))?.len();
+    let file = File::open(path).map_err(ImageError::disk("open", path))?;
+    progress.begin(&format!("unpacking {package}"), Some(size));
+    let control = visit_package(Counted { file, progress: &mut *progress }, visit)
+        .map_err(|e| ImageError::malformed(format!("package {package}"), e));
+    progress.end();
+    control
+}
+
+/// The same for the bytes of a package.
+pub(crate) fn visit_package(reader: impl Read, visit: &mut Visit<'_>) -> io::Result<Control> {
+    let mut control = None;
+    let mut outer = Ar::new(reader);
+    while let Some(entry) = outer.next_entry() {
+        let entry = entry?;
+        let name = String::from_utf8_lossy(entry.header().identifier()).into_owned();
+        if name.starts_with("control.tar") {
+            control = Some(read_control(decompressed(&name, entry)?.take(CONTROL_BYTES_MAX))?);
+        } else if name.starts_with("data.tar") {
+            let control = control.ok_or_else(|| io::Error::other("it begins with its files"))?;
+            let plain = decompressed(&name, entry)?.take(UNPACKED_BYTES_MAX);
+            for entry in Tar::new(plain).entries()? {
+                let mut entry = entry?;
+                let (header, path) = (entry.header().clone(), entry.path()?.into_owned());
+                let link = entry.link_name()?.map(Cow::into_owned);
+                visit(&control, Item { header, path, link, content: &mut entry })?;
+            }
+            return Ok(control);
+        }
+    }
+    Err(io::Error::other("it holds no data.tar"))
+}
+
+/// The control files in a tar stream.
+fn read_control(reader: impl Read) -> io::Result<Control> {
+    let mut control = Control::new();
+    for entry in Tar::new(reader).entries()? {
+        let mut entry = entry?;
+        let path = merged_path(&entry.path()?)?;
+        if entry.header().entry_type().is_file() {
+            if path.contains('/') {
+                return Err(io::Error::other(format!("its control files hold {path:?}")));
+            }
+            control.insert(path, read_bounded(&mut entry, CONTROL_BYTES_MAX)?);
+        }
+    }
+    Ok(control)
 }
 
 /// A stream of xz, zstd, gzip or plain bytes, by the end of its file's name.
@@ -152,7 +228,7 @@ fn read_files(reader: impl Read, wanted: &dyn Fn(&str) -> bool) -> io::Result<Ve
 }
 
 /// A member's path, relative and in the layout of one `/usr`; one that leaves the root is refused.
-fn merged_path(path: &Path) -> io::Result<String> {
+pub(crate) fn merged_path(path: &Path) -> io::Result<String> {
     let refused = || io::Error::other(format!("it holds the path {path:?}"));
     let mut parts = Vec::new();
     for part in path.components() {

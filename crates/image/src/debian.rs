@@ -47,25 +47,25 @@ pub struct DebianBuilder<'p> {
 
 /// The archive of one suite, its release file checked.
 pub(crate) struct Archive<'p> {
-    fetcher: Fetcher<'p>,
-    mirror: Mirror,
-    suite: String,
-    arch: Arch,
-    release: Release,
-    signed_by: String,
+    pub(crate) fetcher: Fetcher<'p>,
+    pub(crate) mirror: Mirror,
+    pub(crate) suite: String,
+    pub(crate) arch: Arch,
+    pub(crate) release: Release,
+    pub(crate) signed_by: String,
 }
 
 /// The kernel's file and what else its package gives.
-struct Kernel {
-    version: String,
-    bytes: Vec<u8>,
-    modules: Modules,
-    tables: Vec<Member>,
+pub(crate) struct Kernel {
+    pub(crate) version: String,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) modules: Modules,
+    pub(crate) tables: Vec<Member>,
 }
 
 impl DebianBuilder<'_> {
-    /// Fetches what is not in the cache yet and writes the image into the folder of images, in
-    /// place of an earlier one of the same name.
+    /// Fetches what is not in the cache yet and writes the image of a kernel and a shell into the
+    /// folder of images, in place of an earlier one of the same name.
     ///
     /// # Errors
     /// Whatever stood in the way, with what to do about it; what was fetched by then is kept, and
@@ -84,21 +84,10 @@ impl DebianBuilder<'_> {
         };
         let index = archive.index(&wanted)?;
 
-        let meta = archive.package(&index, &[arch.kernel_package()])?;
-        let kernel_package = meta
-            .depends()
-            .find(|name| name.starts_with(KERNEL_PREFIX))
-            .ok_or_else(|| archive.no_package(KERNEL_PREFIX))?;
-        let kernel_package = archive.package(&index, &[kernel_package])?;
+        let [meta, kernel_package] = archive.kernel_packages(&index)?;
         let kernel = archive.kernel(kernel_package)?;
-
-        let mut packages = vec![meta, kernel_package];
-        let mut members = Vec::new();
-        for part in &PARTS {
-            let package = archive.package(&index, part.packages)?;
-            members.extend(archive.files(package, part.files)?);
-            packages.push(package);
-        }
+        let (parts, members) = archive.parts(&index)?;
+        let packages = [meta, kernel_package].into_iter().chain(parts);
         let codename = &archive.release.codename;
         let initrd =
             initramfs::build(codename, &kernel.version, &kernel.modules, kernel.tables, members);
@@ -112,15 +101,23 @@ impl DebianBuilder<'_> {
             kernel_version: kernel.version,
             cmdline: arch.cmdline().to_owned(),
             cmdline_terminal: arch.cmdline_terminal().map(str::to_owned),
-            built: Timestamp::now().round(jiff::Unit::Second).unwrap_or_default().to_string(),
+            built: now_text(),
             release_date: archive.release.date.clone(),
             signed_by: archive.signed_by.clone(),
-            packages: packages.into_iter().map(package_info).collect(),
+            packages: packages.map(package_info).collect(),
             kernel: FileInfo::of(&kernel.bytes),
             initrd: FileInfo::of(&initrd),
+            disk: None,
+            choices: None,
+            ready: None,
         };
         Image::write(images, info, &kernel.bytes, &initrd)
     }
+}
+
+/// The present time, RFC 3339.
+pub(crate) fn now_text() -> String {
+    Timestamp::now().round(jiff::Unit::Second).unwrap_or_default().to_string()
 }
 
 /// A package, as an image remembers it.
@@ -141,32 +138,14 @@ impl<'p> Archive<'p> {
         arch: Arch,
         keyring: &Keyring,
     ) -> Result<Self, ImageError> {
-        let now = SystemTime::now();
-        let url = mirror.url(&format!("dists/{suite}/InRelease"));
-        let (text, signed_by) = match fetcher.current(&url, RELEASE_BYTES_MAX)? {
-            Some(bytes) => keyring
-                .open_inline(&bytes, now)
-                .map_err(|reason| ImageError::Signature { url, reason })?,
-            // Older archives keep the signature in a file of its own.
-            None => open_detached(&mut fetcher, &mirror, suite, keyring, now)?,
-        };
-        let release = Release::parse(&text, suite, now)?;
+        let (release, signed_by) = open_release(&mut fetcher, &mirror, suite, keyring)?;
         Ok(Self { fetcher, mirror, suite: suite.to_owned(), arch, release, signed_by })
     }
 
     /// The part of the suite's index that is wanted.
     pub(crate) fn index(&mut self, wanted: &dyn Fn(&str) -> bool) -> Result<Index, ImageError> {
-        let folder = format!("main/binary-{}", self.arch.debian());
-        let found = INDEX_NAMES.iter().find_map(|name| {
-            let path = format!("{folder}/{name}");
-            Some((*name, self.release.file(&path)?.clone(), path))
-        });
-        let (name, listed, path) = found.ok_or_else(|| ImageError::Release {
-            suite: self.suite.clone(),
-            reason: format!("it offers no packages for {}", self.arch.debian()),
-        })?;
-        let url = self.mirror.url(&format!("dists/{}/{path}", self.suite));
-        let file = self.fetcher.pinned(name, &url, &listed)?;
+        let (mirror, suite) = (&self.mirror, &self.suite);
+        let (name, file) = fetch_index(&mut self.fetcher, mirror, suite, &self.release, self.arch)?;
         Index::read(&file, name, wanted)
     }
 
@@ -190,7 +169,7 @@ impl<'p> Archive<'p> {
     }
 
     /// A package's file, fetched and checked.
-    fn fetch(&mut self, package: &Package) -> Result<PathBuf, ImageError> {
+    pub(crate) fn fetch(&mut self, package: &Package) -> Result<PathBuf, ImageError> {
         let name = package.filename.rsplit('/').next().unwrap_or(&package.name);
         self.fetcher.pinned(name, &self.mirror.url(&package.filename), &package.listed)
     }
@@ -220,8 +199,34 @@ impl<'p> Archive<'p> {
         extract(&file, &package.name, self.fetcher.progress, &wanted)
     }
 
+    /// The package that depends on the newest kernel, and that kernel's.
+    pub(crate) fn kernel_packages<'i>(
+        &self,
+        index: &'i Index,
+    ) -> Result<[&'i Package; 2], ImageError> {
+        let meta = self.package(index, &[self.arch.kernel_package()])?;
+        let name = meta.depends().find(|name| name.starts_with(KERNEL_PREFIX));
+        let name = name.ok_or_else(|| self.no_package(KERNEL_PREFIX))?;
+        Ok([meta, self.package(index, &[name])?])
+    }
+
+    /// What the first file systems are made of besides the kernel's modules, and out of which
+    /// packages.
+    pub(crate) fn parts<'i>(
+        &mut self,
+        index: &'i Index,
+    ) -> Result<(Vec<&'i Package>, Vec<Member>), ImageError> {
+        let (mut packages, mut members) = (Vec::new(), Vec::new());
+        for part in &PARTS {
+            let package = self.package(index, part.packages)?;
+            members.extend(self.files(package, part.files)?);
+            packages.push(package);
+        }
+        Ok((packages, members))
+    }
+
     /// The kernel and its modules.
-    fn kernel(&mut self, package: &Package) -> Result<Kernel, ImageError> {
+    pub(crate) fn kernel(&mut self, package: &Package) -> Result<Kernel, ImageError> {
         let file = self.fetch(package)?;
         let version = package.name.strip_prefix(KERNEL_PREFIX).unwrap_or_default().to_owned();
         let folder = format!("usr/lib/modules/{version}/");
@@ -239,6 +244,47 @@ impl<'p> Archive<'p> {
         };
         Ok(Kernel { version, bytes, modules, tables: others })
     }
+}
+
+/// The release file of a suite, checked, and who signed it.
+pub(crate) fn open_release(
+    fetcher: &mut Fetcher<'_>,
+    mirror: &Mirror,
+    suite: &str,
+    keyring: &Keyring,
+) -> Result<(Release, String), ImageError> {
+    let now = SystemTime::now();
+    let url = mirror.url(&format!("dists/{suite}/InRelease"));
+    let (text, signed_by) = match fetcher.current(&url, RELEASE_BYTES_MAX)? {
+        Some(bytes) => keyring
+            .open_inline(&bytes, now)
+            .map_err(|reason| ImageError::Signature { url, reason })?,
+        // Older archives keep the signature in a file of its own.
+        None => open_detached(fetcher, mirror, suite, keyring, now)?,
+    };
+    Ok((Release::parse(&text, suite, now)?, signed_by))
+}
+
+/// The index of a suite's packages, fetched and checked: the name that it has there, and where it
+/// is here.
+pub(crate) fn fetch_index(
+    fetcher: &mut Fetcher<'_>,
+    mirror: &Mirror,
+    suite: &str,
+    release: &Release,
+    arch: Arch,
+) -> Result<(&'static str, PathBuf), ImageError> {
+    let folder = format!("main/binary-{}", arch.debian());
+    let found = INDEX_NAMES.iter().find_map(|name| {
+        let path = format!("{folder}/{name}");
+        Some((*name, release.file(&path)?.clone(), path))
+    });
+    let (name, listed, path) = found.ok_or_else(|| ImageError::Release {
+        suite: suite.to_owned(),
+        reason: format!("it offers no packages for {}", arch.debian()),
+    })?;
+    let url = mirror.url(&format!("dists/{suite}/{path}"));
+    Ok((name, fetcher.pinned(name, &url, &listed)?))
 }
 
 /// The error of a package without a file that it should have.

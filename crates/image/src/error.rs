@@ -18,7 +18,8 @@ pub enum ImageError {
     BadMirror(String),
     /// The image's name is not of the form `debian[:SUITE]`.
     #[error(
-        "{0:?} names no image that can be built: write debian or debian:SUITE, as debian:trixie"
+        "{0:?} names no image that can be built: write debian or debian:SUITE, as debian:trixie; \
+         debian-minimal for a kernel and a shell only"
     )]
     BadReference(String),
     /// The architecture is not in the table.
@@ -110,7 +111,7 @@ pub enum ImageError {
         reason: String,
     },
     /// The suite does not offer a package that the image needs.
-    #[error("package {package} is not in {suite} for {arch}: choose another suite or architecture")]
+    #[error("there is no package {package} in {suite} for {arch}: is its name written so?")]
     NoPackage {
         /// The package.
         package: String,
@@ -118,6 +119,33 @@ pub enum ImageError {
         suite: String,
         /// Debian's name of the architecture.
         arch: String,
+    },
+    /// A package needs what the suite does not offer.
+    #[error("package {package} needs {needs}, which this suite does not have")]
+    Unsatisfied {
+        /// The package.
+        package: String,
+        /// The alternatives.
+        needs: String,
+    },
+    /// Two of the packages cannot be installed together.
+    #[error("packages {one} and {other} exclude each other: leave one of them out")]
+    Conflict {
+        /// The one that says so.
+        one: String,
+        /// The other one.
+        other: String,
+    },
+    /// A choice for a system on a disk that cannot be met.
+    #[error("{0}")]
+    BadChoice(String),
+    /// The machine that sets the system up did not do so.
+    #[error("the system could not be set up: {reason}{}", advice_log(log.as_deref()))]
+    Setup {
+        /// What went wrong.
+        reason: String,
+        /// Where the console's output is.
+        log: Option<PathBuf>,
     },
     /// A package lacks a file that the image needs.
     #[error("package {package} holds no {file}: this suite is packed in a way not known here")]
@@ -140,6 +168,11 @@ impl ImageError {
     pub(crate) fn malformed(what: impl Into<String>, reason: impl ToString) -> Self {
         Self::Malformed { what: what.into(), reason: reason.to_string() }
     }
+}
+
+/// Where to read on.
+fn advice_log(log: Option<&Path>) -> String {
+    log.map_or_else(String::new, |log| format!("; {} has what its console said", log.display()))
 }
 
 /// What can be done about a full disk; nothing for other errors.

@@ -45,7 +45,7 @@ impl Default for Retry {
 pub(crate) struct Fetcher<'p> {
     agent: Agent,
     cache: PathBuf,
-    retry: Retry,
+    pub(crate) retry: Retry,
     pub(crate) progress: &'p mut dyn Progress,
     // Two builds that append to the same partial file would spoil it for each other.
     _lock: File,

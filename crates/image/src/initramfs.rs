@@ -1,7 +1,8 @@
-//! The first file system of an image: busybox, drivers, `mke2fs`, and the scripts that start it.
+//! The first file systems: busybox, drivers and the script that is the first process. One is a
+//! small system of its own, one sets a disk up, and one leads to what is on a disk.
 
 use crate::cpio::Tree;
-use crate::deb::{Content, Member};
+use crate::deb::{Content, Member, fits};
 use crate::modules::Modules;
 
 /// Packages besides the kernel, and the files of theirs that go into the image.
@@ -47,7 +48,45 @@ const FILES: [(&str, u32, &str); 10] = [
     ("etc/filesystems", 0o644, "ext4\nvfat\n"),
 ];
 
-/// The archive of all these, for a kernel of this version of a release of this name.
+/// The modules by which a kernel finds a disk.
+const DISK_MODULES: [&str; 5] =
+    ["virtio_mmio", "virtio_pci", "virtio_blk", "ext4", "crc32c_generic"];
+
+/// The archive of what sets a disk up: the same programs, another first process.
+pub(crate) fn build_setup(
+    kernel_version: &str,
+    modules: &Modules,
+    tables: Vec<Member>,
+    members: Vec<Member>,
+) -> Vec<u8> {
+    let mut tree = skeleton();
+    tree.file("init", 0o755, include_str!("../rootfs/setup-init"));
+    fill(&mut tree, kernel_version, modules, tables.into_iter().chain(members));
+    tree.to_cpio()
+}
+
+/// The archive of what leads to the system on a disk: no more than that takes.
+pub(crate) fn build_disk(
+    kernel_version: &str,
+    modules: &Modules,
+    tables: Vec<Member>,
+    members: &[Member],
+) -> Vec<u8> {
+    let mut tree = skeleton();
+    tree.file("init", 0o755, include_str!("../rootfs/disk-init"));
+    // The kernel calls it for what a driver needs by another name, as the checksums of ext4.
+    tree.link("usr/sbin/modprobe", "/usr/bin/busybox");
+    let busybox = members.iter().filter(|member| fits(PARTS[0].files[0], &member.path)).cloned();
+    fill(
+        &mut tree,
+        kernel_version,
+        &modules.only(&DISK_MODULES),
+        tables.into_iter().chain(busybox),
+    );
+    tree.to_cpio()
+}
+
+/// The archive of the small system, for a kernel of this version of a release of this name.
 pub(crate) fn build(
     codename: &str,
     kernel_version: &str,
@@ -55,6 +94,19 @@ pub(crate) fn build(
     tables: Vec<Member>,
     members: Vec<Member>,
 ) -> Vec<u8> {
+    let mut tree = skeleton();
+    for (path, mode, text) in FILES {
+        tree.file(path, mode, text);
+    }
+    let banner = format!("omnivisor: Debian {codename}, kernel {kernel_version}, busybox shell\n");
+    tree.file("etc/motd", 0o644, banner);
+
+    fill(&mut tree, kernel_version, modules, tables.into_iter().chain(members));
+    tree.to_cpio()
+}
+
+/// Folders, links and devices that all have.
+fn skeleton() -> Tree {
     let mut tree = Tree::default();
     for path in ["dev", "etc", "mnt", "proc", "run", "sys", "usr/bin", "usr/sbin", "usr/lib"] {
         tree.dir(path, 0o755);
@@ -70,19 +122,23 @@ pub(crate) fn build(
     tree.link("usr/bin/sh", "busybox");
     tree.device("dev/console", 0o600, 5, 1);
     tree.device("dev/null", 0o666, 1, 3);
-    for (path, mode, text) in FILES {
-        tree.file(path, mode, text);
-    }
-    let banner = format!("omnivisor: Debian {codename}, kernel {kernel_version}, busybox shell\n");
-    tree.file("etc/motd", 0o644, banner);
+    tree
+}
 
+/// Adds modules with their tables, and files of packages.
+fn fill(
+    tree: &mut Tree,
+    kernel_version: &str,
+    modules: &Modules,
+    members: impl Iterator<Item = Member>,
+) {
     let folder = format!("usr/lib/modules/{kernel_version}");
     for module in modules.iter() {
         tree.file(&format!("{folder}/{}", module.path), 0o644, module.bytes.as_slice());
     }
     tree.file(&format!("{folder}/modules.dep"), 0o644, modules.dep_table());
     tree.file(&format!("{folder}/modules.alias"), 0o644, modules.alias_table());
-    for member in tables.into_iter().chain(members) {
+    for member in members {
         match member.content {
             Content::File { executable, bytes } => {
                 let mode = if executable { 0o755 } else { 0o644 };
@@ -95,5 +151,4 @@ pub(crate) fn build(
     if tree.holds("usr/lib64") {
         tree.link("lib64", "usr/lib64");
     }
-    tree.to_cpio()
 }

@@ -157,6 +157,16 @@ impl Modules {
         order.push(module.path.clone());
     }
 
+    /// Only these and what they need.
+    pub(crate) fn only(&self, names: &[&str]) -> Self {
+        let mut needed = BTreeSet::new();
+        for name in names {
+            self.load_order(name, &mut Vec::new(), &mut needed);
+        }
+        let chosen = self.found.iter().filter(|(name, _)| needed.contains(*name));
+        Self { found: chosen.map(|(name, module)| (name.clone(), module.clone())).collect() }
+    }
+
     /// All of them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Module> {
         self.found.values()
@@ -247,6 +257,13 @@ mod tests {
                 .contains("kernel/virtio_net.ko: kernel/net_failover.ko kernel/failover.ko\n")
         );
         assert!(modules.alias_table().contains("alias x:failover* failover\n"));
+    }
+
+    #[test]
+    fn a_choice_takes_along_what_it_needs() {
+        let all = modules(&[("a", &["b"]), ("b", &[]), ("c", &["a"])]);
+        let names = |modules: &Modules| modules.found.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&all.only(&["a", "absent"])), ["a", "b"]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The index of a suite's packages: the few that an image needs, and what those depend on.
+//! The index of a suite's packages, with what each says of others.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -8,10 +8,15 @@ use std::path::Path;
 use crate::deb::decompressed;
 use crate::deb822::{Paragraph, Paragraphs};
 use crate::error::ImageError;
+use crate::relation::{clauses, provided};
 use crate::release::Listed;
+use crate::version::compare;
 
 /// The index of Debian's main archive is some fifty megabytes.
 const INDEX_BYTES_MAX: u64 = 1 << 30;
+
+/// Packages in an index; Debian has some seventy thousand.
+const PACKAGES_MAX: usize = 1 << 20;
 
 /// A package as the index describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,16 +26,31 @@ pub(crate) struct Package {
     /// Path below the archive's root.
     pub(crate) filename: String,
     pub(crate) listed: Listed,
-    depends: String,
+    /// What it needs to be unpacked and to be configured.
+    pub(crate) depends: String,
+    /// What it cannot stand beside.
+    pub(crate) conflicts: String,
+    /// The other names that it goes by.
+    pub(crate) provides: String,
+    /// How much a system needs it.
+    pub(crate) rank: Rank,
+    /// What it takes on disk, in bytes.
+    pub(crate) installed_bytes: u64,
+}
+
+/// How much a system needs a package, most needed first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rank {
+    Required,
+    Important,
+    Standard,
+    Other,
 }
 
 impl Package {
     /// The names that it depends on, in order, the first of each list of alternatives.
     pub(crate) fn depends(&self) -> impl Iterator<Item = &str> {
-        self.depends.split(',').filter_map(|one| {
-            let name = one.split(['|', '(', '[', ':']).next()?.trim();
-            (!name.is_empty()).then_some(name)
-        })
+        clauses(&self.depends).filter_map(|clause| Some(clause.first()?.name))
     }
 }
 
@@ -38,6 +58,8 @@ impl Package {
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     packages: BTreeMap<String, Package>,
+    /// For each name that packages provide: by which packages.
+    providers: BTreeMap<String, Vec<String>>,
 }
 
 impl Index {
@@ -63,15 +85,55 @@ impl Index {
                         format!("package {package} is incompletely described"),
                     )
                 })?;
-                index.packages.insert(package.name.clone(), package);
+                index.add(package);
+                if index.packages.len() > PACKAGES_MAX {
+                    return Err(ImageError::malformed(name, "it lists too many packages"));
+                }
             }
         }
         Ok(index)
     }
 
+    /// Adds a package. Of two versions the later one counts.
+    fn add(&mut self, package: Package) {
+        let older = self.packages.get(&package.name);
+        if older.is_some_and(|other| compare(&other.version, &package.version).is_gt()) {
+            return;
+        }
+        for (name, _) in provided(&package.provides) {
+            let providers = self.providers.entry(name.to_owned()).or_default();
+            if !providers.contains(&package.name) {
+                providers.push(package.name.clone());
+            }
+        }
+        self.packages.insert(package.name.clone(), package);
+    }
+
     /// A package by name.
     pub(crate) fn get(&self, name: &str) -> Option<&Package> {
         self.packages.get(name)
+    }
+
+    /// All packages, by name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Package> {
+        self.packages.values()
+    }
+
+    /// The packages that provide a name.
+    pub(crate) fn providers(&self, name: &str) -> impl Iterator<Item = &Package> {
+        let names = self.providers.get(name).into_iter().flatten();
+        names.filter_map(|name| self.packages.get(name))
+    }
+
+    /// The index in a text.
+    #[cfg(test)]
+    pub(crate) fn of_text(text: &str) -> Self {
+        let mut paragraphs = Paragraphs::new(text.as_bytes());
+        let mut index = Self::default();
+        while let Some(paragraph) = paragraphs.next().expect("sound") {
+            index.add(read_one(&paragraph).expect("complete"));
+        }
+        index
     }
 }
 
@@ -92,7 +154,21 @@ pub(crate) fn read_one(paragraph: &Paragraph) -> Option<Package> {
             sha256: paragraph.get("SHA256")?.parse().ok()?,
         },
         depends: format!("{},{}", field("Pre-Depends"), field("Depends")),
+        conflicts: format!("{},{}", field("Conflicts"), field("Breaks")),
+        provides: field("Provides").to_owned(),
+        installed_bytes: field("Installed-Size").parse().map_or(0, |kib: u32| u64::from(kib) << 10),
+        rank: rank(field("Essential"), field("Priority")),
     })
+}
+
+fn rank(essential: &str, priority: &str) -> Rank {
+    match priority {
+        _ if essential == "yes" => Rank::Required,
+        "required" => Rank::Required,
+        "important" => Rank::Important,
+        "standard" => Rank::Standard,
+        _ => Rank::Other,
+    }
 }
 
 #[cfg(test)]

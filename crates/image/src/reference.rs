@@ -1,4 +1,5 @@
-//! The name of an image that can be built: `debian[:SUITE]`, for one architecture.
+//! The name of an image that can be built: `debian[:SUITE]` or `debian-minimal[:SUITE]`, for one
+//! architecture.
 
 use std::fmt;
 use std::str::FromStr;
@@ -58,6 +59,17 @@ impl Arch {
         }
     }
 
+    /// What is added to the kernel's command line where the system is on a disk. Where no terminal
+    /// is attached, root is logged in at the console without being asked.
+    #[must_use]
+    pub(crate) const fn disk_cmdline(terminal: bool) -> &'static str {
+        if terminal {
+            "root=/dev/vda rw"
+        } else {
+            "root=/dev/vda rw systemd.set_credential=agetty.autologin:root TERM=dumb"
+        }
+    }
+
     /// The kernel's command line where the user gives none.
     #[must_use]
     pub const fn cmdline(self) -> &'static str {
@@ -96,17 +108,19 @@ impl FromStr for Arch {
     }
 }
 
-/// What `debian[:SUITE]` means.
+/// What `debian[:SUITE]` or `debian-minimal[:SUITE]` means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
     suite: String,
+    minimal: bool,
 }
 
 impl Reference {
     /// Whether the text is meant as such a name at all, well-formed or not.
     #[must_use]
     pub fn is_meant(text: &str) -> bool {
-        text == "debian" || text.starts_with("debian:")
+        let (distribution, _) = text.split_once(':').unwrap_or((text, ""));
+        ["debian", "debian-minimal"].contains(&distribution)
     }
 
     /// The suite, as `trixie`.
@@ -115,10 +129,17 @@ impl Reference {
         &self.suite
     }
 
+    /// Whether only a kernel and a shell are meant, without a system on a disk.
+    #[must_use]
+    pub fn minimal(&self) -> bool {
+        self.minimal
+    }
+
     /// The name of the image's folder for an architecture, as `debian-trixie-riscv64`.
     #[must_use]
     pub fn image_name(&self, arch: Arch) -> String {
-        format!("debian-{}-{arch}", self.suite)
+        let minimal = if self.minimal { "minimal-" } else { "" };
+        format!("debian-{minimal}{}-{arch}", self.suite)
     }
 }
 
@@ -127,9 +148,10 @@ impl FromStr for Reference {
 
     fn from_str(text: &str) -> Result<Self, ImageError> {
         let bad = || ImageError::BadReference(text.to_owned());
-        let suite = match text.split_once(':') {
-            None if text == "debian" => SUITE_DEFAULT,
-            Some(("debian", suite)) => suite,
+        let (distribution, suite) = text.split_once(':').unwrap_or((text, SUITE_DEFAULT));
+        let minimal = match distribution {
+            "debian" => false,
+            "debian-minimal" => true,
             _ => return Err(bad()),
         };
         // Releases are also known by number.
@@ -143,7 +165,7 @@ impl FromStr for Reference {
         if !starts_well || suite.len() > SUITE_BYTES_MAX || !suite.chars().all(plain) {
             return Err(bad());
         }
-        Ok(Self { suite: suite.to_owned() })
+        Ok(Self { suite: suite.to_owned(), minimal })
     }
 }
 
@@ -163,6 +185,20 @@ mod tests {
         for bad in ["", "debian:", "ubuntu", "debian:../x", "debian:a/b", "debian:-x", "Debian"] {
             assert_eq!(suite(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn the_minimal_image_has_a_name_of_its_own() {
+        for (text, name) in [
+            ("debian", "debian-trixie-riscv64"),
+            ("debian-minimal", "debian-minimal-trixie-riscv64"),
+            ("debian-minimal:sid", "debian-minimal-sid-riscv64"),
+        ] {
+            let reference: Reference = text.parse().unwrap();
+            assert!(Reference::is_meant(text));
+            assert_eq!(reference.image_name(Arch::Riscv64), name);
+        }
+        assert!(!Reference::is_meant("debian-minimal.img"));
     }
 
     #[test]

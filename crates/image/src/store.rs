@@ -1,4 +1,4 @@
-//! Images on disk: a folder each, with the kernel, the initramfs and a description.
+//! Images on disk: a folder each, with kernel, initramfs, perhaps a disk, and a description.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -11,13 +11,18 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Sha256;
 use crate::error::ImageError;
 use crate::reference::Arch;
+use crate::userland::Choices;
 
 /// The version of the folder's layout and of its description; see `docs/formats/image.md`.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
+
+/// The oldest version that is read: it knew no disks.
+const FORMAT_MIN: u32 = 1;
 
 /// File names in an image's folder.
 pub(crate) const KERNEL: &str = "kernel";
 pub(crate) const INITRD: &str = "initrd";
+pub(crate) const DISK: &str = "disk";
 const DESCRIPTION: &str = "image.json";
 
 /// Descriptions are a few kilobytes.
@@ -58,6 +63,15 @@ pub struct ImageInfo {
     pub kernel: FileInfo,
     /// The initramfs.
     pub initrd: FileInfo,
+    /// The disk with the system, a raw and mostly sparse file. None: all is in the initramfs.
+    #[serde(default)]
+    pub disk: Option<FileInfo>,
+    /// What was chosen about the system on the disk.
+    #[serde(default)]
+    pub choices: Option<Choices>,
+    /// What the console says when it takes what a script types. None: it does from the start.
+    #[serde(default)]
+    pub ready: Option<String>,
 }
 
 /// A package that an image was made of.
@@ -117,13 +131,13 @@ impl Image {
         let text = fs::read(&path).map_err(ImageError::disk("read", &path))?;
         let info: ImageInfo =
             serde_json::from_slice(&text).map_err(|e| bad(format!("{DESCRIPTION}: {e}")))?;
-        if info.format != FORMAT {
+        if !(FORMAT_MIN..=FORMAT).contains(&info.format) {
             return Err(bad(format!("its format is {}, this program reads {FORMAT}", info.format)));
         }
         let image = Self { folder, info };
-        for (path, file) in
-            [(image.kernel(), &image.info.kernel), (image.initrd(), &image.info.initrd)]
-        {
+        let always = [(image.kernel(), &image.info.kernel), (image.initrd(), &image.info.initrd)];
+        let disk = image.disk().zip(image.info.disk.as_ref());
+        for (path, file) in always.into_iter().chain(disk) {
             let size = fs::metadata(&path).map_err(|e| bad(format!("{}: {e}", path.display())))?;
             if size.len() != file.size {
                 return Err(bad(format!("{} has another size", path.display())));
@@ -142,6 +156,19 @@ impl Image {
     #[must_use]
     pub fn initrd(&self) -> PathBuf {
         self.folder.join(INITRD)
+    }
+
+    /// Path of the disk, if there is one.
+    #[must_use]
+    pub fn disk(&self) -> Option<PathBuf> {
+        self.info.disk.as_ref().map(|_| self.folder.join(DISK))
+    }
+
+    /// The sizes of all its files together, in bytes; a disk counts as it appears.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let disk = self.info.disk.as_ref().map_or(0, |disk| disk.size);
+        self.info.kernel.size + self.info.initrd.size + disk
     }
 
     /// The image's folder.
@@ -192,20 +219,55 @@ impl Image {
         kernel: &[u8],
         initrd: &[u8],
     ) -> Result<Self, ImageError> {
-        let folder = folder_of(images, &info.name)?;
+        Draft::create(images, &info.name)?.finish(info, kernel, initrd)
+    }
+}
+
+/// An image in the making, in a folder that is no image's. Dropped unfinished, it is removed.
+pub(crate) struct Draft {
+    images: PathBuf,
+    folder: PathBuf,
+    fresh: PathBuf,
+}
+
+impl Draft {
+    /// Begins an image of this name.
+    pub(crate) fn create(images: &Path, name: &str) -> Result<Self, ImageError> {
+        let folder = folder_of(images, name)?;
         fs::create_dir_all(images).map_err(ImageError::disk("create", images))?;
-        let fresh_prefix = format!(".new-{}-", info.name);
+        let fresh_prefix = format!(".new-{name}-");
         remove_leftovers(images, &fresh_prefix);
         let fresh = images.join(format!("{fresh_prefix}{}", process::id()));
+        fs::create_dir(&fresh).map_err(ImageError::disk("create", &fresh))?;
+        Ok(Self { images: images.to_path_buf(), folder, fresh })
+    }
+
+    /// Where a file of the image is to be written.
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
+        self.fresh.join(file)
+    }
+
+    /// Writes what is left to be written, and gives the image its name.
+    pub(crate) fn finish(
+        self,
+        info: ImageInfo,
+        kernel: &[u8],
+        initrd: &[u8],
+    ) -> Result<Image, ImageError> {
         let text = serde_json::to_vec_pretty(&info).expect("strings and numbers are always JSON");
-        let written = write_folder(&fresh, kernel, initrd, &text)
-            .and_then(|()| put_in_place(images, &fresh, &folder));
-        if written.is_err() {
-            // The first error is the one to tell; what is left over does no harm.
-            let _ = fs::remove_dir_all(&fresh);
+        for (name, bytes) in [(KERNEL, kernel), (INITRD, initrd), (DESCRIPTION, &text)] {
+            write_file(&self.path(name), bytes)?;
         }
-        written?;
-        Ok(Self { folder, info })
+        put_in_place(&self.images, &self.fresh, &self.folder)?;
+        Ok(Image { folder: self.folder.clone(), info })
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // Gone already where it was finished. Otherwise the first error is the one to tell, and
+        // what is left over does no harm.
+        let _ = fs::remove_dir_all(&self.fresh);
     }
 }
 
@@ -224,20 +286,6 @@ fn remove_leftovers(images: &Path, prefix: &str) {
     for entry in entries.filter(|e| e.file_name().to_string_lossy().starts_with(prefix)) {
         let _ = fs::remove_dir_all(entry.path());
     }
-}
-
-/// Writes the files of an image into a new folder.
-fn write_folder(
-    folder: &Path,
-    kernel: &[u8],
-    initrd: &[u8],
-    description: &[u8],
-) -> Result<(), ImageError> {
-    fs::create_dir(folder).map_err(ImageError::disk("create", folder))?;
-    for (name, bytes) in [(KERNEL, kernel), (INITRD, initrd), (DESCRIPTION, description)] {
-        write_file(&folder.join(name), bytes)?;
-    }
-    Ok(())
 }
 
 /// Gives a finished folder its name. An earlier one of that name is swapped out, then removed.

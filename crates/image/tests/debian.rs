@@ -40,7 +40,7 @@ impl Scene {
     }
 
     fn build(&self) -> Result<Image, ImageError> {
-        self.build_with("debian:trixie", &mut Silent)
+        self.build_with("debian-minimal:trixie", &mut Silent)
     }
 
     fn build_with(
@@ -90,7 +90,7 @@ fn an_image_holds_the_kernel_as_it_is_and_what_its_modules_need() {
     let image = scene.build().unwrap();
     assert_eq!(fs::read(image.kernel()).unwrap(), KERNEL);
     assert_eq!(image.info.kernel_version, KERNEL_VERSION);
-    assert_eq!(image.info.name, "debian-trixie-riscv64");
+    assert_eq!(image.info.name, "debian-minimal-trixie-riscv64");
     assert_eq!(image.info.packages.len(), 9);
     let initrd = image.initrd();
     for text in ["#!busybox", "lib/odd-need.ko", "libext2fs.so.2", "usr/sbin/mke2fs"] {
@@ -100,9 +100,9 @@ fn an_image_holds_the_kernel_as_it_is_and_what_its_modules_need() {
     assert!(holds(&initrd, "alias virtio:d1v* virtio_net\n"));
     assert!(!holds(&initrd, "unwanted"));
 
-    assert_eq!(Image::open(&scene.images, "debian-trixie-riscv64").unwrap(), image);
+    assert_eq!(Image::open(&scene.images, "debian-minimal-trixie-riscv64").unwrap(), image);
     assert_eq!(Image::list(&scene.images).unwrap(), [image]);
-    Image::remove(&scene.images, "debian-trixie-riscv64").unwrap();
+    Image::remove(&scene.images, "debian-minimal-trixie-riscv64").unwrap();
     assert_eq!(Image::list(&scene.images).unwrap(), []);
     assert_eq!(fs::read_dir(&scene.images).unwrap().count(), 0);
 }
@@ -248,13 +248,16 @@ fn a_full_disk_is_named_and_the_download_kept_for_later() {
     let error = scene.build().unwrap_err();
     assert!(matches!(error, ImageError::Disk { .. }), "{error}");
     assert!(error.to_string().contains("free some space"), "{error}");
-    assert!(Image::open(&scene.images, "debian-trixie-riscv64").is_ok(), "the old one stays");
+    assert!(
+        Image::open(&scene.images, "debian-minimal-trixie-riscv64").is_ok(),
+        "the old one stays"
+    );
 }
 
 #[test]
 fn a_suite_that_the_mirror_does_not_have_is_an_answer_not_a_wait() {
     let scene = Scene::new("no-suite", Archive::new());
-    let error = scene.build_with("debian:forky", &mut Silent).unwrap_err();
+    let error = scene.build_with("debian-minimal:forky", &mut Silent).unwrap_err();
     assert!(matches!(error, ImageError::Status { status: 404, .. }), "{error}");
 }
 
@@ -263,8 +266,9 @@ fn a_release_of_another_suite_is_refused() {
     let mut archive = Archive::new();
     let release = archive.files[IN_RELEASE].clone();
     archive.files.insert("dists/bookworm/InRelease".to_owned(), release);
-    let error =
-        Scene::new("other", archive).build_with("debian:bookworm", &mut Silent).unwrap_err();
+    let error = Scene::new("other", archive)
+        .build_with("debian-minimal:bookworm", &mut Silent)
+        .unwrap_err();
     assert!(matches!(error, ImageError::Release { .. }), "{error}");
 }
 
@@ -328,7 +332,7 @@ fn progress_of_every_step_adds_up() {
     let scene = Scene::new("progress", Archive::new());
     scene.server.served.lock().unwrap().cuts.insert(KERNEL_DEB.to_owned(), (3, 50));
     let mut sums = Sums::default();
-    scene.build_with("debian", &mut sums).unwrap();
+    scene.build_with("debian-minimal", &mut sums).unwrap();
     assert!(sums.open.is_none());
     assert!(sums.steps > 15, "{}", sums.steps);
 }
@@ -338,11 +342,11 @@ fn a_damaged_image_says_to_build_it_again() {
     let scene = Scene::new("damaged-image", Archive::new());
     let image = scene.build().unwrap();
     fs::write(image.initrd(), b"short").unwrap();
-    let error = Image::open(&scene.images, "debian-trixie-riscv64").unwrap_err();
+    let error = Image::open(&scene.images, "debian-minimal-trixie-riscv64").unwrap_err();
     assert!(error.to_string().contains("omni image build"), "{error}");
     assert!(Image::list(&scene.images).unwrap().is_empty());
     scene.build().unwrap();
-    assert!(Image::open(&scene.images, "debian-trixie-riscv64").is_ok());
+    assert!(Image::open(&scene.images, "debian-minimal-trixie-riscv64").is_ok());
     for name in ["", "..", "../x", "none", "/etc"] {
         let error = Image::open(&scene.images, name).unwrap_err();
         assert!(matches!(error, ImageError::NoImage(_)), "{name:?}: {error}");
