@@ -133,13 +133,15 @@ pub(crate) enum ImageVerb {
     Ls,
     /// Make an image from a distribution's archive
     Build {
-        /// Such as debian or debian:trixie
+        /// Such as debian or debian:trixie; debian-minimal is a kernel and a shell only
         reference: String,
         /// The architecture
         #[arg(long, default_value = "riscv64")]
         arch: String,
         #[command(flatten)]
         source: SourceArgs,
+        #[command(flatten)]
+        choices: ChoiceArgs,
     },
     /// Everything about an image
     Inspect {
@@ -163,6 +165,20 @@ pub(crate) struct SourceArgs {
     /// The keys that sign the archive; Debian's own unless given
     #[arg(long, value_name = "FILE")]
     pub(crate) keyring: Option<PathBuf>,
+}
+
+/// What can be chosen about the system of an image.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct ChoiceArgs {
+    /// The size of Debian's disk, such as 8G; it takes from the host what is written on it
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) size: Option<u64>,
+    /// A package that Debian is to have, with what it depends on
+    #[arg(long = "package", value_name = "NAME")]
+    pub(crate) packages: Vec<String>,
+    /// A user of Debian who may become root by sudo; root has no login of its own then
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
 }
 
 /// One machine or several.
@@ -199,7 +215,8 @@ pub(crate) enum Accel {
 /// What a machine is made from.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct MachineArgs {
-    /// A Debian release (debian, debian:trixie) or a file: its content says what it is
+    /// A Debian release (debian, debian:trixie, debian-minimal) or a file: its content says what
+    /// it is
     #[arg(required_unless_present = "kernel")]
     pub(crate) image: Option<String>,
     /// Arguments of the program, where the kind takes them
@@ -267,6 +284,25 @@ pub(crate) struct MachineArgs {
     pub(crate) signature: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) choices: ChoiceArgs,
+}
+
+/// A size in bytes: `512M`, `4G`.
+fn size(text: &str) -> Result<u64, String> {
+    let wrong = "a size is a number and K, M, G or T, such as 4G";
+    let split = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(split);
+    let unit: u64 = match unit.to_ascii_uppercase().as_str() {
+        "" => 1,
+        "K" => 1 << 10,
+        "M" => 1 << 20,
+        "G" => 1 << 30,
+        "T" => 1 << 40,
+        _ => return Err(wrong.into()),
+    };
+    let number = digits.parse::<u64>().map_err(|_| wrong)?;
+    number.checked_mul(unit).filter(|&bytes| bytes > 0).ok_or_else(|| wrong.into())
 }
 
 /// A time: `500ms`, `30s`, `2m`, `1h`; without a unit, seconds.
@@ -297,6 +333,16 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_size_is_a_number_with_a_unit_and_not_nothing() {
+        assert_eq!(size("4G"), Ok(4 << 30));
+        assert_eq!(size("512m"), Ok(512 << 20));
+        assert_eq!(size("4096"), Ok(4096));
+        for bad in ["", "G", "0", "4X", "-1", "1.5G", "99999999999999T"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

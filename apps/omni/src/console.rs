@@ -7,7 +7,7 @@ use omni_control::{Client, ControlError, Entry, Message, Reply, Request};
 use omni_host::{RawMode, Signal, is_terminal, terminal_size, watch_signals};
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// Output of the past that a person sees at attach, in bytes.
 const HISTORY_BYTES: u32 = 4096;
@@ -28,7 +28,49 @@ struct Shared {
     detaching: AtomicBool,
     /// The signal that ends this process; zero while there is none.
     signal: AtomicU8,
+    /// Closed while the guest would lose what is typed.
+    gate: Gate,
     ui: Ui,
+}
+
+/// Holds a script back until the console has said something.
+struct Gate {
+    awaited: Vec<u8>,
+    /// The end of what was said so far, as long as the gate is closed.
+    said: Mutex<Vec<u8>>,
+    open: AtomicBool,
+    opened: Condvar,
+}
+
+impl Gate {
+    /// One that opens after `awaited`; without that, one that is open.
+    fn new(awaited: Option<&str>) -> Self {
+        let awaited = awaited.unwrap_or_default().as_bytes().to_vec();
+        let open = AtomicBool::new(awaited.is_empty());
+        Self { awaited, said: Mutex::default(), open, opened: Condvar::new() }
+    }
+
+    fn hear(&self, bytes: &[u8]) {
+        if self.open.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.extend_from_slice(bytes);
+        if said.windows(self.awaited.len()).any(|window| window == self.awaited) {
+            self.open.store(true, Ordering::Relaxed);
+            self.opened.notify_all();
+        }
+        let kept = said.len().min(self.awaited.len());
+        let gone = said.len() - kept;
+        said.drain(..gone);
+    }
+
+    fn pass(&self) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        while !self.open.load(Ordering::Relaxed) {
+            said = self.opened.wait(said).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
 }
 
 impl Shared {
@@ -61,6 +103,8 @@ pub(crate) fn attach(entry: &Entry, owns: bool, ui: Ui) -> Result<Left, Failure>
         raw,
         detaching: AtomicBool::new(false),
         signal: AtomicU8::new(0),
+        // Who comes later types when they want to.
+        gate: Gate::new(entry.machine.ready.as_deref().filter(|_| owns && !person)),
         ui,
     });
     if person && stderr_is_terminal() {
@@ -118,6 +162,7 @@ fn listen(client: &mut Client, shared: &Shared) -> Result<Left, Deaf> {
     loop {
         match client.receive() {
             Ok(Message::Output(bytes)) => {
+                shared.gate.hear(&bytes);
                 let written = shared.ui.bytes(&bytes);
                 written.map_err(|failure| Deaf::Output(failure.code, failure.text))?;
             }
@@ -150,6 +195,7 @@ fn listen(client: &mut Client, shared: &Shared) -> Result<Left, Deaf> {
 
 /// The thread that reads standard input. Its end is not the guest's end.
 fn type_in(shared: &Shared, person: bool) {
+    shared.gate.pass();
     let mut escapes = Escapes::default();
     let mut buffer = [0; 4096];
     loop {
@@ -204,5 +250,22 @@ fn on_signal(shared: &Shared, signal: Signal) {
             // The listener finds the connection closed; the monitor finds its owner gone.
             shared.writer().close();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_opens_when_the_words_have_come_also_in_parts() {
+        let gate = Gate::new(Some("ready: now"));
+        for part in ["read", "y", ": later, ready", ": n"] {
+            gate.hear(part.as_bytes());
+            assert!(!gate.open.load(Ordering::Relaxed), "{part}");
+        }
+        gate.hear(b"ow and then");
+        gate.pass();
+        Gate::new(None).pass();
     }
 }

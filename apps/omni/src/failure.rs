@@ -97,7 +97,12 @@ impl From<ImageError> for Failure {
     fn from(error: ImageError) -> Self {
         let usage = matches!(
             error,
-            ImageError::BadReference(_) | ImageError::BadArch(_) | ImageError::BadMirror(_)
+            ImageError::BadReference(_)
+                | ImageError::BadArch(_)
+                | ImageError::BadMirror(_)
+                | ImageError::BadChoice(_)
+                | ImageError::NoPackage { .. }
+                | ImageError::Conflict { .. }
         );
         let code = if usage {
             code::USAGE

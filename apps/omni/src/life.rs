@@ -1,5 +1,6 @@
 //! The verbs of a machine's life: run, create, start, stop, kill, pause, resume, wait, rm, rename.
 
+use crate::adopt::adopt;
 use crate::args::{MachineArgs, Machines, RunArgs};
 use crate::console::{Left, attach};
 use crate::failure::{Failure, code};
@@ -36,9 +37,9 @@ pub(crate) fn run(args: &RunArgs, dirs: &Dirs, ui: Ui) -> Result<u8, Failure> {
 
 fn run_inner(args: &RunArgs, dirs: &Dirs, ui: Ui) -> Result<u8, Failure> {
     let interactive = args.detach || is_terminal(io::stdin());
-    let Plan { machine, stem } = plan(&args.machine, interactive, dirs, ui)?;
+    let plan = plan(&args.machine, interactive, dirs, ui)?;
     let registry = Registry::open(dirs)?;
-    let entry = registry.create(machine, &stem)?;
+    let entry = make(&registry, plan)?;
     let entry = match launch(&entry, !args.detach) {
         Ok(entry) => entry,
         Err(failure) => {
@@ -63,11 +64,24 @@ fn run_inner(args: &RunArgs, dirs: &Dirs, ui: Ui) -> Result<u8, Failure> {
     }
 }
 
+/// Adds a machine, with what it takes over from its image.
+fn make(registry: &Registry, plan: Plan) -> Result<Entry, Failure> {
+    let mut entry = registry.create(plan.machine, &plan.stem)?;
+    if let Some(adoption) = plan.adoption
+        && let Err(failure) = adopt(&mut entry, adoption)
+    {
+        // The first failure is the one to tell of.
+        let _ = registry.remove_files(&entry.machine.id, &entry.dir);
+        return Err(failure);
+    }
+    Ok(entry)
+}
+
 /// `create`: make it, and check that it could run.
 pub(crate) fn create(args: &MachineArgs, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
-    let Plan { machine, stem } = plan(args, is_terminal(io::stdin()), dirs, ui)?;
+    let plan = plan(args, is_terminal(io::stdin()), dirs, ui)?;
     let registry = Registry::open(dirs)?;
-    let entry = registry.create(machine, &stem)?;
+    let entry = make(&registry, plan)?;
     let checked =
         spec_of(&entry).and_then(|(spec, _)| Ok(kind_of(&spec.kind)?.create(&spec).map(|_| ())?));
     if let Err(failure) = checked {

@@ -3,6 +3,7 @@
 //! Architecture invariant: there is no daemon. Each machine is owned by a process of its own, its
 //! monitor (`monitor.rs`); every verb is a short client of it, or of files.
 
+mod adopt;
 mod args;
 mod backends;
 mod bench;
@@ -16,6 +17,7 @@ mod life;
 mod look;
 mod monitor;
 mod plan;
+mod setup;
 mod sniff;
 mod texts;
 mod ui;

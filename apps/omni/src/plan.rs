@@ -1,10 +1,11 @@
 //! From the command line to the file of a machine, and from that file to its spec.
 
+use crate::adopt::Adoption;
 use crate::args::{Accel, MachineArgs};
 use crate::failure::{Failure, code};
 use crate::images;
 use crate::sniff;
-use crate::ui::Ui;
+use crate::ui::{Ui, size_text};
 use omni_base::Digest;
 use omni_control::{API, Dirs, DiskFile, Entry, MachineFile, now_text};
 use omni_host::{Disk, RawFile, is_terminal, read_bounded, terminal_size};
@@ -26,13 +27,18 @@ pub(crate) struct Plan {
     pub(crate) machine: MachineFile,
     /// What its name begins with where none is given.
     pub(crate) stem: String,
+    /// How it takes over the files of its image, where it is made from one.
+    pub(crate) adoption: Option<Adoption>,
 }
 
 /// What an image turned out to be.
 struct Source {
     kind: &'static dyn MachineKind,
     files: BTreeMap<String, PathBuf>,
+    disk: Option<PathBuf>,
     append: Option<String>,
+    ready: Option<String>,
+    adoption: Option<Adoption>,
     stem: String,
 }
 
@@ -66,7 +72,20 @@ pub(crate) fn plan(
         }
         files.insert(role, absolute(&path)?);
     }
+    if source.adoption.is_none() {
+        let choices = &args.choices;
+        if choices.size.is_some() || !choices.packages.is_empty() || choices.user.is_some() {
+            return Err(Failure::usage("--size, --package and --user are for the image debian"));
+        }
+    }
     let options = options(args, source.kind, source.append, interactive)?;
+    let mut disks = Vec::new();
+    if let Some(path) = &source.disk {
+        disks.push(disk_file(path, false)?);
+    }
+    for text in &args.disks {
+        disks.push(disk(text)?);
+    }
     let files_dir = files_dir(dirs, &source.stem, files.get("image"))?;
     let machine = MachineFile {
         api: API.into(),
@@ -75,7 +94,7 @@ pub(crate) fn plan(
         arch: source.kind.info().arch.map(str::to_owned),
         image: args.image.clone().unwrap_or_default(),
         files,
-        disks: args.disks.iter().map(|text| disk(text)).collect::<Result<_, _>>()?,
+        disks,
         options,
         seed: args.seed.unwrap_or_else(random_seed),
         epoch_s: args.seed.map(|_| Spec::new("").epoch_s),
@@ -86,10 +105,11 @@ pub(crate) fn plan(
         timeout_ms: args.timeout.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
         signature: args.signature.as_deref().map(absolute).transpose()?,
         files_dir,
+        ready: source.ready,
         created: now_text(),
         ..MachineFile::default()
     };
-    Ok(Plan { machine, stem: source.stem })
+    Ok(Plan { machine, stem: source.stem, adoption: source.adoption })
 }
 
 /// Where the guest's own files are: apart for each program, told by name and content.
@@ -135,13 +155,24 @@ fn find_source(
     if let Some(reference) = args.image.as_deref().filter(|text| images::is_reference(text)) {
         let arch = args.arch.as_deref().unwrap_or(ARCH_DEFAULT);
         let kind = forced.map_or_else(|| system_kind(arch), Ok)?;
-        let image = images::open_or_build(reference, arch, &args.source, dirs, ui)?;
+        let asked = (&args.source, &args.choices);
+        let image = images::open_or_build(reference, arch, asked, dirs, ui)?;
         let files = [("kernel", image.kernel()), ("initrd", image.initrd())];
         let files = files.map(|(role, path)| (role.to_owned(), path)).into();
         let stem = image.info.distribution.clone();
         let terminal = image.info.cmdline_terminal.clone().filter(|_| interactive);
         let append = Some(terminal.unwrap_or_else(|| image.info.cmdline.clone()));
-        return Ok(Source { kind, files, append, stem });
+        // At a terminal nobody is logged in unasked, and a person sees when to type.
+        let ready = image.info.ready.clone().filter(|_| !interactive);
+        let disk_bytes = args.choices.size;
+        let smaller = disk_bytes.zip(image.info.disk.as_ref());
+        if let Some((wanted, disk)) = smaller.filter(|(wanted, disk)| *wanted < disk.size) {
+            let (wanted, bytes) = (size_text(wanted), size_text(disk.size));
+            let text = format!("--size {wanted} is less than the image's disk has ({bytes})");
+            return Err(Failure::usage(text));
+        }
+        let adoption = Some(Adoption { disk_bytes });
+        return Ok(Source { kind, files, disk: image.disk(), append, ready, adoption, stem });
     }
     let (role, path) = match (&args.image, &args.kernel) {
         (Some(image), _) => ("image", PathBuf::from(image)),
@@ -153,7 +184,8 @@ fn find_source(
         None => probe(&path, args.arch.as_deref())?,
     };
     let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
-    Ok(Source { kind, files: [(role.to_owned(), path)].into(), append: None, stem })
+    let files = [(role.to_owned(), path)].into();
+    Ok(Source { kind, files, disk: None, append: None, ready: None, adoption: None, stem })
 }
 
 /// The kind that says most surely that it can run a file.
@@ -171,7 +203,8 @@ fn probe(path: &Path, arch: Option<&str>) -> Result<&'static dyn MachineKind, Fa
     Err(Failure::usage(format!("{path} is {what}, which no kind of machine here runs ({names})")))
 }
 
-fn system_kind(arch: &str) -> Result<&'static dyn MachineKind, Failure> {
+/// The kind of machine that runs systems of an architecture.
+pub(crate) fn system_kind(arch: &str) -> Result<&'static dyn MachineKind, Failure> {
     let fits = |kind: &&&'static dyn MachineKind| {
         kind.info().group == Group::System && kind.info().arch == Some(arch)
     };
@@ -247,7 +280,11 @@ fn disk(text: &str) -> Result<DiskFile, Failure> {
         Some((path, "rw")) => (path, false),
         _ => (text, false),
     };
-    let path = absolute(Path::new(path))?;
+    disk_file(Path::new(path), read_only)
+}
+
+fn disk_file(path: &Path, read_only: bool) -> Result<DiskFile, Failure> {
+    let path = absolute(path)?;
     // Opened here already, so that a mistake is told before anything is made.
     let raw = RawFile::open(&path).map_err(|error| no_file(&path, &error))?;
     Disk::open(&path, None)?;

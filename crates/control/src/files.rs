@@ -46,6 +46,9 @@ pub struct MachineFile {
     pub signature: Option<PathBuf>,
     /// The directory of the files that it saves and loads.
     pub files_dir: PathBuf,
+    /// What its console says when it takes what a script types; from the start where it is none.
+    #[serde(default)]
+    pub ready: Option<String>,
     /// When it was made, RFC 3339.
     pub created: String,
 }

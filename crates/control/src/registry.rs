@@ -43,6 +43,14 @@ impl Entry {
         Ok(Self { dir: dir.into(), machine, state })
     }
 
+    /// Writes what it was made from, again. For whoever has just made it.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn write_machine(&self) -> Result<(), ControlError> {
+        write_json(&self.dir.join("machine.json"), &self.machine)
+    }
+
     /// Writes how it is. For its monitor, and for whoever made it.
     ///
     /// # Errors
