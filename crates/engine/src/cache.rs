@@ -1,7 +1,7 @@
 //! The cache of blocks: found by physical page, address and mode, and gone when a byte of their
 //! page is written.
 
-use crate::code::{Code, NO_LINK, Uop};
+use crate::code::{Code, Compiler, NO_LINK, Uop};
 use crate::jit::Native;
 use crate::{Flow, Frontend, Mode};
 use omni_base::{PAGE_SIZE_U64, PageNo};
@@ -85,6 +85,9 @@ pub(crate) struct Cache {
     /// The addresses that have a number for the page.
     ids_of_page: Map<PageNo, Vec<u64>>,
     last_id: u32,
+    /// What the next block is built in, and compiled in.
+    pub(crate) buffer: Vec<Inst>,
+    pub(crate) compiler: Compiler,
 }
 
 impl Cache {
@@ -240,9 +243,10 @@ pub(crate) fn translate(
     start: u64,
     mode: Mode,
     shape: Shape,
+    buffer: Vec<Inst>,
 ) -> Option<Block> {
     let base = start & !(PAGE_SIZE_U64 - 1);
-    let mut into = Builder::default();
+    let mut into = Builder::reuse(buffer);
     let mut known = Constants::default();
     // Instructions of the loop that the block is, once it came back to its start.
     let mut body = None;

@@ -118,21 +118,29 @@ pub(crate) struct Code {
     pub(crate) pcs: Box<[u64]>,
 }
 
-/// Compiles a block.
-pub(crate) fn compile(block: &Block) -> Code {
-    let mut into = Compiler { uops: vec![], leaves: vec![], pcs: vec![] };
-    if let Term::Branch(_, _, _, to, or) = block.term {
-        into.leave(to);
-        into.leave(or);
+impl Compiler {
+    /// Compiles a block.
+    pub(crate) fn compile(&mut self, block: &Block) -> Code {
+        self.uops.clear();
+        self.leaves.clear();
+        self.pcs.clear();
+        if let Term::Branch(_, _, _, to, or) = block.term {
+            self.leave(to);
+            self.leave(or);
+        }
+        block.insts.iter().for_each(|inst| self.inst(inst));
+        self.term(block.term);
+        Code {
+            uops: self.uops.as_slice().into(),
+            leaves: self.leaves.as_slice().into(),
+            pcs: self.pcs.as_slice().into(),
+        }
     }
-    block.insts.iter().for_each(|inst| into.inst(inst));
-    into.term(block.term);
-    Code { uops: into.uops.into(), leaves: into.leaves.into(), pcs: into.pcs.into() }
 }
 
 /// The number of the first operation for each one of the block, for its terminator, and of all.
 pub(crate) fn marks(block: &Block) -> Box<[u16]> {
-    let mut into = Compiler { uops: vec![], leaves: vec![], pcs: vec![] };
+    let mut into = Compiler::default();
     let mut marks = Vec::with_capacity(block.insts.len() + 2);
     let mut mark = |into: &Compiler| {
         marks.push(u16::try_from(into.uops.len()).expect("a block is short"));
@@ -147,7 +155,9 @@ pub(crate) fn marks(block: &Block) -> Box<[u16]> {
     marks.into()
 }
 
-struct Compiler {
+/// Compiles block after block in the same buffers.
+#[derive(Default)]
+pub(crate) struct Compiler {
     uops: Vec<Uop>,
     leaves: Vec<Leave>,
     pcs: Vec<u64>,

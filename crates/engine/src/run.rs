@@ -56,7 +56,7 @@ pub enum Tiers {
 }
 
 /// How often a block is interpreted before it gets code: a third of the blocks of a boot run once.
-const COMPILE_AFTER: u32 = 8;
+const COMPILE_AFTER: u32 = 16;
 
 /// What new engines begin with: zero for the interpreter, else one more than `after`.
 static TIERS: AtomicU32 = AtomicU32::new(COMPILE_AFTER + 1);
@@ -356,7 +356,10 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
         let bytes = unsafe { std::slice::from_raw_parts(ptr.as_ptr(), PAGE_SIZE) };
         let mut second = None;
         let block = match key.second {
-            None => translate(self.looking.front, bytes, key.pc, key.mode, Shape::Hot),
+            None => {
+                let buffer = std::mem::take(&mut self.mem.pages.buffer);
+                translate(self.looking.front, bytes, key.pc, key.mode, Shape::Hot, buffer)
+            }
             Some(page) => {
                 let at = next_page(key.pc);
                 second = Some((at, self.mem.pages.link_id(at, page)));
@@ -368,7 +371,9 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
         let native = block.and_then(|block| {
             debug_assert_eq!(omni_ir::verify(&block), Ok(()), "{block}");
             let native = jit.compile(&block, id, second)?;
-            self.mem.pages.reshape(id, code::compile(&block));
+            let code = self.mem.pages.compiler.compile(&block);
+            self.mem.pages.reshape(id, code);
+            self.mem.pages.buffer = block.insts;
             Some(native)
         });
         let made = native.as_ref().map(|native| MadeCode {
@@ -594,8 +599,9 @@ impl<F: Frontend> Looking<'_, F> {
         let ptr = ptr.ok_or_else(|| mem.env.bad_atomic(pc, crate::Access::Fetch))?;
         // SAFETY: E2: the page is readable, and nothing writes while a front-end looks at it.
         let bytes = unsafe { std::slice::from_raw_parts(ptr.as_ptr(), PAGE_SIZE) };
-        if let Some(block) = translate(self.front, bytes, pc, self.mode, Shape::Cold) {
-            return Ok((self.insert(mem, key, &block, began), mem.tlb.fetch(pc).is_some()));
+        let buffer = std::mem::take(&mut mem.pages.buffer);
+        if let Some(block) = translate(self.front, bytes, pc, self.mode, Shape::Cold, buffer) {
+            return Ok((self.insert(mem, key, block, began), mem.tlb.fetch(pc).is_some()));
         }
         // The instruction goes on in the next page, wherever that is now.
         let second = self.page(mem, next_page(pc))?;
@@ -608,7 +614,7 @@ impl<F: Frontend> Looking<'_, F> {
         let both = both_pages(bytes, mem.env.ram(), second);
         let both = both.ok_or_else(|| mem.env.bad_atomic(pc, crate::Access::Fetch))?;
         let block = crossing(self.front, &both, pc, self.mode);
-        Ok((self.insert(mem, key, &block, began), false))
+        Ok((self.insert(mem, key, block, began), false))
     }
 
     fn page<E: Env>(&self, mem: &mut MemoryPath<'_, E>, at: u64) -> Result<PageNo, Trap> {
@@ -620,11 +626,12 @@ impl<F: Frontend> Looking<'_, F> {
         &self,
         mem: &mut MemoryPath<'_, E>,
         key: Key,
-        block: &omni_ir::Block,
+        block: omni_ir::Block,
         began: u64,
     ) -> BlockId {
-        debug_assert_eq!(omni_ir::verify(block), Ok(()), "{block}");
-        let code = code::compile(block);
+        debug_assert_eq!(omni_ir::verify(&block), Ok(()), "{block}");
+        let code = mem.pages.compiler.compile(&block);
+        mem.pages.buffer = block.insts;
         mem.counters.blocks_translated += 1;
         mem.counters.instructions_translated += code.pcs.len() as u64;
         let id = mem.pages.insert(key, code);

@@ -233,6 +233,26 @@ fn access(dice: &mut Dice) -> Vec<Insn> {
     vec![plain(vec![address]), plain(vec![access])]
 }
 
+/// Two instructions of which the second hides the result of the first; now and then not quite.
+fn pair(dice: &mut Dice) -> Vec<Insn> {
+    let (dst, from, other) = (dice.reg(), dice.reg(), dice.reg());
+    let (to, by) = (if dice.below(5) == 0 { dice.reg() } else { dst }, 1 + dice.below(4));
+    let full =
+        |op, to, a: Slot, b: Val| plain(vec![Inst::Binary(op, Width::Full, to, a.into(), b)]);
+    match dice.below(3) {
+        0 => {
+            vec![full(Binary::Shl, dst, from, by.into()), full(Binary::Add, to, dst, other.into())]
+        }
+        1 => {
+            vec![full(Binary::Shl, dst, from, by.into()), full(Binary::Add, to, other, dst.into())]
+        }
+        _ => vec![
+            full(Binary::Shl, dst, from, 32.into()),
+            full(Binary::Shr, to, dst, (28 + dice.below(6)).into()),
+        ],
+    }
+}
+
 /// A comparison whose flags are discarded, as compilers write quiet ones; now and then not quite.
 fn quiet(dice: &mut Dice) -> Vec<Insn> {
     let saved = dice.of(&[Slot(2), Slot(6)]);
@@ -387,7 +407,8 @@ fn program(dice: &mut Dice, count: usize) -> Vec<Insn> {
         let jump = |insts| Insn { insts, end: Some(Term::Indirect(TEMP.into())) };
         let full = |op, a: Val, b: u64| Inst::Binary(op, Width::Full, TEMP, a, Val::Const(b));
         match dice.below(16) {
-            0..6 => list.push(plain(vec![arithmetic(dice)])),
+            0 => list.extend(pair(dice)),
+            1..6 => list.push(plain(vec![arithmetic(dice)])),
             6 => list.extend(cluster(dice)),
             7..9 => list.extend(access(dice)),
             9 => list.extend(quiet(dice)),

@@ -15,6 +15,13 @@ pub struct Builder {
 }
 
 impl Builder {
+    /// A builder that builds in a buffer, the content of which goes.
+    #[must_use]
+    pub fn reuse(mut buffer: Vec<Inst>) -> Self {
+        buffer.clear();
+        Self { insts: buffer, ..Self::default() }
+    }
+
     /// Marks the start of a guest instruction; temporaries of the one before are free again.
     pub fn start(&mut self, pc: u64) {
         self.insts.push(Inst::Start(pc));

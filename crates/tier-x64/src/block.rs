@@ -146,6 +146,10 @@ impl Emit<'_> {
                     self.inst += 2;
                     continue;
                 }
+                if self.two_in_one() {
+                    begun += 1;
+                    continue;
+                }
                 self.begin();
                 // Most instructions are no such thing, which their first operation shows.
                 self.float_instruction();
@@ -240,6 +244,12 @@ impl Emit<'_> {
     fn emit(&mut self, inst: &Inst, retired: u32) {
         if self.tier.float == FloatRule::CanonicalNan && uses(inst, self.tier.flags) {
             self.take_flags();
+        }
+        if let Inst::Unary(Unary::Move, dst, Val::Const(_)) = *inst
+            && dst.is_temp()
+            && !self.is_read(dst)
+        {
+            return;
         }
         if let Inst::Unary(Unary::Move, dst, from) = *inst
             && from == Val::Slot(self.tier.flags)
@@ -425,6 +435,24 @@ impl Emit<'_> {
         self.take_registers();
         self.flags_in = None;
         self.wrote(dst);
+    }
+
+    /// Whether the guest instruction reads a temporary after the present operation.
+    fn is_read(&self, temp: Slot) -> bool {
+        let rest = self.block.insts[self.inst + 1..].iter();
+        let own = rest.take_while(|inst| !matches!(inst, Inst::Start(_)));
+        let reads = own.clone().any(|inst| !matches!(inst, Inst::Fence(_)) && uses(inst, temp));
+        let plain = |inst: &Inst| {
+            matches!(inst, Inst::Unary(..) | Inst::Binary(..) | Inst::Fence(_) | Inst::Load(..))
+        };
+        // The terminator belongs to the last instruction.
+        let last = self.inst + 1 + own.clone().count() == self.block.insts.len();
+        let in_term = match self.block.term {
+            Term::Branch(_, a, b, _, _) => a == temp.into() || b == temp.into(),
+            Term::Indirect(to) | Term::Stop(to) => to == temp.into(),
+            Term::Jump(_) | Term::Trap(_) => false,
+        };
+        reads || last && in_term || !own.into_iter().all(plain)
     }
 
     /// Puts the block and a number within it into eax.

@@ -3,7 +3,7 @@
 use crate::asm::{Alu, Cc, Gpr, Mem, RAX, RCX, RDX, Rm, Shift, W};
 use crate::block::Emit;
 use crate::map::Loc;
-use omni_ir::{Binary, Cond, Slot, Unary, Val, Width};
+use omni_ir::{Binary, Cond, Inst, Slot, Unary, Val, Width};
 
 /// The low 32 bits.
 const LOW_32: u64 = 0xffff_ffff;
@@ -136,6 +136,45 @@ impl Emit<'_> {
         self.done(dst, RAX);
     }
 
+    /// Makes two guest instructions at once, if the second makes the first's result invisible:
+    /// the address of an element, and the low half of a word, shifted. Says whether it was so.
+    pub(crate) fn two_in_one(&mut self) -> bool {
+        let [first, Inst::Start(_), second, rest @ ..] = &self.block.insts[self.inst..] else {
+            return false;
+        };
+        let (
+            Inst::Binary(Binary::Shl, Width::Full, dst, from, Val::Const(by)),
+            None | Some(Inst::Start(_)),
+        ) = (*first, rest.first())
+        else {
+            return false;
+        };
+        let Inst::Binary(op, Width::Full, to, a, b) = *second else { return false };
+        let known = |val| self.value_of(val).is_some();
+        if to != dst || dst.is_temp() || known(from) {
+            return false;
+        }
+        let same = Val::Slot(dst);
+        match (op, by, b) {
+            (Binary::Add, 1..=3, _) if a == same && b != same && !known(b) => {
+                self.element(by as u8, dst, from, b);
+            }
+            (Binary::Add, 1..=3, _) if b == same && a != same && !known(a) => {
+                self.element(by as u8, dst, from, a);
+            }
+            (Binary::Shr, 32, Val::Const(back @ 1..=32)) if a == same => {
+                self.extension(4, false, dst, from);
+                if back < 32 {
+                    let left = Val::Const(32 - back);
+                    self.shift(Binary::Shl, Width::Full, dst, same, left);
+                }
+            }
+            _ => return false,
+        }
+        self.inst += 3;
+        true
+    }
+
     pub(crate) fn binary(&mut self, op: Binary, width: Width, dst: Slot, a: Val, b: Val) {
         if let (Some(a), Some(b)) = (self.value_of(a), self.value_of(b)) {
             return self.constant(dst, op.eval(width, a, b));
@@ -201,6 +240,9 @@ impl Emit<'_> {
         if let Some(by) = constant.and_then(small) {
             if by == 0 && width != Width::Full {
                 return self.extension(4, width == Width::Signed32, dst, a);
+            }
+            if by == 0 {
+                return self.unary(Unary::Move, dst, a);
             }
             if let (Val::Slot(slot), Loc::G(to)) = (a, self.loc(dst))
                 && let Loc::G(from) = self.loc(slot)
@@ -355,6 +397,13 @@ impl Emit<'_> {
             Some(by) => {
                 let a = self.operand(a, RAX);
                 self.asm.alu_imm(Alu::Cmp, w, a, by);
+            }
+            None if self.reg_of(b).is_some() => {
+                let (a, b) = (self.operand(a, RAX), self.in_gpr(b, RCX));
+                match a {
+                    Rm::R(a) => self.asm.alu(Alu::Cmp, w, Gpr(a), b),
+                    Rm::M(a) => self.asm.alu_to(Alu::Cmp, w, a, b),
+                }
             }
             None => {
                 let a = self.in_gpr(a, RAX);
