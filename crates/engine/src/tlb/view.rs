@@ -133,8 +133,8 @@ pub(super) struct View {
     resident: [Chunks; 2],
     pub(super) resident_count: usize,
     fetches: Fetches,
-    /// The banks of the jump cache that may have entries.
-    banks: u8,
+    /// The entries of jump caches that are not empty, as bank and index.
+    jumps: Vec<(u8, u16)>,
     /// What mode each bank is of.
     modes: [Option<Mode>; BANKS],
     next_bank: usize,
@@ -156,12 +156,12 @@ impl View {
                 present: Bits::new(),
                 jumped: Bits::new(),
             },
-            banks: 0,
+            jumps: vec![],
             modes: [None; BANKS],
             next_bank: 0,
         };
         Side::BOTH.into_iter().for_each(|side| view.drop_at(side, 0));
-        view.clear_banks(u8::MAX);
+        (0..BANKS).for_each(|bank| view.empty_jump(bank, 0));
         view
     }
 
@@ -280,7 +280,7 @@ impl View {
             self.region.halves(layout::FETCH_IDS + index * 4, 1)[0] = 0;
         }
         if jumped {
-            self.drop_jumps(range);
+            self.drop_jumps(|_, pc| range.has(pc));
         }
         any
     }
@@ -292,8 +292,13 @@ impl View {
             return;
         }
         self.fetches.jumped.add(layout::fetch_index(pc));
-        self.banks |= 1 << bank;
-        self.jump(bank, layout::jump_index(pc)).copy_from_slice(&[pc, code]);
+        let index = layout::jump_index(pc);
+        let entry = self.jump(bank, index);
+        let new = entry[0] == layout::no_pc(index);
+        entry.copy_from_slice(&[pc, code]);
+        if new {
+            self.jumps.push((bank as u8, index as u16));
+        }
     }
 
     /// The bank of the jump cache for a mode, taken from another if need be.
@@ -306,40 +311,28 @@ impl View {
             self.next_bank = (self.next_bank + 1) % BANKS;
             self.next_bank
         });
-        self.clear_banks(1 << bank);
-        self.banks &= !(1 << bank);
+        self.drop_jumps(|of, _| of == bank);
         self.modes[bank] = Some(mode);
         bank
     }
 
-    fn drop_jumps(&mut self, range: Range) {
-        if range == Range::ALL {
-            self.clear_banks(self.banks);
-            self.banks = 0;
-            return;
-        }
-        for bank in self.banks_in_use() {
-            let entries = self.region.words(bank_start(bank), BANK_JUMPS * 2);
-            for (index, entry) in entries.chunks_exact_mut(2).enumerate() {
-                if range.has(entry[0]) {
-                    entry.copy_from_slice(&[layout::no_pc(index), 0]);
-                }
+    /// Empties the entries of jump caches for which this holds, of a bank and an address: as many
+    /// as there are, so that a guest that changes its mappings all the time pays for what it uses.
+    fn drop_jumps(&mut self, which: impl Fn(usize, u64) -> bool) {
+        let mut jumps = std::mem::take(&mut self.jumps);
+        jumps.retain(|&(bank, index)| {
+            let (bank, index) = (bank.into(), index.into());
+            let gone = which(bank, self.jump(bank, index)[0]);
+            if gone {
+                self.empty_jump(bank, index);
             }
-        }
+            !gone
+        });
+        self.jumps = jumps;
     }
 
-    fn clear_banks(&mut self, which: u8) {
-        for bank in (0..BANKS).filter(|bank| which >> bank & 1 == 1) {
-            if self.banks >> bank & 1 == 1 {
-                self.region.words(bank_start(bank), BANK_JUMPS * 2).fill(0);
-            }
-            self.jump(bank, 0).copy_from_slice(&[layout::no_pc(0), 0]);
-        }
-    }
-
-    fn banks_in_use(&self) -> impl Iterator<Item = usize> + use<> {
-        let banks = self.banks;
-        (0..BANKS).filter(move |bank| banks >> bank & 1 == 1)
+    fn empty_jump(&mut self, bank: usize, index: usize) {
+        self.jump(bank, index).copy_from_slice(&[layout::no_pc(index), 0]);
     }
 
     fn jump(&mut self, bank: usize, index: usize) -> &mut [u64] {
