@@ -1,7 +1,7 @@
 //! The cache of blocks: found by physical page, address and mode, and gone when a byte of their
 //! page is written.
 
-use crate::code::{Code, Compiler, NO_LINK, Uop};
+use crate::code::{Code, Compiler, NO_LINK};
 use crate::jit::Native;
 use crate::{Flow, Frontend, Mode};
 use omni_base::{PAGE_SIZE_U64, PageNo};
@@ -12,11 +12,24 @@ use std::hash::{BuildHasherDefault, Hasher};
 /// Guest instructions in a block at most.
 const BLOCK_TICKS_MAX: u32 = 64;
 
-/// Operations in the cache at most: about 100 MiB. Beyond, everything is translated anew.
-const CACHE_UOPS_MAX: usize = 4 << 20;
+/// Bytes that blocks take at most, about. Beyond, everything is translated anew.
+const BYTES_MAX: usize = 96 << 20;
+
+/// Bytes that a block takes besides its operations, about: many small ones must not take more.
+const BLOCK_BYTES: usize = 512;
 
 /// Numbers of mappings at most.
 const IDS_MAX: usize = 1 << 18;
+
+/// Ticks that a block's code must last to have been worth making, about.
+const WORTH_TICKS: u64 = 4096;
+
+/// How far a page may cool: its blocks are interpreted so many times more often, in powers of two,
+/// before they get code.
+const COOL_MAX: u8 = 6;
+
+/// Pages known to be cool at most; beyond, all are as good as new.
+const COOL_PAGES_MAX: usize = 1 << 14;
 
 /// The number of a block in the cache.
 pub(crate) type BlockId = u32;
@@ -65,7 +78,20 @@ pub(crate) struct Cached {
     pub(crate) key: Key,
     /// How often it was interpreted, while that is being counted.
     pub(crate) runs: u32,
+    /// How cool its page was when it was put in.
+    pub(crate) cool: u8,
     pub(crate) native: Option<Native>,
+    /// When it got code.
+    pub(crate) made: u64,
+}
+
+/// A page that was written while it had code.
+struct Rewritten {
+    page: PageNo,
+    /// When the first of its blocks got code.
+    since: u64,
+    /// How many had.
+    blocks: u64,
 }
 
 /// All blocks of a machine.
@@ -77,7 +103,7 @@ pub(crate) struct Cache {
     dead: Vec<BlockId>,
     by_key: Map<Key, BlockId>,
     by_page: Map<PageNo, Vec<BlockId>>,
-    uops: usize,
+    bytes: usize,
     generation: u32,
     /// What names the mapping of an address to a page of code, in machine code. A number is never
     /// used again, so code that asks for one whose page was written since asks in vain.
@@ -88,9 +114,37 @@ pub(crate) struct Cache {
     /// What the next block is built in, and compiled in.
     pub(crate) buffer: Vec<Inst>,
     pub(crate) compiler: Compiler,
+    /// Ticks of all runs so far.
+    clock: u64,
+    /// What was written in this run.
+    rewritten: Vec<Rewritten>,
+    /// How often pages were written before their code was worth having made it.
+    cool: Map<PageNo, u8>,
 }
 
 impl Cache {
+    /// The time, so many ticks into a run.
+    pub(crate) fn time(&self, ticks: u64) -> u64 {
+        self.clock + ticks
+    }
+
+    /// At the end of a run of so many ticks: pages whose code did not last are compiled later the
+    /// next time, so that a guest that writes code all the time is interpreted.
+    pub(crate) fn run_ended(&mut self, ticks: u64) {
+        self.clock += ticks;
+        while let Some(Rewritten { page, since, blocks }) = self.rewritten.pop() {
+            if self.clock - since >= blocks * WORTH_TICKS {
+                self.cool.remove(&page);
+                continue;
+            }
+            if self.cool.len() >= COOL_PAGES_MAX {
+                self.cool.clear();
+            }
+            let cool = self.cool.entry(page).or_default();
+            *cool = (*cool + 1).min(COOL_MAX);
+        }
+    }
+
     pub(crate) fn find(&self, key: &Key) -> Option<BlockId> {
         self.by_key.get(key).copied()
     }
@@ -116,12 +170,12 @@ impl Cache {
 
     /// Whether it is time to begin anew.
     pub(crate) fn is_full(&self) -> bool {
-        self.uops > CACHE_UOPS_MAX || self.ids.len() > IDS_MAX || self.last_id > u32::MAX / 2
+        self.bytes > BYTES_MAX || self.ids.len() > IDS_MAX || self.last_id > u32::MAX / 2
     }
 
-    /// How many blocks there are, and bytes of what the interpreter runs of them.
+    /// How many blocks there are, and the bytes that they take, about.
     pub(crate) fn held(&self) -> (u64, u64) {
-        (self.by_key.len() as u64, (self.uops * size_of::<Uop>()) as u64)
+        (self.by_key.len() as u64, self.bytes as u64)
     }
 
     /// The number of the mapping of the page at `at` to the page `no`; not zero.
@@ -138,10 +192,11 @@ impl Cache {
 
     /// Puts a block in. Pages it comes from must be watched by the caller.
     pub(crate) fn insert(&mut self, key: Key, code: Code) -> BlockId {
-        self.uops += code.uops.len();
+        self.bytes += bytes(&code);
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        let cached = Some(Cached { code, generation, key, runs: 0, native: None });
+        let cool = self.cool.get(&key.page).copied().unwrap_or(0);
+        let cached = Some(Cached { code, generation, key, runs: 0, cool, native: None, made: 0 });
         let id = match self.free.pop() {
             Some(id) => {
                 self.blocks[id as usize] = cached;
@@ -171,9 +226,14 @@ impl Cache {
         for &at in &addresses {
             self.ids.remove(&(at, page));
         }
+        let mut rewritten = Rewritten { page, since: u64::MAX, blocks: 0 };
         for id in self.by_page.remove(&page).unwrap_or_default() {
             let Some(block) = self.get(id) else { continue };
             let key = block.key;
+            if block.native.is_some() {
+                rewritten.since = rewritten.since.min(block.made);
+                rewritten.blocks += 1;
+            }
             if self.by_key.get(&key) == Some(&id) {
                 self.by_key.remove(&key);
                 self.dead.push(id);
@@ -183,6 +243,9 @@ impl Cache {
                     }
                 }
             }
+        }
+        if rewritten.blocks > 0 {
+            self.rewritten.push(rewritten);
         }
         addresses
     }
@@ -198,7 +261,7 @@ impl Cache {
     fn free_dead(&mut self) {
         while let Some(id) = self.dead.pop() {
             if let Some(block) = self.blocks[id as usize].take() {
-                self.uops -= block.code.uops.len();
+                self.bytes -= bytes(&block.code);
                 self.free.push(id);
             }
         }
@@ -206,15 +269,15 @@ impl Cache {
 
     /// Gives a block another shape. No block may be running.
     pub(crate) fn reshape(&mut self, id: BlockId, code: Code) {
-        let count = code.uops.len();
+        let more = bytes(&code);
         let old = std::mem::replace(&mut self.running_mut(id).code, code);
-        self.uops = self.uops + count - old.uops.len();
+        self.bytes = self.bytes + more - bytes(&old);
     }
 
     /// Frees every block. No block may be running.
     pub(crate) fn clear(&mut self) {
-        let (generation, last_id) = (self.generation, self.last_id);
-        *self = Self { generation, last_id, ..Self::default() };
+        let (generation, last_id, clock) = (self.generation, self.last_id, self.clock);
+        *self = Self { generation, last_id, clock, ..Self::default() };
     }
 
     /// Links an exit of a block to another of the same page, which dies with it.
@@ -233,6 +296,11 @@ impl Cache {
             exit.link = to;
         }
     }
+}
+
+/// The memory that a block takes.
+fn bytes(code: &Code) -> usize {
+    BLOCK_BYTES + size_of_val(&code.uops[..])
 }
 
 /// Makes a block of code at `start`: a superblock that follows jumps within its page, and leaves
@@ -401,5 +469,29 @@ fn follow(into: &mut Builder, pc: u64, base: u64) -> Option<u64> {
         Term::Branch(..) | Term::Jump(_) | Term::Indirect(_) | Term::Trap(_) | Term::Stop(_) => {
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_of_small_blocks_is_full_before_it_is_large() {
+        let mut cache = Cache::default();
+        let mut count = 0;
+        while !cache.is_full() {
+            let key = Key { page: PageNo(1), pc: 2 * count, mode: Mode(0), second: None };
+            let mut block = Builder::default();
+            block.start(key.pc);
+            block.jump(key.pc);
+            let code = cache.compiler.compile(&block.finish(0));
+            cache.insert(key, code);
+            count += 1;
+        }
+        assert!((100_000..200_000).contains(&count), "{count}");
+        cache.invalidate(PageNo(1));
+        cache.sweep();
+        assert_eq!(cache.bytes, 0);
     }
 }

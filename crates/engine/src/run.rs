@@ -293,6 +293,7 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
     fn counted(&mut self) -> Exit {
         let exit = self.blocks();
         self.mem.counters.instructions += exit.ticks;
+        self.mem.pages.run_ended(exit.ticks);
         exit
     }
 
@@ -314,7 +315,7 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
             } else {
                 next
             };
-            let ran = if self.has_code(id) {
+            let ran = if self.has_code(id, ticks) {
                 self.run_code(id, ticks)
             } else {
                 self.interpret(id, 0, ticks, self.entry.budget - ticks)
@@ -330,14 +331,15 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
 
     /// Whether a block has code, which it gets here if it has been interpreted often enough.
     #[inline(always)]
-    fn has_code(&mut self, id: BlockId) -> bool {
+    fn has_code(&mut self, id: BlockId, ticks: u64) -> bool {
         if self.jit.is_none() {
             return false;
         }
         let block = self.mem.pages.running_mut(id);
         if block.native.is_none() {
             block.runs = block.runs.saturating_add(1);
-            if block.runs <= self.after || !self.make_code(id) {
+            let cool = if self.after == 0 { 0 } else { block.cool };
+            if block.runs >> cool <= self.after || !self.make_code(id, ticks) {
                 return false;
             }
         }
@@ -347,8 +349,8 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
     }
 
     #[inline(never)]
-    fn make_code(&mut self, id: BlockId) -> bool {
-        let Some(jit) = self.jit.as_mut() else { return false };
+    fn make_code(&mut self, id: BlockId, ticks: u64) -> bool {
+        let Some(jit) = self.jit.as_mut().filter(|jit| !jit.is_full()) else { return false };
         let (began, used) = (now_ns(), jit.used());
         let key = self.mem.pages.running(id).key;
         let Some(ptr) = self.mem.env.ram().read_ptr(key.page) else { return false };
@@ -367,7 +369,6 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
                 both.map(|both| crossing(self.looking.front, &both, key.pc, key.mode))
             }
         };
-        let block = block.filter(|_| !jit.is_full());
         let native = block.and_then(|block| {
             debug_assert_eq!(omni_ir::verify(&block), Ok(()), "{block}");
             let native = jit.compile(&block, id, second)?;
@@ -382,8 +383,9 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
             pc: key.pc,
             mode: key.mode,
         });
+        let time = self.mem.pages.time(ticks);
         let block = self.mem.pages.running_mut(id);
-        block.native = native;
+        (block.native, block.made) = (native, time);
         // What cannot have code is not tried again soon.
         block.runs = 0;
         let insns = block.code.pcs.len() as u64;
