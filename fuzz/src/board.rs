@@ -1,9 +1,10 @@
 //! Targets that drive the `riscv-virt` board: its loader, its devices, its harts.
 
 use crate::bytes::Choices;
-use crate::guest;
+use crate::{guest, hot};
 use omni_base::{Digest, Tick};
 use omni_board_virt::RiscvVirt;
+use omni_engine::Tiers;
 use omni_lifecycle::{restore, run_to, take};
 use omni_machine::{
     Control, DiskSpec, Effect, Event, IoId, Kick, Machine, MachineKind, PortId, Spec, Stop, digest,
@@ -14,6 +15,9 @@ pub(crate) const BOARD: &[&dyn MachineKind] = &[&RiscvVirt];
 
 /// Ticks after which a run of hostile code has had its chance.
 const TICKS: u64 = 8192;
+
+/// The same for hot code, which is to become machine code.
+const HOT_TICKS: u64 = 16_384;
 
 /// What a run came to.
 type End = (Digest, Stop, Vec<(Tick, Effect)>);
@@ -150,4 +154,26 @@ pub fn code(data: &[u8]) {
     let image = guest::random_code(how, code);
     let harts = if how >> 4 == 7 { 3 } else { 1 };
     both_ways(&small_board(image, harts), &[], TICKS, u64::from(how) << 16 | 5);
+}
+
+/// Loops of code made of the bytes, in any mode: the interpreter alone, machine code from the
+/// first execution on, and any mixture in odd slices come to the same.
+pub fn tiers(data: &[u8]) {
+    let Some((&how, code)) = data.split_first() else { return };
+    let image = guest::random_code(how, &hot::program(&mut Choices(code)));
+    let harts = if how >> 4 == 7 { 2 } else { 1 };
+    let spec = small_board(image, harts);
+    let of = |tiers: Tiers, odd| {
+        tiers.make_default();
+        let end = run(&spec, &[], HOT_TICKS, odd);
+        Tiers::Compiled { after: 8 }.make_default();
+        end
+    };
+    let want = of(Tiers::Interpreter, None);
+    for (after, odd) in [(0, None), (2, Some(u64::from(how) << 16 | 9))] {
+        let (digest, stop, effects) = of(Tiers::Compiled { after }, odd);
+        assert!(digest == want.0, "the states differ with code after {after}");
+        assert!(stop == want.1, "the ends differ: {stop:?} and {:?}", want.1);
+        assert!(effects == want.2, "the effects differ with code after {after}");
+    }
 }

@@ -7,13 +7,14 @@ mod asm;
 mod board;
 mod bytes;
 mod guest;
+mod hot;
 #[cfg(feature = "outside")]
 mod outside;
 mod saved;
 pub mod seeds;
 mod story;
 
-pub use board::{code, elf_image, mmio};
+pub use board::{code, elf_image, mmio, tiers};
 #[cfg(feature = "outside")]
 pub use outside::{control_frames, image_text, net_frames, overlay};
 pub use saved::{bundle, event_log, snapshot, spec};

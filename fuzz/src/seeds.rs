@@ -188,6 +188,7 @@ pub fn all() -> Vec<Seeds> {
     vec![
         ("mmio", accesses()),
         ("code", programs()),
+        ("tiers", (0..48u8).map(|at| with(&[at], &noise(at.into(), 400))).collect()),
         ("elf_image", images()),
         ("story", stories),
         ("snapshot", snapshots()),
