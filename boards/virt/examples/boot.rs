@@ -5,7 +5,7 @@
 
 use omni_base::Tick;
 use omni_board_virt::{RiscvVirt, sample_spec};
-use omni_engine::Tiers;
+use omni_engine::{Tiers, Without};
 use omni_machine::{Effect, Event, Kick, MachineKind, Outside, PortId, Spec, Stop};
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -30,6 +30,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if std::env::var("OMNI_TIER").is_ok_and(|tier| tier == "interp") {
         Tiers::Interpreter.make_default();
+    }
+    if let Ok(names) = std::env::var("OMNI_WITHOUT") {
+        Without::make_default(names.split(',').filter(|name| !name.is_empty()))?;
     }
     let mut spec = Spec::new("riscv-virt");
     spec.options.insert("append".into(), "console=ttyS0 earlycon=sbi".into());

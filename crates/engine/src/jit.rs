@@ -6,9 +6,9 @@ use crate::cache::BlockId;
 use crate::interp::{self, Outcome, Run};
 use crate::memory::MemoryPath;
 use crate::tlb::layout;
-use crate::{Env, Frontend, NanRule, Regs, code};
+use crate::{Env, Frontend, NanRule, Regs, Without, code};
 use omni_ir::Block;
-use omni_tier_x64::{Features, FloatRule, Guest, Layout, Of, Tier, Why, control};
+use omni_tier_x64::{Features, FloatRule, Guest, Layout, Of, Techniques, Tier, Why, control};
 use std::ptr::NonNull;
 
 /// The base register points this far into a view, so that displacements of slots are short.
@@ -132,7 +132,14 @@ impl Jit {
             store_adds: displacement(layout::STORE_ADDS),
         };
         let features = Features { fma: std::is_x86_feature_detected!("fma") };
-        let tier = Tier::new(layout, &guest, features);
+        let without = Without::default();
+        let techniques = Techniques {
+            sharing: !without.sharing,
+            registers: !without.registers,
+            pairs: !without.pairs,
+            floats: !without.floats,
+        };
+        let tier = Tier::new(layout, &guest, features, techniques);
         let arena = Arena::new(tier.prologue()).ok()?;
         let last = front.registers().iter().map(|reg| usize::from(reg.slot.0)).max();
         let own = usize::from(front.reservation().0.max(front.float_flags().0));

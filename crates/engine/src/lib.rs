@@ -24,4 +24,4 @@ pub use front::{
     NOT_RESERVED, NanRule, RegSlot, Regs, Reply, Target,
 };
 pub use profiler::{MadeCode, Profiler, set_profiler};
-pub use run::{Engine, Tiers};
+pub use run::{Engine, Tiers, Without};

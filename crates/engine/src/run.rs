@@ -56,7 +56,7 @@ pub enum Tiers {
 }
 
 /// How often a block is interpreted before it gets code: a third of the blocks of a boot run once.
-const COMPILE_AFTER: u32 = 16;
+const COMPILE_AFTER: u32 = 64;
 
 /// What new engines begin with: zero for the interpreter, else one more than `after`.
 static TIERS: AtomicU32 = AtomicU32::new(COMPILE_AFTER + 1);
@@ -81,6 +81,62 @@ impl Default for Tiers {
     }
 }
 
+/// What machine code is made without, to see what each technique is worth. None of it can be
+/// noticed but by the time it takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Without {
+    /// One probe of the TLB for accesses near to each other.
+    pub sharing: bool,
+    /// Registers of the block's own.
+    pub registers: bool,
+    /// Two guest instructions at once.
+    pub pairs: bool,
+    /// Floating point on the host.
+    pub floats: bool,
+    /// Blocks round loops and through calls.
+    pub traces: bool,
+    /// Links from block to block, and the jump cache.
+    pub links: bool,
+}
+
+/// What new engines begin with, a bit for each field.
+static WITHOUT: AtomicU32 = AtomicU32::new(0);
+
+impl Without {
+    /// The names of the fields, in their order, as a user writes them.
+    pub const NAMES: [&'static str; 6] =
+        ["sharing", "registers", "pairs", "floats", "traces", "links"];
+
+    /// Makes engines of this process do without these from now on; unknown names are given back.
+    ///
+    /// # Errors
+    /// The first name that is none of `NAMES`.
+    pub fn make_default<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<(), &'a str> {
+        let mut bits = 0;
+        for name in names {
+            let at = Self::NAMES.iter().position(|known| *known == name).ok_or(name)?;
+            bits |= 1 << at;
+        }
+        WITHOUT.store(bits, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Default for Without {
+    fn default() -> Self {
+        let bits = WITHOUT.load(Ordering::Relaxed);
+        let has = |at: u32| bits >> at & 1 == 1;
+        Self {
+            sharing: has(0),
+            registers: has(1),
+            pairs: has(2),
+            floats: has(3),
+            traces: has(4),
+            links: has(5),
+        }
+    }
+}
+
 /// The translator of one machine: nothing in it is state.
 pub struct Engine {
     cache: Cache,
@@ -88,6 +144,7 @@ pub struct Engine {
     tlbs: Vec<Tlb>,
     jumps: Vec<Jumps>,
     tiers: Tiers,
+    without: Without,
     /// Made with the first run, when the guest's architecture is known.
     jit: Option<Jit>,
     /// There is no use in trying to make it.
@@ -113,6 +170,7 @@ impl Engine {
             tlbs: (0..vcpus).map(|_| Tlb::new()).collect(),
             jumps: (0..vcpus).map(|_| Jumps::new()).collect(),
             tiers: Tiers::default(),
+            without: Without::default(),
             jit: None,
             no_jit: false,
             epoch: 0,
@@ -216,16 +274,19 @@ impl Engine {
             Tiers::Interpreter => u32::MAX,
             Tiers::Compiled { after } => after,
         };
+        let without = self.without;
         let jit = if after == u32::MAX { None } else { self.jit.as_mut() };
         let looking = Looking { front, mode: entry.mode, jumps: &mut self.jumps[vcpu] };
         let Some(jit) = jit else {
             regs.set(omni_ir::Slot(code::ZERO), 0);
             let file = NonNull::from(regs);
-            return Running { looking, mem, file, entry, jit: None, bank, after }.counted();
+            return Running { looking, mem, file, entry, jit: None, bank, after, without }
+                .counted();
         };
         let base = mem.tlb.base();
         let file = jit.bring(regs, base);
-        let mut running = Running { looking, mem, file, entry, jit: Some(jit), bank, after };
+        let mut running =
+            Running { looking, mem, file, entry, jit: Some(jit), bank, after, without };
         let exit = running.counted();
         if let Some(jit) = running.jit {
             jit.take(regs, base);
@@ -253,6 +314,7 @@ struct Running<'a, F, E> {
     bank: usize,
     /// How often a block is interpreted before it gets code.
     after: u32,
+    without: Without,
 }
 
 /// How a block was come from: what can be made to lead there at once.
@@ -360,7 +422,8 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
         let block = match key.second {
             None => {
                 let buffer = std::mem::take(&mut self.mem.pages.buffer);
-                translate(self.looking.front, bytes, key.pc, key.mode, Shape::Hot, buffer)
+                let shape = if self.without.traces { Shape::Cold } else { Shape::Hot };
+                translate(self.looking.front, bytes, key.pc, key.mode, shape, buffer)
             }
             Some(page) => {
                 let at = next_page(key.pc);
@@ -406,6 +469,7 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
     /// Makes what was come from lead to the block at once the next time.
     fn connect(&mut self, from: From, id: BlockId, pc: u64) {
         match from {
+            From::Native(..) | From::Jump if self.without.links => {}
             From::Nothing => {}
             From::Interpreted(block, leave) => self.mem.pages.link(block, leave, id),
             From::Native(block, exit) if self.is_fetched(pc) => self.link_code(block, exit, id),

@@ -5,7 +5,7 @@ use crate::layout::control;
 use crate::local::{self, Local};
 use crate::map::Loc;
 use crate::share::Shares;
-use crate::{FloatRule, Of, Tier};
+use crate::{FloatRule, Of, Techniques, Tier};
 use omni_ir::{Binary, Block, Cond, Inst, Slot, Term, Unary, Val, Width};
 
 /// The size of a page of code, whose mapping one number stands for.
@@ -84,7 +84,9 @@ pub(crate) struct Emit<'a> {
 }
 
 pub(crate) fn compile(tier: &Tier, block: &Block, of: Of) -> Compiled {
-    let shares = Shares::of(block);
+    let Techniques { sharing, registers, .. } = tier.techniques;
+    let shares = if sharing { Shares::of(block) } else { Shares::default() };
+    let locals = if registers { local::plan(&tier.map, block, &shares) } else { vec![] };
     let mut emit = Emit {
         asm: Asm::default(),
         tier,
@@ -98,7 +100,7 @@ pub(crate) fn compile(tier: &Tier, block: &Block, of: Of) -> Compiled {
         boxed: [0; 4],
         round_checked: false,
         flags_in: None,
-        locals: local::plan(&tier.map, block, &shares),
+        locals,
         shares,
         twin: vec![],
         round: 0,
@@ -146,7 +148,7 @@ impl Emit<'_> {
                     self.inst += 2;
                     continue;
                 }
-                if self.two_in_one() {
+                if self.tier.techniques.pairs && self.two_in_one() {
                     begun += 1;
                     continue;
                 }

@@ -44,12 +44,31 @@ pub struct Of {
     pub second: Option<(u64, u32)>,
 }
 
+/// What makes code faster and can be left out, to see what it is worth.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Techniques {
+    /// Accesses near to each other share a probe of the TLB.
+    pub sharing: bool,
+    /// Blocks take registers for slots that are not in the map.
+    pub registers: bool,
+    /// Two instructions become one where the second hides the first.
+    pub pairs: bool,
+    /// Floating point runs on the host's FPU.
+    pub floats: bool,
+}
+
+impl Techniques {
+    /// Everything.
+    pub const ALL: Self = Self { sharing: true, registers: true, pairs: true, floats: true };
+}
+
 /// Makes code for one guest architecture. Code begins with `prologue`, at the arena's start.
 #[derive(Debug)]
 pub struct Tier {
     map: Map,
     layout: Layout,
     features: Features,
+    techniques: Techniques,
     float: FloatRule,
     reservation: Slot,
     flags: Slot,
@@ -66,11 +85,17 @@ impl Tier {
 
     /// A tier for a guest architecture.
     #[must_use]
-    pub fn new(layout: Layout, guest: &Guest<'_>, features: Features) -> Self {
+    pub fn new(
+        layout: Layout,
+        guest: &Guest<'_>,
+        features: Features,
+        techniques: Techniques,
+    ) -> Self {
         let map = Map::new(&layout, guest);
         let (thunks, prologue) = thunks::make(&map, &layout);
-        let Guest { float, reservation, flags, .. } = *guest;
-        Self { map, layout, features, float, reservation, flags, thunks, prologue }
+        let Guest { reservation, flags, .. } = *guest;
+        let float = if techniques.floats { guest.float } else { FloatRule::Step };
+        Self { map, layout, features, techniques, float, reservation, flags, thunks, prologue }
     }
 
     /// What the arena begins with: how code is entered and left.
