@@ -111,6 +111,55 @@ impl Archive {
         archive
     }
 
+    /// The same with what a whole system needs: `base` is required and has a file of
+    /// configuration, `extra` needs what `other` and `another` provide, `clash` excludes `extra`.
+    pub(crate) fn whole() -> Self {
+        let mut archive = Self::new();
+        let about: &[u8] = b"Package: e2fsprogs\nVersion: 1\nArchitecture: riscv64\n";
+        let program: &[(&str, &[u8])] = &[("./sbin/mke2fs", b"mke2fs")];
+        archive.add_deb("e2fsprogs", deb_with(Packing::Xz, &[("./control", about)], program));
+        let mut index = archive.entries();
+        let seeds = "apt dbus debian-archive-keyring dpkg iproute2 iputils-ping kmod netbase \
+                     procps systemd systemd-resolved systemd-sysv udev other another";
+        let mut packages: Vec<(&str, &str)> = seeds.split_whitespace().map(|n| (n, "")).collect();
+        for (name, fields) in &mut packages {
+            *fields = if name.ends_with("other") { "Provides: mta\n" } else { *fields };
+        }
+        packages.push(("base", "Essential: yes\n"));
+        packages.push(("extra", "Depends: mta\n"));
+        packages.push(("clash", "Conflicts: extra\n"));
+        for (name, fields) in packages {
+            let about = format!("Package: {name}\nVersion: 1\nArchitecture: riscv64\n{fields}");
+            let control = [
+                ("./control", about.as_bytes()),
+                ("./postinst", b"#!/bin/sh\n"),
+                ("./conffiles", b"/etc/base.conf\n"),
+            ];
+            let readme = format!("./usr/share/doc/{name}");
+            let files: &[(&str, &[u8])] = match name {
+                "base" => &[("./bin/tool", b"tool"), ("./etc/base.conf", b"conf")],
+                _ => &[(&readme, b"read me")],
+            };
+            let path = archive.add_deb(name, deb_with(Packing::Xz, &control, files));
+            let depends = fields.strip_prefix("Depends:").unwrap_or_default().trim();
+            index += archive.entry(name, &path, depends).trim_end();
+            index += &format!("\n{}\n", if depends.is_empty() { fields } else { "" });
+        }
+        archive.set_index(&index);
+        archive
+    }
+
+    /// The entries of the small archive.
+    fn entries(&self) -> String {
+        let kernel = format!("linux-image-{KERNEL_VERSION}");
+        let pool = self.files.keys().filter(|path| path.starts_with("pool/"));
+        let entry = |path: &String| {
+            let name = path["pool/main/".len()..].split('_').next().unwrap();
+            self.entry(name, path, if name == "linux-image-riscv64" { &kernel } else { "" })
+        };
+        pool.map(entry).collect()
+    }
+
     /// Puts a package file into the pool.
     pub(crate) fn add_deb(&mut self, name: &str, bytes: Vec<u8>) -> String {
         let path = format!("pool/main/{name}_1_riscv64.deb");
@@ -184,19 +233,18 @@ pub(crate) fn xz(bytes: &[u8]) -> Vec<u8> {
     writer.finish().unwrap()
 }
 
-/// A package file with these files.
+/// A package file with these files, and nothing about it.
 pub(crate) fn deb(packing: Packing, files: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut tar = tar::Builder::new(Vec::new());
-    for (path, bytes) in files {
-        let mut header = tar::Header::new_gnu();
-        // Straight into the field: the tar crate refuses the paths that some tests need.
-        header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
-        header.set_size(bytes.len() as u64);
-        header.set_mode(0o755);
-        header.set_cksum();
-        tar.append(&header, *bytes).unwrap();
-    }
-    let plain = tar.into_inner().unwrap();
+    deb_with(packing, &[], files)
+}
+
+/// A package file with these control files and these files.
+pub(crate) fn deb_with(
+    packing: Packing,
+    control: &[(&str, &[u8])],
+    files: &[(&str, &[u8])],
+) -> Vec<u8> {
+    let plain = tar_of(files);
     let (name, packed) = match packing {
         Packing::Xz => ("data.tar.xz", xz(&plain)),
         Packing::Zstd => ("data.tar.zst", zstd::encode_all(&plain[..], 1).unwrap()),
@@ -206,14 +254,32 @@ pub(crate) fn deb(packing: Packing, files: &[(&str, &[u8])]) -> Vec<u8> {
             ("data.tar.gz", writer.finish().unwrap())
         }
     };
+    let control = xz(&tar_of(control));
     let mut outer = ar::Builder::new(Vec::new());
     for (name, bytes) in
-        [("debian-binary", &b"2.0\n"[..]), ("control.tar.xz", b""), (name, &packed)]
+        [("debian-binary", &b"2.0\n"[..]), ("control.tar.xz", &control), (name, &packed)]
     {
         let header = ar::Header::new(name.as_bytes().to_vec(), bytes.len() as u64);
         outer.append(&header, bytes).unwrap();
     }
     outer.into_inner().unwrap()
+}
+
+fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (path, bytes) in files {
+        let mut header = tar::Header::new_gnu();
+        // Straight into the field: the tar crate refuses the paths that some tests need.
+        header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o755);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_cksum();
+        tar.append(&header, *bytes).unwrap();
+    }
+    tar.into_inner().unwrap()
 }
 
 /// An object file with nothing but a `.modinfo` section.
