@@ -2,12 +2,14 @@
 //! page is written.
 
 use crate::code::{Code, Compiler, NO_LINK};
+use crate::index::Index;
 use crate::jit::Native;
 use crate::{Flow, Frontend, Mode};
 use omni_base::{PAGE_SIZE_U64, PageNo};
 use omni_ir::{Block, Builder, Inst, Slot, Term, Val};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::num::NonZeroU32;
 
 /// Guest instructions in a block at most.
 const BLOCK_TICKS_MAX: u32 = 64;
@@ -44,10 +46,12 @@ pub(crate) struct Key {
     pub(crate) second: Option<PageNo>,
 }
 
-impl std::hash::Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
+impl Key {
+    fn hash(&self) -> u64 {
+        let mut state = Multiply::default();
         // The page mostly follows from the address; where it does not, equality decides.
         state.write_u64(self.pc ^ self.page.0 << 40 ^ u64::from(self.mode.0) << 56);
+        state.finish()
     }
 }
 
@@ -75,14 +79,31 @@ pub(crate) struct Cached {
     pub(crate) code: Code,
     /// Differs between blocks that had the same number one after the other.
     pub(crate) generation: u32,
-    pub(crate) key: Key,
+    /// Its key, but for the address, which the code has.
+    page: u32,
+    mode: Mode,
+    second: Option<NonZeroU32>,
     /// How often it was interpreted, while that is being counted.
     pub(crate) runs: u32,
     /// How cool its page was when it was put in.
     pub(crate) cool: u8,
-    pub(crate) native: Option<Native>,
+    pub(crate) native: Option<Box<Native>>,
     /// When it got code.
     pub(crate) made: u64,
+}
+
+impl Cached {
+    /// What finds the block.
+    #[inline]
+    pub(crate) fn key(&self) -> Key {
+        let second = self.second.map(|no| PageNo(u64::from(no.get()) - 1));
+        Key { page: PageNo(self.page.into()), pc: self.code.start, mode: self.mode, second }
+    }
+}
+
+/// A page's number in four bytes.
+fn short(no: PageNo) -> u32 {
+    u32::try_from(no.0).expect("RAM has fewer than 2^32 pages")
 }
 
 /// A page that was written while it had code.
@@ -101,7 +122,7 @@ pub(crate) struct Cache {
     free: Vec<BlockId>,
     /// Blocks out of use whose memory may still be running; freed between blocks.
     dead: Vec<BlockId>,
-    by_key: Map<Key, BlockId>,
+    by_key: Index,
     by_page: Map<PageNo, Vec<BlockId>>,
     bytes: usize,
     generation: u32,
@@ -146,7 +167,7 @@ impl Cache {
     }
 
     pub(crate) fn find(&self, key: &Key) -> Option<BlockId> {
-        self.by_key.get(key).copied()
+        self.by_key.find(key.hash(), |id| self.get(id).is_some_and(|block| block.key() == *key))
     }
 
     /// The block, if it is alive.
@@ -196,7 +217,12 @@ impl Cache {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let cool = self.cool.get(&key.page).copied().unwrap_or(0);
-        let cached = Some(Cached { code, generation, key, runs: 0, cool, native: None, made: 0 });
+        let second = key.second.and_then(|no| NonZeroU32::new(short(no) + 1));
+        let (page, mode) = (short(key.page), key.mode);
+        debug_assert_eq!(code.start, key.pc, "a block begins where it is found");
+        let cached =
+            Cached { code, generation, page, mode, second, runs: 0, cool, native: None, made: 0 };
+        let cached = Some(cached);
         let id = match self.free.pop() {
             Some(id) => {
                 self.blocks[id as usize] = cached;
@@ -207,7 +233,9 @@ impl Cache {
                 BlockId::try_from(self.blocks.len() - 1).expect("the cache is bounded")
             }
         };
-        self.by_key.insert(key, id);
+        let blocks = &self.blocks;
+        let hash_of = |id: BlockId| blocks[id as usize].as_ref().map_or(0, |at| at.key().hash());
+        self.by_key.insert(key.hash(), id, hash_of);
         for page in [Some(key.page), key.second].into_iter().flatten() {
             self.by_page.entry(page).or_default().push(id);
         }
@@ -229,13 +257,13 @@ impl Cache {
         let mut rewritten = Rewritten { page, since: u64::MAX, blocks: 0 };
         for id in self.by_page.remove(&page).unwrap_or_default() {
             let Some(block) = self.get(id) else { continue };
-            let key = block.key;
+            let key = block.key();
             if block.native.is_some() {
                 rewritten.since = rewritten.since.min(block.made);
                 rewritten.blocks += 1;
             }
-            if self.by_key.get(&key) == Some(&id) {
-                self.by_key.remove(&key);
+            if self.find(&key) == Some(id) {
+                self.by_key.remove(key.hash(), id);
                 self.dead.push(id);
                 for other in [key.page, key.second.unwrap_or(key.page)] {
                     if let Some(ids) = self.by_page.get_mut(&other) {
@@ -283,14 +311,14 @@ impl Cache {
     /// Links an exit of a block to another of the same page, which dies with it.
     pub(crate) fn link(&mut self, from: BlockId, leave: usize, to: BlockId) {
         let Some(target) = self.get(to) else { return };
-        if target.key.second.is_some() {
+        if target.key().second.is_some() {
             // The interpreter does not look where its second page is.
             return;
         }
-        let (page, pc, mode) = (target.key.page, target.key.pc, target.key.mode);
+        let (page, pc, mode) = (target.key().page, target.key().pc, target.key().mode);
         let Some(Some(block)) = self.blocks.get_mut(from as usize) else { return };
-        let same = block.key.page == page && block.key.mode == mode;
-        let near = block.key.pc / PAGE_SIZE_U64 == pc / PAGE_SIZE_U64;
+        let same = block.key().page == page && block.key().mode == mode;
+        let near = block.key().pc / PAGE_SIZE_U64 == pc / PAGE_SIZE_U64;
         let Some(exit) = block.code.leaves.get_mut(leave) else { return };
         if same && near && exit.pc == pc && exit.link == NO_LINK {
             exit.link = to;

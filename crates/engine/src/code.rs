@@ -1,5 +1,6 @@
 //! What the interpreter runs: one compact operation per operation of the IR, with its operands.
 
+use omni_base::PAGE_SIZE_U64;
 use omni_ir::{
     AtomicOp, Binary, Block, Cond, FloatOp, Format, Inst, Size, Slot, Term, Unary, Val, Width,
 };
@@ -114,8 +115,17 @@ pub(crate) struct Leave {
 pub(crate) struct Code {
     pub(crate) uops: Box<[Uop]>,
     pub(crate) leaves: Box<[Leave]>,
-    /// The address of each guest instruction.
-    pub(crate) pcs: Box<[u64]>,
+    /// The offset of each guest instruction in the page, which is one for all.
+    pub(crate) pcs: Box<[u16]>,
+    /// The address of the first one.
+    pub(crate) start: u64,
+}
+
+impl Code {
+    /// The address of the guest instruction of this number.
+    pub(crate) fn pc(&self, insn: usize) -> u64 {
+        self.start - self.start % PAGE_SIZE_U64 + u64::from(self.pcs[insn])
+    }
 }
 
 impl Compiler {
@@ -134,6 +144,7 @@ impl Compiler {
             uops: self.uops.as_slice().into(),
             leaves: self.leaves.as_slice().into(),
             pcs: self.pcs.as_slice().into(),
+            start: self.start,
         }
     }
 }
@@ -160,7 +171,8 @@ pub(crate) fn marks(block: &Block) -> Box<[u16]> {
 pub(crate) struct Compiler {
     uops: Vec<Uop>,
     leaves: Vec<Leave>,
-    pcs: Vec<u64>,
+    pcs: Vec<u16>,
+    start: u64,
 }
 
 impl Compiler {
@@ -188,7 +200,12 @@ impl Compiler {
 
     fn inst(&mut self, inst: &Inst) {
         match *inst {
-            Inst::Start(pc) => self.pcs.push(pc),
+            Inst::Start(pc) => {
+                if self.pcs.is_empty() {
+                    self.start = pc;
+                }
+                self.pcs.push((pc % PAGE_SIZE_U64) as u16);
+            }
             Inst::Unary(Unary::Move, dst, Val::Const(value)) => {
                 self.push(Op::Const, dst.0, [0; 3], value);
             }

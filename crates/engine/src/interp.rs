@@ -35,7 +35,7 @@ pub(crate) const STEP: u8 = 2;
 /// A block in the middle of being run.
 pub(crate) struct Run<'a> {
     pub(crate) uops: &'a [Uop],
-    pub(crate) pcs: &'a [u64],
+    pub(crate) code: &'a Code,
     /// Instructions retired before this block.
     pub(crate) ticks: u64,
     /// The operation that a step ends before.
@@ -45,11 +45,11 @@ pub(crate) struct Run<'a> {
 impl<'a> Run<'a> {
     /// All of a block, begun after so many ticks.
     pub(crate) fn of(code: &'a Code, ticks: u64) -> Self {
-        Self { uops: &code.uops, pcs: &code.pcs, ticks, end: 0 }
+        Self { uops: &code.uops, code, ticks, end: 0 }
     }
 
     fn at(&self, insn: u8) -> At {
-        At { ticks: self.ticks + u64::from(insn), pc: self.pcs[usize::from(insn)] }
+        At { ticks: self.ticks + u64::from(insn), pc: self.code.pc(usize::from(insn)) }
     }
 }
 

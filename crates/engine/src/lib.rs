@@ -10,6 +10,7 @@ mod code;
 mod counters;
 mod float;
 mod front;
+mod index;
 mod interp;
 #[cfg_attr(not(target_arch = "x86_64"), path = "no_jit.rs")]
 mod jit;

@@ -405,7 +405,7 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
                 return false;
             }
         }
-        let key = &self.mem.pages.running(id).key;
+        let key = self.mem.pages.running(id).key();
         // Code looks where the second page is by its entry, which may not be kept.
         key.second.is_none() || self.mem.tlb.fetch(next_page(key.pc)).is_some()
     }
@@ -414,7 +414,7 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
     fn make_code(&mut self, id: BlockId, ticks: u64) -> bool {
         let Some(jit) = self.jit.as_mut().filter(|jit| !jit.is_full()) else { return false };
         let (began, used) = (now_ns(), jit.used());
-        let key = self.mem.pages.running(id).key;
+        let key = self.mem.pages.running(id).key();
         let Some(ptr) = self.mem.env.ram().read_ptr(key.page) else { return false };
         // SAFETY: E2: the page is readable, and nothing writes while a front-end looks at it.
         let bytes = unsafe { std::slice::from_raw_parts(ptr.as_ptr(), PAGE_SIZE) };
@@ -448,7 +448,7 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
         });
         let time = self.mem.pages.time(ticks);
         let block = self.mem.pages.running_mut(id);
-        (block.native, block.made) = (native, time);
+        (block.native, block.made) = (native.map(Box::new), time);
         // What cannot have code is not tried again soon.
         block.runs = 0;
         let insns = block.code.pcs.len() as u64;
@@ -492,7 +492,7 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
     }
 
     fn link_code(&mut self, from: BlockId, exit: usize, to: BlockId) {
-        let Some(key) = self.mem.pages.get(to).map(|to| to.key) else { return };
+        let Some(key) = self.mem.pages.get(to).map(|to| to.key()) else { return };
         let number = self.mem.pages.link_id(key.pc, key.page);
         let pages = &self.mem.pages;
         let (Some(jit), Some(from), Some(to)) = (&mut self.jit, pages.get(from), pages.get(to))
@@ -500,8 +500,8 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
             return;
         };
         // Within a page there is no guard: both go together.
-        let near = from.key.pc / PAGE_SIZE_U64 == key.pc / PAGE_SIZE_U64;
-        if near && from.key.page != key.page {
+        let near = from.key().pc / PAGE_SIZE_U64 == key.pc / PAGE_SIZE_U64;
+        if near && from.key().page != key.page {
             return;
         }
         if let (Some(from), Some(to)) = (&from.native, &to.native) {
@@ -614,11 +614,11 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
             Outcome::Indirect(to) => on(insns, to, From::Nothing, NO_LINK),
             Outcome::Stop(pc) => Ran::Out(Exit { ticks: ticks + insns, pc, trap: None }),
             Outcome::Trap(insn, trap) => {
-                let (ticks, pc) = (ticks + insn as u64, code.pcs[insn]);
+                let (ticks, pc) = (ticks + insn as u64, code.pc(insn));
                 Ran::Out(Exit { ticks, pc, trap: Some(trap) })
             }
             Outcome::Limit(insn) => {
-                Ran::Out(Exit { ticks: ticks + insn as u64, pc: code.pcs[insn], trap: None })
+                Ran::Out(Exit { ticks: ticks + insn as u64, pc: code.pc(insn), trap: None })
             }
             Outcome::Yield(..) | Outcome::Done => {
                 unreachable!("the loop above ends without one, and only steps are done")
