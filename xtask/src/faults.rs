@@ -21,6 +21,9 @@ const CONTRACT: &str = "-p omni-lifecycle --test contract";
 const FILE: &str = "-p omni-lifecycle --test file";
 const MODEL: &str = "-p omni-memory --test model";
 const IMAGES: &str = "-p omni-memory --test images";
+const TIERS: &str = "-p omni-engine --test tiers";
+const FLOAT: &str = "-p omni-engine --test float";
+const HOSTILE: &str = "-p omni-engine --test hostile";
 
 pub(crate) const FAULTS: &[Fault] = &[
     Fault {
@@ -159,8 +162,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     Fault {
         name: "a run goes on past its budget by an instruction",
         file: "crates/engine/src/run.rs",
-        find: "let mut outcome = if insns <= left {",
-        replace: "let mut outcome = if insns <= left + 1 {",
+        find: "let outcome = if code.pcs.len() as u64 <= left {",
+        replace: "let outcome = if code.pcs.len() as u64 <= left + 1 {",
         test: BOARD,
     },
     Fault {
@@ -190,6 +193,104 @@ pub(crate) const FAULTS: &[Fault] = &[
         find: "            self.renew_serial(view);\n            self.stop = true;\n",
         replace: "            self.renew_serial(view);\n",
         test: "-p omni-engine --test tables",
+    },
+    Fault {
+        name: "code leaves a block early for the price of all of it",
+        file: "crates/tier-x64/src/block.rs",
+        find: "self.exit(jump, to, self.block.ticks - retired);",
+        replace: "self.exit(jump, to, 0);",
+        test: TIERS,
+    },
+    Fault {
+        name: "code of a block costs a tick too few",
+        file: "crates/tier-x64/src/block.rs",
+        find: "self.asm.alu_imm(Alu::Sub, W::Q, R15, ticks.cast_signed());",
+        replace: "self.asm.alu_imm(Alu::Sub, W::Q, R15, ticks.cast_signed() - 1);",
+        test: TIERS,
+    },
+    Fault {
+        name: "code goes to another page without asking what is there",
+        file: "crates/tier-x64/src/block.rs",
+        find: "let guard = (!same_page).then(|| self.guard(pc, NO_ID));",
+        replace: "let guard = (!same_page && pc == 0).then(|| self.guard(pc, NO_ID));",
+        test: HOSTILE,
+    },
+    Fault {
+        name: "a NaN that code makes has another sign",
+        file: "crates/tier-x64/src/block.rs",
+        find: "const NAN_64: u64 = 0x7ff8",
+        replace: "const NAN_64: u64 = 0xfff8",
+        test: FLOAT,
+    },
+    Fault {
+        name: "code forgets that a result was tiny",
+        file: "crates/tier-x64/src/layout.rs",
+        find: "            | (mxcsr & 16) >> 3\n",
+        replace: "",
+        test: FLOAT,
+    },
+    Fault {
+        name: "code rounds to zero as it does to nearest",
+        file: "crates/tier-x64/src/float.rs",
+        find: "Val::Const(mode) => mode == 0,",
+        replace: "Val::Const(mode) => mode <= 1,",
+        test: FLOAT,
+    },
+    Fault {
+        name: "code does not look which rounding mode there is",
+        file: "crates/tier-x64/src/float.rs",
+        find: "if !self.round_checked {",
+        replace: "if slot.is_temp() {",
+        test: FLOAT,
+    },
+    Fault {
+        name: "code takes what rounds to the limit for an integer in range",
+        file: "crates/tier-x64/src/float.rs",
+        find: "9_223_372_036_854_775_808.0 } else { 4_294_967_295.0 }",
+        replace: "9_223_372_036_854_775_808.0 } else { 4_294_967_296.0 }",
+        test: FLOAT,
+    },
+    Fault {
+        name: "stores share the probe of a load",
+        file: "crates/tier-x64/src/share.rs",
+        find: "(leader.store || !access.store)",
+        replace: "(leader.store | true)",
+        test: TIERS,
+    },
+    Fault {
+        name: "a reservation outlives the store that used it",
+        file: "crates/tier-x64/src/memory.rs",
+        find: "        self.asm.store_imm(8, reservation, -1);\n",
+        replace: "",
+        test: TIERS,
+    },
+    Fault {
+        name: "what code leaves to the interpreter is counted twice",
+        file: "crates/engine/src/run.rs",
+        find: "self.interpret(id, first, ticks - insns, u64::MAX)",
+        replace: "self.interpret(id, first, ticks, u64::MAX)",
+        test: TIERS,
+    },
+    Fault {
+        name: "a link to a page outlives what was written there",
+        file: "crates/engine/src/cache.rs",
+        find: "            self.ids.remove(&(at, page));\n",
+        replace: "            let _ = at;\n",
+        test: HOSTILE,
+    },
+    Fault {
+        name: "a remembered jump outlives the mapping it was made by",
+        file: "crates/engine/src/tlb/view.rs",
+        find: "        if jumped {\n",
+        replace: "        if jumped && range == Range::ALL {\n",
+        test: HOSTILE,
+    },
+    Fault {
+        name: "code that never lasts is made time and again",
+        file: "crates/engine/src/cache.rs",
+        find: "*cool = (*cool + 1).min(COOL_MAX);",
+        replace: "*cool = 0;",
+        test: HOSTILE,
     },
     Fault {
         name: "a disk forgets its flushes in flight",

@@ -302,22 +302,35 @@ fn writes_beside_its_code(work: usize) -> Guest {
     Guest { pieces: vec![(CODE, program.concat())], regs: vec![(2, CODE + 0x800)], start: 0 }
 }
 
-/// Runs a loop so often, changes it and runs it again, from another page.
-fn writes_loops(often: i16) -> Guest {
+/// Goes from the place of an instruction to another, by a register that leads there or directly.
+fn goes(direct: bool, from: u64, reg: u8, to: u64) -> Vec<u8> {
+    let by = i16::try_from(to.cast_signed() - from.cast_signed()).expect("near");
+    if direct { four(op::JUMP, 0, 0, by) } else { two(op::GO, reg, 0) }
+}
+
+/// Runs a loop for so many rounds three times, changes it and begins anew, from another page.
+fn writes_loops(often: i16, direct: bool) -> Guest {
     let writer = [
         // The number that the loop adds, then the count of rounds, then the loop.
         four(op::ADDI, 1, 1, 1),
         two(op::STORE1, 1, 2),
         four(op::ADDI, 5, 7, often),
-        two(op::GO, 6, 0),
+        goes(direct, CODE + 10, 6, 0x3000),
     ];
     let mut hot = vec![four(op::ADDI, 3, 3, 1), four(op::ADDI, 5, 5, -1)];
     hot.extend((0..20).map(|at| two(op::ADD, 4, 3 + (at % 2) as u8)));
     let size = i16::try_from(hot.concat().len()).expect("a short loop");
     hot.push(four(op::NE, 5, 7, -size));
     hot.push(two(op::GO, 8, 0));
-    let regs = vec![(2, 0x3002), (6, 0x3000), (8, CODE)];
-    Guest { pieces: vec![(CODE, writer.concat()), (0x3000, hot.concat())], regs, start: 0 }
+    let again = [
+        four(op::ADDI, 9, 9, -1),
+        four(op::NE, 9, 7, 6 - 0x24),
+        four(op::ADDI, 9, 7, 3),
+        four(op::JUMP, 0, 0, -0x2c),
+    ];
+    let pieces =
+        vec![(CODE, writer.concat()), (CODE + 0x20, again.concat()), (0x3000, hot.concat())];
+    Guest { pieces, regs: vec![(2, 0x3002), (6, 0x3000), (8, CODE + 0x20), (9, 3)], start: 0 }
 }
 
 /// Changes the second half of an instruction that lies across two pages, and runs it.
@@ -354,13 +367,13 @@ fn jumps_into_instructions() -> Guest {
 }
 
 /// Has two pages at one address by turns, by its table.
-fn alternates_pages() -> Guest {
+fn alternates_pages(direct: bool) -> Guest {
     let start = [
         two(op::STORE8, 1, 2),
         two(op::XOR, 5, 1),
         two(op::XOR, 1, 3),
         two(op::XOR, 3, 5),
-        two(op::GO, 6, 0),
+        goes(direct, CODE + 8, 6, 3 << 12),
     ];
     let page = |by| {
         let mut code = vec![four(op::ADDI, 4, 4, by)];
@@ -369,7 +382,7 @@ fn alternates_pages() -> Guest {
         code.concat()
     };
     let pieces = vec![(CODE, start.concat()), (0xa000, page(3)), (0xb000, page(1000))];
-    let regs = vec![(1, 10), (3, 11), (2, TABLE + 8 * 20), (6, 20 << 12), (8, CODE)];
+    let regs = vec![(1, 10), (3, 11), (2, TABLE + 8 * 3), (6, 3 << 12), (8, CODE)];
     Guest { pieces, regs, start: 0 }
 }
 
@@ -441,9 +454,18 @@ fn code_and_data_in_one_page_are_told_apart() {
 
 #[test]
 fn loops_that_are_changed_and_run_again_run_as_written() {
-    for often in [1, 7, 9, 12, 40] {
-        check(&writes_loops(often), 40, 500);
+    for often in [1, 7, 9, 12, 40, 41] {
+        check(&writes_loops(often, often % 2 == 0), 40, 500);
     }
+}
+
+#[test]
+fn code_that_never_lasts_is_not_made_time_and_again() {
+    let mut machine = Machine::new(&writes_loops(4, true), Tiers::Compiled { after: 8 });
+    machine.run(400_000);
+    let counters = machine.engine.counters();
+    assert!(counters.pages_dropped > 1000, "{counters:?}");
+    assert!(counters.blocks_compiled < 100, "{counters:?}");
 }
 
 #[test]
@@ -458,7 +480,8 @@ fn instructions_within_instructions_are_what_they_are_from_where_they_are_entere
 
 #[test]
 fn two_pages_at_one_address_are_each_what_it_is_by_the_table() {
-    check(&alternates_pages(), 60, 400);
+    check(&alternates_pages(false), 60, 400);
+    check(&alternates_pages(true), 60, 400);
 }
 
 #[test]
@@ -498,15 +521,14 @@ fn no_hostile_guest_gains_by_the_choice_of_tier() {
         ("writes the next instruction", writes_the_next_instruction(), 50),
         ("writes beside its code, short", writes_beside_its_code(4), 50),
         ("writes beside its code, long", writes_beside_its_code(40), 50),
-        ("writes loops, 5 rounds", writes_loops(5), 100),
-        ("writes loops, 9 rounds", writes_loops(9), 100),
-        ("writes loops, 10 rounds", writes_loops(10), 100),
-        ("writes loops, 12 rounds", writes_loops(12), 100),
-        ("writes loops, 20 rounds", writes_loops(20), 100),
-        ("writes loops, 100 rounds", writes_loops(100), 200),
+        ("writes loops, 5 rounds", writes_loops(5, false), 100),
+        ("writes loops, 20 rounds", writes_loops(20, false), 100),
+        ("writes loops, 70 rounds", writes_loops(70, false), 200),
+        ("writes loops, 100 rounds", writes_loops(100, false), 200),
+        ("writes loops, 300 rounds", writes_loops(300, false), 400),
         ("writes across pages", writes_across_pages(), 20),
         ("jumps into instructions", jumps_into_instructions(), 500),
-        ("alternates pages", alternates_pages(), 20),
+        ("alternates pages", alternates_pages(false), 20),
         ("address spaces", selects(1), 100),
         ("modes", selects(0x1_0000), 100),
         ("address spaces and modes", selects(0x1_0001), 100),
@@ -521,7 +543,8 @@ fn no_hostile_guest_gains_by_the_choice_of_tier() {
         };
         let interpreter = of(Tiers::Interpreter);
         let ns = interpreter * 1e9 / (slices * 20_000) as f64;
-        let factors = [8, 0].map(|after| of(Tiers::Compiled { after }) / interpreter);
+        let at_once = Tiers::Compiled { after: 0 };
+        let factors = [Tiers::default(), at_once].map(|tiers| of(tiers) / interpreter);
         println!("{name:32} {ns:9.1} ns {:6.2} {:6.2}", factors[0], factors[1]);
     }
 }
