@@ -88,8 +88,12 @@ pub(crate) enum Verb {
         #[arg(long, short)]
         follow: bool,
     },
-    /// What live machines use
-    Stats,
+    /// What live machines use; of those that are named, also what they counted
+    Stats {
+        /// Names, ids, or unique beginnings of ids
+        #[arg(value_name = "MACHINE")]
+        machines: Vec<String>,
+    },
     /// Join a machine's console
     Attach {
         /// Its name or id
@@ -206,9 +210,9 @@ pub(crate) enum Accel {
     Auto,
     /// The host's hardware
     Kvm,
-    /// Translation
+    /// Translation to code of the host
     Jit,
-    /// Interpretation
+    /// Interpretation alone
     Interp,
 }
 
@@ -270,7 +274,7 @@ pub(crate) struct MachineArgs {
     /// Kill the machine after this time, and exit with 124
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
-    /// How code is run
+    /// How code is run; auto takes what OMNI_TIER says (jit or interp), else the fastest
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) accel: Accel,
     /// Take the virtual CPUs in turns, so that a run can be repeated exactly

@@ -4,10 +4,12 @@
 
 use crate::failure::{Failure, code};
 use crate::monitor::{HOLD, Listener, Shared, virtual_ms};
+use omni_base::PAGE_SIZE_U64;
 use omni_control::{Frame, Phase, Reply, Request, read_frame, write_frame};
 use omni_host::{Chunk, Item, private_bytes};
 use omni_machine::{Control, Event, Machine, digest};
-use serde_json::{Value, json};
+use omni_memory::frames_used;
+use serde_json::{Map, Value, json};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
@@ -151,6 +153,7 @@ impl Client {
                 Ok(Value::Null)
             }
             Request::Inspect { digest } => self.inspect(digest),
+            Request::Stats => self.stats(),
             Request::Pause => {
                 self.push(Item::Pause)?;
                 self.held.store(false, Ordering::Relaxed);
@@ -268,6 +271,29 @@ impl Client {
             "private_bytes": private_bytes(),
             "ports": self.shared.ports,
             "digest": digest,
+        }))
+    }
+
+    fn stats(&self) -> Result<Value, Failure> {
+        let look = |machine: &mut dyn Machine| {
+            let bytes: u64 = machine.memory().spaces.iter().map(omni_memory::Space::size).sum();
+            (machine.tick().0, bytes, machine.counters())
+        };
+        let (ticks, bytes, counters) = self.visit(look)?;
+        let counters: Map<String, Value> =
+            counters.into_iter().map(|(name, count)| (name.to_owned(), json!(count))).collect();
+        // One monitor, one machine: all frames of this process are its own.
+        let resident = frames_used() * PAGE_SIZE_U64;
+        let private = private_bytes();
+        Ok(json!({
+            "ticks": ticks,
+            "virtual_ms": virtual_ms(ticks, self.shared.ns_per_tick),
+            "host_cpu_ms": self.shared.stats.cpu_us() / 1000,
+            "memory_bytes": bytes,
+            "resident_bytes": resident,
+            "private_bytes": private,
+            "other_bytes": private.map(|bytes| bytes.saturating_sub(resident)),
+            "counters": counters,
         }))
     }
 

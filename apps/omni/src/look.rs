@@ -123,36 +123,66 @@ fn extend(all: &mut Value, more: Value) {
     }
 }
 
-/// `stats`: what live machines use.
-pub(crate) fn stats(dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
-    let mut rows = Vec::new();
-    for entry in Registry::open(dirs)?.list()? {
-        if !entry.state.state.is_live() {
-            continue;
-        }
-        let all = everything(&entry, false);
-        let fields = ["id", "name", "state", "ticks", "virtual_ms", "host_cpu_ms"];
-        let more = ["memory_bytes", "private_bytes"];
-        let some = fields.iter().chain(&more).map(|name| ((*name).to_owned(), all[*name].clone()));
-        let some: Value = Value::Object(some.collect());
-        if ui.json {
-            ui.object(some)?;
-            continue;
-        }
-        let number = |name: &str| some[name].as_u64().unwrap_or(0);
-        rows.push(vec![
-            entry.machine.id.clone(),
-            entry.machine.name.clone(),
-            number("ticks").to_string(),
-            format!("{}ms", number("host_cpu_ms")),
-            size_text(number("memory_bytes")),
-            size_text(number("private_bytes")),
-        ]);
+/// `stats`: what live machines use, and what those that are named counted.
+pub(crate) fn stats(machines: &[String], dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
+    let registry = Registry::open(dirs)?;
+    let named = !machines.is_empty();
+    let mut entries = if named { vec![] } else { registry.list()? };
+    for key in machines {
+        entries.push(registry.find(key)?);
     }
-    if ui.json {
+    let mut rows = Vec::new();
+    for entry in entries.iter().filter(|entry| named || entry.state.state.is_live()) {
+        let all = match figures(entry) {
+            Ok(all) => all,
+            Err(error) if named => return Err(error.into()),
+            // It has just ended.
+            Err(_) => continue,
+        };
+        if ui.json {
+            ui.object(all)?;
+        } else if named {
+            counted(&all, ui)?;
+        } else {
+            rows.push(stats_row(entry, &all));
+        }
+    }
+    if ui.json || named {
         return Ok(());
     }
-    ui.table(&["ID", "NAME", "TICKS", "CPU", "MEMORY", "PRIVATE"], &rows)
+    ui.table(&["ID", "NAME", "TICKS", "CPU", "MEMORY", "RESIDENT", "OTHER"], &rows)
+}
+
+/// The figures of a live machine.
+fn figures(entry: &Entry) -> Result<Value, omni_control::ControlError> {
+    let (machine, state) = (&entry.machine, entry.state.state.word());
+    let mut all = json!({ "id": machine.id, "name": machine.name, "state": state });
+    extend(&mut all, Client::connect(entry)?.ask(&Request::Stats)?);
+    Ok(all)
+}
+
+fn stats_row(entry: &Entry, all: &Value) -> Vec<String> {
+    let number = |name: &str| all[name].as_u64().unwrap_or(0);
+    vec![
+        entry.machine.id.clone(),
+        entry.machine.name.clone(),
+        number("ticks").to_string(),
+        format!("{}ms", number("host_cpu_ms")),
+        size_text(number("memory_bytes")),
+        size_text(number("resident_bytes")),
+        size_text(number("other_bytes")),
+    ]
+}
+
+/// Every figure of a machine on a line of its own.
+fn counted(all: &Value, ui: Ui) -> Result<(), Failure> {
+    let fields = all.as_object().into_iter().flatten().filter(|(name, _)| *name != "counters");
+    let counters = all["counters"].as_object().into_iter().flatten();
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    for (name, value) in fields.chain(counters) {
+        ui.line(&format!("{name:26} {:>20}", text(value)))?;
+    }
+    Ok(())
 }
 
 /// `logs`: what the console said.

@@ -16,10 +16,13 @@ mod images;
 mod life;
 mod look;
 mod monitor;
+mod perf_map;
 mod plan;
 mod setup;
 mod sniff;
+mod symbols;
 mod texts;
+mod translate;
 mod ui;
 
 use args::{Cli, Verb};
@@ -67,7 +70,7 @@ fn verb(verb: &Verb, ui: Ui) -> Result<u8, Failure> {
         Verb::Ps { quiet, .. } => look::list(*quiet, &dirs()?, ui),
         Verb::Inspect(machines) => look::inspect(machines, &dirs()?, ui),
         Verb::Logs { machine, tail, follow } => look::logs(machine, *tail, *follow, &dirs()?, ui),
-        Verb::Stats => look::stats(&dirs()?, ui),
+        Verb::Stats { machines } => look::stats(machines, &dirs()?, ui),
         Verb::Attach { machine } => return life::join(machine, &dirs()?, ui),
         Verb::Image(verb) => images::verb(verb, &dirs()?, ui),
         Verb::Kinds => look::kinds(ui),
@@ -76,7 +79,10 @@ fn verb(verb: &Verb, ui: Ui) -> Result<u8, Failure> {
         Verb::Completion { shell } => texts::completion(*shell, ui),
         Verb::Man { dir } => texts::man(dir.as_deref(), ui),
         Verb::Version => texts::version(ui),
-        Verb::BenchMachine { words } => Ok(omni_bench::run_machine(words)?),
+        Verb::BenchMachine { words } => {
+            translate::begin(None)?;
+            Ok(omni_bench::run_machine(words)?)
+        }
         Verb::Monitor { dir, hold } => return monitor::run(dir, *hold),
     }?;
     Ok(0)

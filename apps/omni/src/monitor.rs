@@ -4,6 +4,7 @@ use crate::backends::World;
 use crate::clients;
 use crate::failure::{Failure, code};
 use crate::plan::spec_of;
+use crate::translate;
 use omni_base::Gpa;
 use omni_control::{Dirs, Entry, Phase, Registry, StateFile, now_text};
 use omni_host::{Console, Ended, FileLock, Queue, Runner, Stats, new_session};
@@ -138,6 +139,7 @@ fn begin(dir: &Path) -> Result<Begun, Failure> {
     let mut entry = Entry::load(dir)?;
     let lock = take_lock(&entry)?;
     let (spec, disks) = spec_of(&entry)?;
+    translate::begin(entry.machine.accel.as_deref())?;
     let kind = kind_of(&spec.kind)?;
     if entry.machine.signature.is_some() && kind.signature(&spec).is_none() {
         return Err(no_signature());

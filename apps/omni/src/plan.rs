@@ -5,9 +5,11 @@ use crate::args::{Accel, MachineArgs};
 use crate::failure::{Failure, code};
 use crate::images;
 use crate::sniff;
+use crate::translate;
 use crate::ui::{Ui, size_text};
 use omni_base::Digest;
 use omni_control::{API, Dirs, DiskFile, Entry, MachineFile, now_text};
+use omni_engine::Tiers;
 use omni_host::{Disk, RawFile, is_terminal, read_bounded, terminal_size};
 use omni_kinds::{KINDS, kind_of, probe_all};
 use omni_machine::{DiskSpec, Group, MachineKind, OptionType, Spec};
@@ -49,13 +51,7 @@ pub(crate) fn plan(
     dirs: &Dirs,
     ui: Ui,
 ) -> Result<Plan, Failure> {
-    match args.accel {
-        Accel::Auto | Accel::Interp => {}
-        Accel::Kvm | Accel::Jit => {
-            let text = "this build runs code by interpretation only: use --accel auto or interp";
-            return Err(Failure::new(code::UNSUPPORTED, text));
-        }
-    }
+    let accel = accel_word(args.accel)?;
     let mut source = find_source(args, interactive, dirs, ui)?;
     for (role, path) in
         [("kernel", &args.kernel), ("initrd", &args.initrd), ("firmware", &args.firmware)]
@@ -96,6 +92,7 @@ pub(crate) fn plan(
         files,
         disks,
         options,
+        accel,
         seed: args.seed.unwrap_or_else(random_seed),
         epoch_s: args.seed.map(|_| Spec::new("").epoch_s),
         net: args.net.clone().unwrap_or_else(|| "user".into()),
@@ -110,6 +107,23 @@ pub(crate) fn plan(
         ..MachineFile::default()
     };
     Ok(Plan { machine, stem: source.stem, adoption: source.adoption })
+}
+
+/// How code is to be run, as the file of the machine says it.
+fn accel_word(accel: Accel) -> Result<Option<String>, Failure> {
+    match accel {
+        Accel::Auto => Ok(None),
+        Accel::Interp => Ok(Some(translate::INTERP.into())),
+        Accel::Jit if Tiers::can_compile() => Ok(Some(translate::JIT.into())),
+        Accel::Jit => {
+            let text = "this host runs code by interpretation only: use --accel auto or interp";
+            Err(Failure::new(code::UNSUPPORTED, text))
+        }
+        Accel::Kvm => {
+            let text = "this build does not use the host's virtualisation: use --accel auto";
+            Err(Failure::new(code::UNSUPPORTED, text))
+        }
+    }
 }
 
 /// Where the guest's own files are: apart for each program, told by name and content.

@@ -29,6 +29,6 @@ pub use contest::{Case, Group};
 pub use error::BenchError;
 pub use kernels::{Options, measure_bare, measure_cpu};
 pub use machine::run_machine;
-pub use peer::{MACHINE_VERB, Missing, Peer, Present, Tier};
+pub use peer::{MACHINE_VERB, Missing, Peer, Present, TIER_VARIABLE, Tier};
 pub use real::measure_real;
 pub use report::{Cell, Host, Mean, Report, Row};

@@ -3,9 +3,8 @@
 
 use crate::BenchError;
 use crate::compile::at;
-use crate::peer::{INTERPRET, KIND};
+use crate::peer::KIND;
 use omni_base::PAGE_SIZE;
-use omni_engine::Tiers;
 use omni_host::{Backends, Disk, Item, Queue, Runner, TempDir};
 use omni_kinds::kind_of;
 use omni_machine::{DiskSpec, Event, IoOp, IoRequest, PortId, PortInfo, PortKind, Spec};
@@ -22,8 +21,8 @@ const EIO: u16 = 5;
 /// What the last line begins with: ticks and bytes of guest memory held follow.
 pub(crate) const LAST_WORDS: &str = "omni-bench-ended";
 
-/// Runs a machine made from `OPTION=VALUE`, `ROLE@FILE` and `disk@FILE`, on the
-/// interpreter alone where that is said, until it ends or standard
+/// Runs a machine made from `OPTION=VALUE`, `ROLE@FILE` and `disk@FILE`, by the tiers that this
+/// process has chosen as [`TIER_VARIABLE`](crate::TIER_VARIABLE) says, until it ends or standard
 /// input does; its last line tells what it came to.
 ///
 /// # Errors
@@ -48,7 +47,6 @@ pub fn run_machine(words: &[String]) -> Result<(), BenchError> {
                 let bytes = fs::read(path).map_err(at(Path::new(path)))?;
                 spec.files.insert(role.into(), bytes.into());
             }
-            None if word == INTERPRET => Tiers::Interpreter.make_default(),
             None => return Err(BenchError::Word { word: word.clone() }),
         }
     }

@@ -14,8 +14,10 @@ pub(crate) const KIND: &str = "riscv-virt";
 /// The verb by which a program of ours becomes a machine; see [`crate::run_machine`].
 pub const MACHINE_VERB: &str = "bench-machine";
 
-/// The word for a machine of ours that it runs without translation to code of the host.
-pub(crate) const INTERPRET: &str = "interpret";
+/// The variable by which a program of ours is told its tier, and what it is told.
+pub const TIER_VARIABLE: &str = "OMNI_TIER";
+const INTERPRET: &str = "interp";
+const COMPILE: &str = "jit";
 
 const QEMU_SYSTEM: &str = "qemu-system-riscv64";
 const QEMU_USER: &str = "qemu-riscv64";
@@ -192,9 +194,7 @@ impl Board {
             word.push(disk);
             command.arg(word);
         }
-        if tier == Tier::Interp {
-            command.arg(INTERPRET);
-        }
+        command.env(TIER_VARIABLE, if tier == Tier::Interp { INTERPRET } else { COMPILE });
         command
     }
 

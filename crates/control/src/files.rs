@@ -28,6 +28,8 @@ pub struct MachineFile {
     pub disks: Vec<DiskFile>,
     /// Options of the kind.
     pub options: BTreeMap<String, String>,
+    /// How its code is run: `jit` or `interp`; as its monitor's environment says where it is none.
+    pub accel: Option<String>,
     /// The seed of its entropy.
     pub seed: u64,
     /// Its wall clock at the start; the host's at each start where there is none.

@@ -110,6 +110,8 @@ pub enum Request {
         /// Whether to compute the digest, for which the machine is held a moment.
         digest: bool,
     },
+    /// What it uses and what it counted, for which the machine is held a moment.
+    Stats,
     /// Hold the machine.
     Pause,
     /// Let it run on.

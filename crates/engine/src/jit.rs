@@ -107,8 +107,7 @@ impl Jit {
     /// The tier for a guest, or nothing where the host lacks what it takes: then the interpreter
     /// does all.
     pub(crate) fn new<F: Frontend>(front: &F) -> Option<Self> {
-        // x86-64-v2, as far as code uses it.
-        if !std::is_x86_feature_detected!("popcnt") {
+        if !Self::has_features() {
             return None;
         }
         let hot = front.hot_slots();
@@ -144,6 +143,16 @@ impl Jit {
         let last = front.registers().iter().map(|reg| usize::from(reg.slot.0)).max();
         let own = usize::from(front.reservation().0.max(front.float_flags().0));
         Some(Self { tier, arena, slots: last.unwrap_or(0).max(own) + 1 })
+    }
+
+    /// Whether the host has what it takes for any guest.
+    pub(crate) fn can_be() -> bool {
+        Self::has_features() && Arena::new(&[]).is_ok()
+    }
+
+    fn has_features() -> bool {
+        // x86-64-v2, as far as code uses it.
+        std::is_x86_feature_detected!("popcnt")
     }
 
     /// Puts the registers into the file of a view, where code finds them.

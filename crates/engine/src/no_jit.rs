@@ -29,6 +29,10 @@ impl Jit {
         None
     }
 
+    pub(crate) fn can_be() -> bool {
+        false
+    }
+
     pub(crate) fn bring(&self, _: &Regs, _: NonNull<u8>) -> NonNull<Regs> {
         match *self {}
     }

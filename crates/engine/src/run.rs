@@ -62,6 +62,12 @@ const COMPILE_AFTER: u32 = 64;
 static TIERS: AtomicU32 = AtomicU32::new(COMPILE_AFTER + 1);
 
 impl Tiers {
+    /// Whether this host can run machine code that is made here.
+    #[must_use]
+    pub fn can_compile() -> bool {
+        Jit::can_be()
+    }
+
     /// Makes it what engines begin with from now on, for all of this process.
     pub fn make_default(self) {
         let word = match self {
