@@ -1,8 +1,10 @@
 //! Memory for machine code: written by one mapping, run by another, never both by one.
 #![allow(unsafe_code, reason = "maps memory and runs what was written there; SAFETY.md")]
 
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
+use rustix::mm::{
+    Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags, madvise, mmap_anonymous, mprotect,
+    mremap, munmap,
+};
 use std::io;
 use std::ptr::NonNull;
 
@@ -26,10 +28,31 @@ pub(crate) struct Arena {
 // SAFETY: E1: the mappings belong to the arena alone, and move with the engine.
 unsafe impl Send for Arena {}
 
-fn map(fd: &rustix::fd::OwnedFd, prot: ProtFlags) -> io::Result<NonNull<u8>> {
+/// Two mappings of the same fresh memory, the first to be written, the second to be run.
+///
+/// It is memory without a name, as tools that profile look up what runs in such only by the map
+/// that a process makes for them.
+fn map_twice() -> io::Result<(NonNull<u8>, NonNull<u8>)> {
+    let some = |at: *mut std::ffi::c_void| {
+        NonNull::new(at.cast::<u8>()).ok_or_else(|| io::Error::other("a mapping at address zero"))
+    };
+    let prot = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: E8: a fresh mapping at an address of the host's choice touches no other memory.
-    let at = unsafe { mmap(std::ptr::null_mut(), SIZE, prot, MapFlags::SHARED, fd, 0) }?;
-    NonNull::new(at.cast()).ok_or_else(|| io::Error::other("a mapping at address zero"))
+    let write = unsafe { mmap_anonymous(std::ptr::null_mut(), SIZE, prot, MapFlags::SHARED) };
+    let write = some(write?)?;
+    // SAFETY: E8: from a size of zero, shared memory is mapped a second time, and the first mapping
+    // stays as it is.
+    let run = unsafe { mremap(write.as_ptr().cast(), 0, SIZE, MremapFlags::MAYMOVE) };
+    let run = run.map_err(io::Error::from).and_then(some).inspect_err(|_| unmap(write))?;
+    let flags = MprotectFlags::READ | MprotectFlags::EXEC;
+    // SAFETY: E8: a whole mapping of ours, which nobody refers to yet.
+    let protected = unsafe { mprotect(run.as_ptr().cast(), SIZE, flags) };
+    if protected.is_err() {
+        unmap(write);
+        unmap(run);
+        return Err(io::Error::other("the host forbids memory that code is run in"));
+    }
+    Ok((write, run))
 }
 
 impl Arena {
@@ -38,14 +61,7 @@ impl Arena {
     /// # Errors
     /// Where the host has no memory, or forbids that code is made.
     pub(crate) fn new(prologue: &[u8]) -> io::Result<Self> {
-        let fd = memfd_create("omni-code", MemfdFlags::CLOEXEC)?;
-        ftruncate(&fd, SIZE as u64)?;
-        let write = map(&fd, ProtFlags::READ | ProtFlags::WRITE)?;
-        let run = map(&fd, ProtFlags::READ | ProtFlags::EXEC);
-        let Ok(run) = run else {
-            unmap(write);
-            return Err(io::Error::other("the host forbids memory that code is run in"));
-        };
+        let (write, run) = map_twice()?;
         let mut arena = Self { write, run, used: 0, held: 0 };
         arena.put(prologue);
         Ok(arena)
