@@ -343,7 +343,8 @@ pub(crate) fn translate(
 ) -> Option<Block> {
     let base = start & !(PAGE_SIZE_U64 - 1);
     let mut into = Builder::reuse(buffer);
-    let mut known = Constants::default();
+    let hidden = [front.float_flags(), front.reservation()];
+    let mut known = Constants { hidden, slots: vec![], seen: 0 };
     // Instructions of the loop that the block is, once it came back to its start.
     let mut body = None;
     let mut pc = start;
@@ -400,8 +401,9 @@ pub(crate) enum Shape {
 }
 
 /// What slots hold in a block, as far as it is known.
-#[derive(Default)]
 struct Constants {
+    /// Those that change by other operations than the ones that name them.
+    hidden: [Slot; 2],
     slots: Vec<(Slot, u64)>,
     /// Operations that were seen.
     seen: usize,
@@ -432,6 +434,7 @@ impl Constants {
                 Inst::Start(_) | Inst::Store(..) | Inst::Fence(_) | Inst::ExitIf(..) => continue,
             };
             self.slots.retain(|(slot, _)| *slot != dst);
+            let value = value.filter(|_| !self.hidden.contains(&dst));
             self.slots.extend(value.map(|value| (dst, value)));
         }
         self.seen = insts.len();

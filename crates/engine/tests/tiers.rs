@@ -261,6 +261,14 @@ fn quiet(dice: &mut Dice) -> Vec<Insn> {
     let dst = if op == FloatOp::Add { Slot(17) } else { dice.of(&[Slot(3), Slot(2), Slot(5)]) };
     let compare = Inst::Float { op, format: Format::F64, dst: TEMP, args, round: ROUND.into() };
     let back = if dice.below(4) == 0 { Slot(5) } else { saved };
+    if dice.below(4) == 0 {
+        // Read and cleared, as programs that look at the flags do it.
+        return vec![
+            plain(vec![Inst::Unary(Unary::Move, FLAGS, 0.into())]),
+            plain(vec![compare, Inst::Unary(Unary::Move, dst, TEMP.into())]),
+            plain(vec![Inst::Unary(Unary::Move, saved, FLAGS.into())]),
+        ];
+    }
     let mask = Inst::Binary(Binary::And, Width::Full, TEMP, back.into(), Val::Const(31));
     vec![
         plain(vec![Inst::Unary(Unary::Move, saved, FLAGS.into())]),

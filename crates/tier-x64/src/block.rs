@@ -86,7 +86,7 @@ pub(crate) struct Emit<'a> {
 pub(crate) fn compile(tier: &Tier, block: &Block, of: Of) -> Compiled {
     let Techniques { sharing, registers, .. } = tier.techniques;
     let shares = if sharing { Shares::of(block) } else { Shares::default() };
-    let locals = if registers { local::plan(&tier.map, block, &shares) } else { vec![] };
+    let locals = if registers { local::plan(tier, block, &shares) } else { vec![] };
     let mut emit = Emit {
         asm: Asm::default(),
         tier,
@@ -516,7 +516,10 @@ impl Emit<'_> {
     /// Notes that a slot has this value now.
     pub(crate) fn wrote_const(&mut self, slot: Slot, value: u64) {
         self.wrote(slot);
-        self.known.push((slot, value));
+        // These two change by other operations than those that name them.
+        if slot != self.tier.flags && slot != self.tier.reservation {
+            self.known.push((slot, value));
+        }
     }
 
     /// The operand in a register: its own, or `scratch`.

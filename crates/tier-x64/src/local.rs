@@ -4,8 +4,9 @@
 //! registers for them where it begins and gives them back where it is left; a loop that is one
 //! block does so once for all its rounds.
 
+use crate::Tier;
 use crate::asm::{Gpr, Mem};
-use crate::map::{GROUP_REGS, Loc, Map};
+use crate::map::{GROUP_REGS, Loc};
 use crate::share::Shares;
 use omni_ir::{Block, Inst, Slot, Term, Val};
 
@@ -38,7 +39,8 @@ struct Uses {
 }
 
 /// The exchanges that are worth it.
-pub(crate) fn plan(map: &Map, block: &Block, shares: &Shares) -> Vec<Local> {
+pub(crate) fn plan(tier: &Tier, block: &Block, shares: &Shares) -> Vec<Local> {
+    let map = &tier.map;
     let (uses, calls) = uses(block);
     if calls {
         // Each would cost the exchange twice.
@@ -47,6 +49,8 @@ pub(crate) fn plan(map: &Map, block: &Block, shares: &Shares) -> Vec<Local> {
     let repeats = repeats(block);
     let mut wanted: Vec<(u8, Mem)> = (0..Slot::TEMPS)
         .filter(|slot| uses[usize::from(*slot)].count > 1 && !uses[usize::from(*slot)].float)
+        // Other operations than those that name them find these two in the file.
+        .filter(|slot| *slot != tier.flags.0 && *slot != tier.reservation.0)
         .filter_map(|slot| match map.loc(Slot(slot)) {
             Loc::M(home) => Some((slot, home)),
             Loc::G(_) | Loc::X(_) => None,

@@ -6,13 +6,14 @@ mod machine;
 
 use machine::{Machine, RAM_BASE};
 use object::{Object, ObjectSegment, ObjectSymbol};
+use omni_engine::Tiers;
 use std::path::{Path, PathBuf};
 
 /// What the program reported: zero where it passed, or why it could not run.
-fn verdict(path: &Path) -> Result<u64, String> {
+fn verdict(path: &Path, tiers: Tiers) -> Result<u64, String> {
     let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
     let elf = object::File::parse(&*bytes).map_err(|e| e.to_string())?;
-    let mut m = Machine::new(4096);
+    let mut m = Machine::on(4096, tiers);
     for segment in elf.segments() {
         let data = segment.data().map_err(|e| e.to_string())?;
         m.put(segment.address(), data);
@@ -41,9 +42,11 @@ fn every_elf_passes() {
     paths.sort();
     let mut failures = vec![];
     for path in &paths {
-        match verdict(path) {
-            Ok(0) => {}
-            other => failures.push(format!("{}: {other:?}", path.display())),
+        for tiers in [Tiers::Interpreter, Tiers::Compiled { after: 0 }] {
+            match verdict(path, tiers) {
+                Ok(0) => {}
+                other => failures.push(format!("{}, {tiers:?}: {other:?}", path.display())),
+            }
         }
     }
     println!("{} programs, {} failures", paths.len(), failures.len());

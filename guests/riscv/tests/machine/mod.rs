@@ -2,7 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use omni_base::Gpa;
-use omni_engine::{Access, Engine, Reply, Target};
+use omni_engine::{Access, Engine, Reply, Target, Tiers};
 use omni_guest_riscv::{Board, Hart, Turn, Why};
 use omni_ir::Size;
 use omni_memory::Space;
@@ -63,7 +63,12 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// Machine code for everything at once, where the host has it.
     pub fn new(pages: u64) -> Self {
+        Self::on(pages, Tiers::Compiled { after: 0 })
+    }
+
+    pub fn on(pages: u64, tiers: Tiers) -> Self {
         let board = TestBoard {
             ram: Space::new("ram", pages),
             output: vec![],
@@ -71,7 +76,9 @@ impl Machine {
             lines: 0,
             ticks: 0,
         };
-        Self { board, hart: Hart::new(0, RAM_BASE), engine: Engine::new(1) }
+        let mut engine = Engine::new(1);
+        engine.set_tiers(tiers);
+        Self { board, hart: Hart::new(0, RAM_BASE), engine }
     }
 
     pub fn put(&mut self, at: u64, bytes: &[u8]) {
