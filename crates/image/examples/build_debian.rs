@@ -1,4 +1,5 @@
-//! Builds an image as `omni image build` does: `build_debian IMAGES CACHE [REFERENCE [ARCH]]`.
+//! Builds a minimal image as `omni image build` does:
+//! `build_debian IMAGES CACHE [REFERENCE [ARCH]]`.
 
 use std::error::Error;
 use std::io::{Write, stderr, stdout};
@@ -33,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     let images = PathBuf::from(args.next().ok_or("usage: build_debian IMAGES CACHE")?);
     let cache = PathBuf::from(args.next().ok_or("usage: build_debian IMAGES CACHE")?);
-    let reference = args.next().unwrap_or_else(|| "debian".to_owned()).parse()?;
+    let reference = args.next().unwrap_or_else(|| "debian-minimal".to_owned()).parse()?;
     let arch: Arch = args.next().unwrap_or_else(|| "riscv64".to_owned()).parse()?;
     let mut progress = Lines::default();
     let builder = DebianBuilder {

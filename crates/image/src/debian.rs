@@ -69,8 +69,11 @@ impl DebianBuilder<'_> {
     ///
     /// # Errors
     /// Whatever stood in the way, with what to do about it; what was fetched by then is kept, and
-    /// an earlier image stays as it was.
+    /// an earlier image stays as it was. A reference to a whole system is refused.
     pub fn build(self, images: &Path) -> Result<Image, ImageError> {
+        if !self.reference.minimal() {
+            return Err(ImageError::BadChoice("a whole system takes a machine".to_owned()));
+        }
         let name = self.reference.image_name(self.arch);
         let arch = self.arch;
         let mirror = self.mirror.map_or_else(Mirror::of_host, Ok)?;

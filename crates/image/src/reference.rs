@@ -66,7 +66,8 @@ impl Arch {
         if terminal {
             "root=/dev/vda rw"
         } else {
-            "root=/dev/vda rw systemd.set_credential=agetty.autologin:root TERM=dumb"
+            "root=/dev/vda rw systemd.set_credential=agetty.autologin:root \
+             systemd.set_credential=login.noauth:yes TERM=dumb"
         }
     }
 
