@@ -67,17 +67,24 @@ impl Reverse {
     pub(super) fn add(&mut self, no: PageNo, place: Place) -> Option<Place> {
         let packed = place.pack();
         let head = self.heads.entry(no).or_insert(END);
-        let (mut at, mut count, mut last) = (*head, 0, END);
+        let (mut at, mut count, mut last, mut before) = (*head, 0, END, END);
         while at != END {
             let node = self.nodes[at as usize];
             if node.place == packed {
                 return None;
             }
-            (last, at, count) = (at, node.next, count + 1);
+            (before, last, at, count) = (last, at, node.next, count + 1);
         }
         if count >= PAGE_REFS_MAX {
-            let old = std::mem::replace(&mut self.nodes[last as usize].place, packed);
-            return Some(Place::unpack(old));
+            // It is the newest now: were it to stay the last, entries for loads and for stores of
+            // one address would drop each other for ever.
+            self.nodes[before as usize].next = END;
+            let old = std::mem::replace(
+                &mut self.nodes[last as usize],
+                Node { place: packed, next: *head },
+            );
+            *head = last;
+            return Some(Place::unpack(old.place));
         }
         let node = Node { place: packed, next: *head };
         *head = match self.free.pop() {
@@ -114,5 +121,28 @@ impl Reverse {
         } else {
             *head = kept;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_references_of_a_page_at_too_many_addresses_stay() {
+        let mut reverse = Reverse::default();
+        let place = |index, side| Place { view: 0, side, index };
+        for index in 0..PAGE_REFS_MAX {
+            assert_eq!(reverse.add(PageNo(3), place(index, Side::Load)), None);
+        }
+        for index in 100..200 {
+            let (store, load) = (place(index, Side::Store), place(index, Side::Load));
+            assert!(reverse.add(PageNo(3), store).is_some_and(|old| old.index != index));
+            assert!(reverse.add(PageNo(3), load).is_some_and(|old| old.index != index));
+            assert_eq!(reverse.add(PageNo(3), store), None);
+        }
+        let mut left = 0;
+        [Side::Load, Side::Store].map(|side| reverse.take(PageNo(3), side, |_| left += 1));
+        assert_eq!(left, PAGE_REFS_MAX);
     }
 }
