@@ -106,6 +106,27 @@ fn short(no: PageNo) -> u32 {
     u32::try_from(no.0).expect("RAM has fewer than 2^32 pages")
 }
 
+/// Which lines of a page blocks come from.
+#[derive(Clone, Copy, Default)]
+struct Lines {
+    /// A bit for each line of 64 bytes.
+    code: u64,
+    /// Stores to other lines since a block was put in.
+    stores: u32,
+}
+
+/// Bytes of a guest instruction at most.
+const INSN_BYTES_MAX: usize = 16;
+
+/// Stores beside the code of a page before it counts as one of data: each takes the long way.
+const STORES_BESIDE_MAX: u32 = 1024;
+
+/// The lines that so many bytes from an offset in a page on are in, those of the page.
+fn lines(offset: usize, count: usize) -> u64 {
+    let (first, last) = (offset / 64, ((offset + count - 1) / 64).min(63));
+    (u64::MAX << first) & (u64::MAX >> (63 - last))
+}
+
 /// A page that was written while it had code.
 struct Rewritten {
     page: PageNo,
@@ -124,6 +145,8 @@ pub(crate) struct Cache {
     dead: Vec<BlockId>,
     by_key: Index,
     by_page: Map<PageNo, Vec<BlockId>>,
+    /// For each page of `by_page`.
+    lines: Map<PageNo, Lines>,
     bytes: usize,
     generation: u32,
     /// What names the mapping of an address to a page of code, in machine code. A number is never
@@ -214,6 +237,7 @@ impl Cache {
     /// Puts a block in. Pages it comes from must be watched by the caller.
     pub(crate) fn insert(&mut self, key: Key, code: Code) -> BlockId {
         self.bytes += bytes(&code);
+        self.note_lines(&key, &code.pcs);
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let cool = self.cool.get(&key.page).copied().unwrap_or(0);
@@ -242,6 +266,25 @@ impl Cache {
         id
     }
 
+    /// Notes which lines a block comes from.
+    fn note_lines(&mut self, key: &Key, pcs: &[u16]) {
+        let code = pcs.iter().fold(0, |so_far, at| so_far | lines((*at).into(), INSN_BYTES_MAX));
+        let of = self.lines.entry(key.page).or_default();
+        *of = Lines { code: of.code | code, stores: 0 };
+        if let Some(second) = key.second {
+            let of = self.lines.entry(second).or_default();
+            *of = Lines { code: of.code | 1, stores: 0 };
+        }
+    }
+
+    /// Whether a store at this offset of the page leaves its blocks as they are. Says no after
+    /// many such stores: the page is one of data by then.
+    pub(crate) fn misses_code(&mut self, page: PageNo, offset: usize) -> bool {
+        let Some(of) = self.lines.get_mut(&page) else { return false };
+        of.stores += 1;
+        of.code & lines(offset, INSN_BYTES_MAX) == 0 && of.stores <= STORES_BESIDE_MAX
+    }
+
     /// Whether some block comes from the page.
     pub(crate) fn has_page(&self, page: PageNo) -> bool {
         self.by_page.contains_key(&page)
@@ -254,6 +297,7 @@ impl Cache {
         for &at in &addresses {
             self.ids.remove(&(at, page));
         }
+        self.lines.remove(&page);
         let mut rewritten = Rewritten { page, since: u64::MAX, blocks: 0 };
         for id in self.by_page.remove(&page).unwrap_or_default() {
             let Some(block) = self.get(id) else { continue };
@@ -297,6 +341,8 @@ impl Cache {
 
     /// Gives a block another shape. No block may be running.
     pub(crate) fn reshape(&mut self, id: BlockId, code: Code) {
+        let key = self.running(id).key();
+        self.note_lines(&key, &code.pcs);
         let more = bytes(&code);
         let old = std::mem::replace(&mut self.running_mut(id).code, code);
         self.bytes = self.bytes + more - bytes(&old);

@@ -298,11 +298,12 @@ impl<E: Env> MemoryPath<'_, E> {
     /// The page for writing, as a table where it is one, else entered into the TLB.
     fn open(&mut self, at: u64, no: PageNo, mapping: &Mapping) -> Result<Place, Trap> {
         let table = self.is_table(no).then_some(no);
+        let quiet = table.is_some() || self.is_beside_code(at, no);
         let ram = self.env.ram();
-        let page = if table.is_some() { ram.write_ptr_watched(no) } else { ram.write_ptr(no) };
+        let page = if quiet { ram.write_ptr_watched(no) } else { ram.write_ptr(no) };
         let page = page.ok_or_else(|| self.env.bad_atomic(at, Access::Store))?;
         self.hear();
-        if table.is_none() {
+        if !quiet {
             self.keep_store(at, no, page, mapping);
         }
         Ok(Place { page, table })
@@ -317,6 +318,13 @@ impl<E: Env> MemoryPath<'_, E> {
         let Some(stores) = self.tables.get_mut(&no) else { return false };
         *stores = stores.saturating_add(1);
         *stores <= STORES_MAX
+    }
+
+    /// Whether a store to a page of code misses the lines that blocks come from: they stay.
+    fn is_beside_code(&mut self, at: u64, no: PageNo) -> bool {
+        self.env.ram().is_watched(no)
+            && !self.tables.contains_key(&no)
+            && self.pages.misses_code(no, (at % PAGE_SIZE_U64) as usize)
     }
 
     /// Stores, and drops what was made from a table's entries where they change.

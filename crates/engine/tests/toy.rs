@@ -312,3 +312,20 @@ fn a_page_written_before_it_was_code_is_seen_when_written_again() {
     assert_eq!(go(&mut regs, 8).trap, Some(Trap { cause: 2, value: 9 }));
     assert_eq!(regs.get(Slot(5)), 2);
 }
+
+#[test]
+fn a_store_beside_the_code_of_its_page_leaves_the_code() {
+    // r0 += 1; byte at r1 = r0; again.
+    let mut code = vec![1, 0, 3, 1, 4, back(4)];
+    code.resize(64, 0);
+    let (mut engine, mut world) = (Engine::new(1), World::new(&code));
+    let mut regs = Regs::default();
+    for (at, dropped) in [(0x1800, false), (0x1020, true)] {
+        regs.set(Slot(1), at);
+        let before = engine.counters().pages_dropped;
+        let exit = run(&mut engine, &mut world, &mut regs, 100);
+        assert_eq!(exit.trap, None);
+        assert_eq!(engine.counters().pages_dropped > before, dropped, "{at:#x}");
+    }
+    assert_eq!(world.ram.load::<1>(Gpa(0x1800)).expect("in RAM"), [33]);
+}
