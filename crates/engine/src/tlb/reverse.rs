@@ -142,7 +142,9 @@ mod tests {
             assert_eq!(reverse.add(PageNo(3), store), None);
         }
         let mut left = 0;
-        [Side::Load, Side::Store].map(|side| reverse.take(PageNo(3), side, |_| left += 1));
+        for side in Side::BOTH {
+            reverse.take(PageNo(3), side, |_| left += 1);
+        }
         assert_eq!(left, PAGE_REFS_MAX);
     }
 }
