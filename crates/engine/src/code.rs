@@ -150,6 +150,7 @@ impl Compiler {
 }
 
 /// The number of the first operation for each one of the block, for its terminator, and of all.
+#[cfg(target_arch = "x86_64")] // For machine code alone.
 pub(crate) fn marks(block: &Block) -> Box<[u16]> {
     let mut into = Compiler::default();
     let mut marks = Vec::with_capacity(block.insts.len() + 2);
