@@ -6,8 +6,9 @@ use crate::images::Steps;
 use crate::ui::{Ui, stderr_is_terminal};
 use clap::{Args, ValueEnum};
 use omni_bench::{
-    Assets, BenchError, BootReport, Host, Installed, Missing, Options, Present, Report, Tier,
-    measure_bare, measure_boot, measure_cpu, measure_real,
+    Assets, Audience, BenchError, BootReport, Host, Installed, Missing, Options, Peer, Present,
+    Report, Row, Table, Technique, Tier, Worth, measure_bare, measure_boot, measure_cpu,
+    measure_real,
 };
 use omni_control::Dirs;
 use omni_image::{Arch, Image, Mirror, Reference};
@@ -60,6 +61,10 @@ pub(crate) struct BenchArgs {
     /// Tiers of this program that are measured
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["jit"])]
     tier: Vec<TierArg>,
+    /// What each technique of the translator is worth: this program alone, with all of them and
+    /// without each in turn. A machine goes without those that OMNI_WITHOUT names
+    #[arg(long, conflicts_with = "tier")]
+    techniques: bool,
     /// A fraction of the work, fewer runs
     #[arg(long, short)]
     quick: bool,
@@ -82,11 +87,23 @@ enum Measured {
 /// Measures and reports. Fails where someone computed what others did not, or one of ours failed.
 pub(crate) fn run(args: &BenchArgs, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
     let all = [What::Bare, What::Cpu, What::Real, What::Boot];
-    let chosen = if args.what.is_empty() { &all[..] } else { &args.what };
+    let chosen = match &args.what[..] {
+        [] if args.techniques => &all[..3],
+        [] => &all[..],
+        some => some,
+    };
+    if args.techniques && chosen.contains(&What::Boot) {
+        return Err(Failure::usage("--techniques measures bare, cpu and real, not boot"));
+    }
     let options = options(args, dirs)?;
     let mut wrong = vec![];
     for (at, what) in chosen.iter().enumerate() {
-        let measured = match measure(*what, args, &options, dirs) {
+        if at > 0 && !ui.json {
+            ui.line("")?;
+        }
+        let mut hall =
+            Hall { what: *what, ui, talk: stderr_is_terminal(), table: None, lost: None };
+        let measured = match measure(*what, args, &options, dirs, &mut hall) {
             Ok(measured) => measured,
             // One who asks for everything gets what can be had.
             Err(BenchError::Image(error)) if args.what.is_empty() => {
@@ -95,10 +112,7 @@ pub(crate) fn run(args: &BenchArgs, dirs: &Dirs, ui: Ui) -> Result<(), Failure> 
             }
             Err(error) => return Err(error.into()),
         };
-        if at > 0 && !ui.json {
-            ui.line("")?;
-        }
-        measured.print(ui)?;
+        measured.print(&mut hall)?;
         wrong.extend(measured.wrong());
     }
     if wrong.is_empty() {
@@ -118,7 +132,11 @@ fn options(args: &BenchArgs, dirs: &Dirs) -> Result<Options, Failure> {
     };
     Ok(Options {
         only: args.only.clone(),
-        tiers: args.tier.iter().map(tier).collect(),
+        tiers: match args.techniques {
+            true => [Tier::All].into_iter().chain(Technique::all().map(Tier::Without)).collect(),
+            false => args.tier.iter().map(tier).collect(),
+        },
+        alone: args.techniques,
         runs: args.runs.unwrap_or(if args.quick { RUNS_QUICK } else { RUNS }),
         quick: args.quick,
         cache: dirs.cache.join("bench"),
@@ -131,6 +149,7 @@ fn measure(
     args: &BenchArgs,
     options: &Options,
     dirs: &Dirs,
+    hall: &mut Hall,
 ) -> Result<Measured, BenchError> {
     let mut steps = Steps::default();
     let mut assets = Assets {
@@ -141,21 +160,19 @@ fn measure(
         kernel: args.kernel.clone(),
         progress: &mut steps,
     };
-    let mut talk = Talk { on: stderr_is_terminal() };
-    let mut say = |what: &str| talk.of(what);
     let measured = match what {
-        What::Bare => measure_bare(options, &mut say).map(Measured::Cases),
+        What::Bare => measure_bare(options, hall).map(Measured::Cases),
         What::Cpu => {
             let kernels = args.kernels.as_deref();
-            measure_cpu(options, kernels, &mut assets, &mut say).map(Measured::Cases)
+            measure_cpu(options, kernels, &mut assets, hall).map(Measured::Cases)
         }
-        What::Real => measure_real(options, &mut assets, &mut say).map(Measured::Cases),
+        What::Real => measure_real(options, &mut assets, hall).map(Measured::Cases),
         What::Boot => {
             let installed = installed(dirs)?;
-            measure_boot(options, &mut assets, &installed, &mut say).map(Measured::Boots)
+            measure_boot(options, &mut assets, &installed, hall).map(Measured::Boots)
         }
     };
-    talk.end();
+    hall.hush();
     measured
 }
 
@@ -178,7 +195,12 @@ fn installed(dirs: &Dirs) -> Result<Vec<Installed>, BenchError> {
 }
 
 impl Measured {
-    fn print(&self, ui: Ui) -> Result<(), Failure> {
+    /// What was not said while it went on.
+    fn print(&self, hall: &mut Hall) -> Result<(), Failure> {
+        let ui = hall.ui;
+        if let Some(lost) = hall.lost.take() {
+            return Err(lost);
+        }
         if ui.json {
             return ui.object(match self {
                 Self::Cases(report) => json!(report),
@@ -191,19 +213,16 @@ impl Measured {
         }
         match self {
             Self::Cases(report) => {
-                let what = format!("{}: milliseconds of CPU time, ratios of pairs", report.what);
-                ui.line(&about(&report.host, &format!("{what}; medians")))?;
-                notes(&report.present, &report.missing, ui)?;
-                if !report.packages.is_empty() {
-                    ui.line(&report.packages.join(", "))?;
+                if let Some(table) = &hall.table {
+                    table.means(report).iter().try_for_each(|line| ui.line(line.trim_end()))?;
                 }
-                let (heads, rows) = report.table();
-                let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
-                ui.table(&heads, &rows)
+                missing(&report.missing, ui);
+                techniques(&report.techniques, ui)
             }
             Self::Boots(report) => {
                 ui.line(&about(&report.host, &format!("boot: medians of {}", report.runs)))?;
-                notes(&report.present, &report.missing, ui)?;
+                versions(&report.present, ui)?;
+                missing(&report.missing, ui);
                 ui.table(BootReport::HEADS, &report.table())
             }
         }
@@ -228,33 +247,101 @@ fn about(host: &Host, what: &str) -> String {
     format!("{}, {} CPUs, load {:.1} before; {what}", host.cpu, host.cpus, host.load)
 }
 
-fn notes(present: &[Present], missing: &[Missing], ui: Ui) -> Result<(), Failure> {
-    for one in present {
-        ui.line(&format!("{}: {}", one.peer.name(), one.version))?;
-    }
+fn versions(present: &[Present], ui: Ui) -> Result<(), Failure> {
+    present.iter().try_for_each(|one| ui.line(&format!("{}: {}", one.peer.name(), one.version)))
+}
+
+fn missing(missing: &[Missing], ui: Ui) {
     for one in missing {
         let help = if one.get.is_empty() { String::new() } else { format!(": {}", one.get) };
         ui.say(&format!("omni: {} is not measured, {}{help}", one.peer.name(), one.why));
     }
-    Ok(())
 }
 
-/// Progress, on one line that is written over.
-struct Talk {
-    on: bool,
+/// What each technique is worth, where that was measured.
+fn techniques(worths: &[Worth], ui: Ui) -> Result<(), Failure> {
+    if worths.is_empty() {
+        return Ok(());
+    }
+    ui.line("")?;
+    let row = |worth: &Worth| {
+        let most = worth.most.iter().map(|(case, factor)| format!("{case} {factor:.2}"));
+        let most: Vec<String> = most.collect();
+        let factor = format!("{:.2}", worth.factor);
+        vec![worth.technique.to_owned(), factor, worth.cases.to_string(), most.join(", ")]
+    };
+    let rows: Vec<Vec<String>> = worths.iter().map(row).collect();
+    ui.table(&["WITHOUT", "TIMES", "CASES", "MOST OF ALL"], &rows)
 }
 
-impl Talk {
-    fn of(&mut self, what: &str) {
-        if self.on {
+/// Where a measurement is heard of while it goes on: progress on one line of a terminal that is
+/// written over, and each case as soon as it was measured.
+struct Hall {
+    what: What,
+    ui: Ui,
+    /// Whether someone reads of the progress.
+    talk: bool,
+    /// The table, once its first row is there.
+    table: Option<Table>,
+    /// Why the result cannot be written.
+    lost: Option<Failure>,
+}
+
+impl Hall {
+    fn hush(&self) {
+        if self.talk {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+
+    fn try_begin(&self, report: &Report) -> Result<(), Failure> {
+        let what = format!("{}: milliseconds of CPU time, ratios of pairs", report.what);
+        self.ui.line(&about(&report.host, &format!("{what}; medians")))?;
+        versions(&report.present, self.ui)?;
+        if report.packages.is_empty() {
+            return Ok(());
+        }
+        self.ui.line(&report.packages.join(", "))
+    }
+
+    fn try_row(&mut self, row: &Row) -> Result<(), Failure> {
+        if self.ui.json {
+            return self.ui.object(json!({ "what": name_of(self.what), "row": row }));
+        }
+        let table = match self.table.take() {
+            Some(table) => table,
+            None => {
+                let peers: Vec<Peer> = row.cells.iter().map(|cell| cell.peer).collect();
+                let table = Table::new(&peers, row.instructions.is_some());
+                self.ui.line(&table.heads())?;
+                table
+            }
+        };
+        self.ui.line(&self.table.insert(table).row(row))
+    }
+}
+
+impl Audience for Hall {
+    fn doing(&mut self, what: &str) {
+        if self.talk {
             // Talk that cannot be written is not missed.
             let _ = write!(io::stderr(), "\r\x1b[K{what}");
         }
     }
 
-    fn end(&mut self) {
-        if self.on {
-            let _ = write!(io::stderr(), "\r\x1b[K");
+    fn begins(&mut self, report: &Report) {
+        self.hush();
+        if !self.ui.json
+            && let Err(failure) = self.try_begin(report)
+        {
+            self.lost.get_or_insert(failure);
+        }
+    }
+
+    fn measured(&mut self, row: &Row) {
+        self.hush();
+        if let Err(failure) = self.try_row(row) {
+            self.lost.get_or_insert(failure);
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::failure::Failure;
 use crate::perf_map::PerfMap;
-use omni_bench::TIER_VARIABLE;
-use omni_engine::{MadeCode, Profiler, Tiers, set_profiler};
+use omni_bench::{TIER_VARIABLE, WITHOUT_VARIABLE};
+use omni_engine::{MadeCode, Profiler, Tiers, Without, set_profiler};
 use std::env;
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -31,6 +31,12 @@ pub(crate) fn begin(accel: Option<&str>) -> Result<(), Failure> {
             return Err(Failure::usage(text));
         }
     }
+    let without = env::var(WITHOUT_VARIABLE).unwrap_or_default();
+    let names = without.split(',').map(str::trim).filter(|name| !name.is_empty());
+    Without::make_default(names).map_err(|name| {
+        let known = Without::NAMES.join(", ");
+        Failure::usage(format!("{WITHOUT_VARIABLE}: '{name}' is none of {known}"))
+    })?;
     let map = match env::var(PERF_MAP) {
         Ok(word) if !word.is_empty() && word != "0" => {
             let symbols = env::var_os(SYMBOLS).unwrap_or_default();

@@ -32,8 +32,12 @@ fn a_kernel_computes_the_same_in_every_tier_as_on_this_host() {
     let output = command.stdin(Stdio::null()).output().expect("it can be started");
     let talk = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{talk}");
-    let report: Value = serde_json::from_slice(&output.stdout).expect("one object");
+    let lines = objects(&output.stdout);
+    let (report, told) = lines.split_last().expect("a report");
     let rows = report["rows"].as_array().expect("rows");
+    // Each was told of as soon as it was measured, so that a run that is cut gives figures.
+    let told: Vec<&Value> = told.iter().map(|line| &line["row"]).collect();
+    assert_eq!(told, rows.iter().collect::<Vec<_>>());
     assert_eq!(rows.len(), 4);
     for row in rows {
         assert_eq!(row["agreed"], true, "{row}");
@@ -48,6 +52,49 @@ fn a_kernel_computes_the_same_in_every_tier_as_on_this_host() {
         }
         assert!(row["instructions"].as_u64().is_some_and(|count| count > 0));
     }
+}
+
+/// What a verb that tells as it goes writes: an object a line.
+fn objects(bytes: &[u8]) -> Vec<Value> {
+    let text = String::from_utf8_lossy(bytes);
+    let object = |line: &str| serde_json::from_str(line).expect("an object");
+    text.lines().map(object).collect()
+}
+
+#[test]
+fn a_machine_without_any_one_technique_computes_the_same() {
+    if !answers(CROSS) || !answers("cc") {
+        eprintln!("skipped: {CROSS} or cc is absent");
+        return;
+    }
+    let home = TempDir::new("bench-techniques").expect("a writable host");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_omni"));
+    command.env("OMNI_HOME", home.path()).args(["bench", "bare", "--json", "--quick"]);
+    command.args(["--techniques", "--runs", "1", "--only", "collatz,convert"]);
+    let output = command.stdin(Stdio::null()).output().expect("it can be started");
+    let talk = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{talk}");
+    let report = objects(&output.stdout).pop().expect("a report");
+    let techniques = report["techniques"].as_array().expect("what each is worth");
+    let mut names: Vec<&str> =
+        techniques.iter().filter_map(|worth| worth["technique"].as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["floats", "links", "pairs", "registers", "sharing", "traces"], "{talk}");
+    for worth in techniques {
+        assert_eq!(worth["cases"], 2);
+        assert!(worth["factor"].as_f64().is_some_and(|factor| factor > 0.0));
+    }
+    assert!(report["rows"].as_array().is_some_and(|rows| rows.iter().all(|r| r["agreed"] == true)));
+}
+
+#[test]
+fn a_technique_that_nobody_knows_is_a_mistake_that_names_those_there_are() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_omni"));
+    command.env("OMNI_WITHOUT", "links,speed").args(["bench-machine", "memory=128M"]);
+    let output = command.stdin(Stdio::null()).output().expect("it can be started");
+    assert_eq!(output.status.code(), Some(2));
+    let talk = String::from_utf8_lossy(&output.stderr);
+    assert!(talk.contains("'speed'") && talk.contains("sharing, registers"), "{talk}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::BenchError;
 use crate::assets::{Assets, BEGUN};
-use crate::contest::{median, ms};
+use crate::contest::{Audience, median, ms};
 use crate::guest::Guest;
 use crate::kernels::Options;
 use crate::machine::LAST_WORDS;
@@ -131,7 +131,7 @@ struct Sample {
 }
 
 /// Boots the stock kernel to its first program, and distributions that are installed, in turns;
-/// `progress` hears what is being done. Each is booted once before the boots that count, where
+/// `audience` hears of it. Each is booted once before the boots that count, where
 /// more than one counts.
 ///
 /// # Errors
@@ -140,10 +140,10 @@ pub fn measure_boot(
     options: &Options,
     assets: &mut Assets<'_>,
     installed: &[Installed],
-    progress: &mut dyn FnMut(&str),
+    audience: &mut dyn Audience,
 ) -> Result<BootReport, BenchError> {
     let mut field = Field::default();
-    [Peer::Qemu, Peer::Rvvm].into_iter().chain(options.ours()).for_each(|p| field.look_for(p));
+    options.guests([Peer::Qemu, Peer::Rvvm]).for_each(|p| field.look_for(p));
     let firmware = assets.firmware(&field)?;
     let (kernel, initrd) = (assets.kernel()?, assets.initrd(&[])?);
     let start = Start::Linux { kernel, initrd, append: "console=ttyS0".into() };
@@ -170,7 +170,7 @@ pub fn measure_boot(
         let mut samples: BTreeMap<Peer, Vec<Sample>> = BTreeMap::new();
         for run in 0..runs + u32::from(runs > 1) {
             for peer in entered.peers.clone() {
-                progress(&format!("boot: {name}: {}", peer.name()));
+                audience.doing(&format!("boot: {name}: {}", peer.name()));
                 match boot(peer, board, ready, options) {
                     Ok(_) if runs > 1 && run == 0 => {}
                     Ok(sample) => samples.entry(peer).or_default().push(sample),

@@ -2,7 +2,7 @@
 
 use crate::BenchError;
 use crate::peer::{Field, Peer};
-use crate::report::{Cell, Row};
+use crate::report::{Cell, Report, Row};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -70,6 +70,18 @@ pub(crate) trait Entrant {
 /// Who takes part.
 pub(crate) type Entrants = Vec<(Peer, Box<dyn Entrant>)>;
 
+/// Who hears of a measurement while it goes on: one that is cut short has given figures too.
+pub trait Audience {
+    /// What is being done now.
+    fn doing(&mut self, what: &str);
+
+    /// Cases are going to be run, by those of this report, which has no rows yet.
+    fn begins(&mut self, report: &Report);
+
+    /// A case was run as often as it is.
+    fn measured(&mut self, row: &Row);
+}
+
 /// How often cases are run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Runs {
@@ -88,11 +100,11 @@ pub(crate) fn contest(
     entrants: &mut Entrants,
     runs: Runs,
     field: &mut Field,
-    progress: &mut dyn FnMut(&str),
+    audience: &mut dyn Audience,
 ) -> Vec<Row> {
     let mut rows = vec![];
     for case in cases {
-        progress(&format!("{}: {}", case.name, case.about));
+        audience.doing(&format!("{}: {}", case.name, case.about));
         let start = Instant::now();
         let mut samples: BTreeMap<Peer, Vec<Sample>> = BTreeMap::new();
         let mut warmed = vec![];
@@ -117,7 +129,9 @@ pub(crate) fn contest(
             });
         }
         if !samples.is_empty() {
-            rows.push(row(case, &samples, &warmed, runs.native_agrees));
+            let row = row(case, &samples, &warmed, runs.native_agrees);
+            audience.measured(&row);
+            rows.push(row);
         }
     }
     rows
@@ -270,13 +284,39 @@ mod tests {
         }
     }
 
+    #[derive(Default)]
+    struct Hears(Vec<String>);
+
+    impl Audience for Hears {
+        fn doing(&mut self, what: &str) {
+            self.0.push(what.into());
+        }
+
+        fn begins(&mut self, _: &Report) {}
+
+        fn measured(&mut self, row: &Row) {
+            self.0.push(format!("{} by {}", row.case.name, row.cells.len()));
+        }
+    }
+
+    #[test]
+    fn each_case_is_told_of_before_the_next_is_run() {
+        let mut entrants: Entrants = vec![(OMNI, Box::new(Fails(99)))];
+        let mut field = Field { peers: vec![OMNI], ..Field::default() };
+        let runs = Runs { counted: 2, warm_up: false, native_agrees: true };
+        let mut hears = Hears::default();
+        contest(&[case(), case()], &mut entrants, runs, &mut field, &mut hears);
+        assert_eq!(hears.0, ["a: ", "a by 1", "a: ", "a by 1"]);
+    }
+
     #[test]
     fn one_that_fails_is_left_out_and_named() {
         let mut entrants: Entrants =
             vec![(Peer::Qemu, Box::new(Fails(3))), (OMNI, Box::new(Fails(99)))];
         let mut field = Field { peers: vec![Peer::Qemu, OMNI], ..Field::default() };
         let runs = Runs { counted: 2, warm_up: false, native_agrees: true };
-        let rows = contest(&[case(), case()], &mut entrants, runs, &mut field, &mut |_| {});
+        let rows =
+            contest(&[case(), case()], &mut entrants, runs, &mut field, &mut Hears::default());
         assert_eq!(rows.iter().map(|row| row.cells.len()).collect::<Vec<_>>(), [2, 1]);
         assert_eq!((field.peers, field.missing.len()), (vec![OMNI], 1));
     }

@@ -4,7 +4,7 @@ use crate::BenchError;
 use crate::assets::Assets;
 use crate::child::Program;
 use crate::compile::{Listed, Suite, at};
-use crate::contest::{Case, Entrant, Entrants, Group, Runs, Sample, contest};
+use crate::contest::{Audience, Case, Entrant, Entrants, Group, Runs, Sample, contest};
 use crate::guest::{ANSWER_LIMIT, Guest};
 use crate::peer::{Board, Field, Peer, Start, Tier, under_qemu_user};
 use crate::report::{Host, Report};
@@ -30,6 +30,8 @@ pub struct Options {
     pub tiers: Vec<Tier>,
     /// Runs of each case at each peer, of which the median counts.
     pub runs: u32,
+    /// Whether other emulators are left out.
+    pub alone: bool,
     /// A fraction of the work.
     pub quick: bool,
     /// Where compiled kernels are kept.
@@ -43,20 +45,18 @@ impl Options {
         Runs { counted: self.runs.max(1), warm_up, native_agrees }
     }
 
-    /// The tiers as peers.
-    pub(crate) fn ours(&self) -> impl Iterator<Item = Peer> {
-        self.tiers.iter().map(|tier| Peer::Omni(*tier))
+    /// Who takes part but this host: these others, unless they are left out, and each of ours.
+    pub(crate) fn guests(&self, others: [Peer; 2]) -> impl Iterator<Item = Peer> {
+        let others = others.into_iter().filter(|_| !self.alone);
+        others.chain(self.tiers.iter().map(|tier| Peer::Omni(*tier)))
     }
 }
 
-/// Measures our suite on a bare board; `progress` hears what is being done.
+/// Measures our suite on a bare board; `audience` hears of it.
 ///
 /// # Errors
 /// Where there is no compiler or no such kernel. A peer that fails is left out and named.
-pub fn measure_bare(
-    options: &Options,
-    progress: &mut dyn FnMut(&str),
-) -> Result<Report, BenchError> {
+pub fn measure_bare(options: &Options, audience: &mut dyn Audience) -> Result<Report, BenchError> {
     let cases = chosen(suite(options.quick), &options.only)?;
     let programs = Suite::prepare(&options.cache)?;
     let host = Host::here();
@@ -64,7 +64,7 @@ pub fn measure_bare(
     if programs.native.is_some() {
         field.look_for(Peer::Native);
     }
-    [Peer::QemuUser, Peer::Qemu].into_iter().chain(options.ours()).for_each(|p| field.look_for(p));
+    options.guests([Peer::QemuUser, Peer::Qemu]).for_each(|p| field.look_for(p));
     let board = Board {
         memory: BARE_MEMORY.into(),
         start: Start::Bare(programs.bare.clone()),
@@ -80,8 +80,10 @@ pub fn measure_bare(
         let (board, us) = (board.clone(), options.us.clone());
         entrants.push((*peer, Box::new(Fresh { peer: *peer, program, board, us })));
     }
-    let rows = contest(&cases, &mut entrants, options.runs(false, true), &mut field, progress);
-    Ok(Report::new("bare", host, options.quick, field, rows))
+    let report = Report::begun("bare", host, options.quick, &field);
+    audience.begins(&report);
+    let rows = contest(&cases, &mut entrants, options.runs(false, true), &mut field, audience);
+    Ok(report.finished(field, rows))
 }
 
 /// Measures kernels in a booted guest: our suite, or those of a C file that lists and times its
@@ -94,7 +96,7 @@ pub fn measure_cpu(
     options: &Options,
     kernels: Option<&Path>,
     assets: &mut Assets<'_>,
-    progress: &mut dyn FnMut(&str),
+    audience: &mut dyn Audience,
 ) -> Result<Report, BenchError> {
     let (dialect, native, guest, cases) = match kernels {
         None => {
@@ -116,12 +118,12 @@ pub fn measure_cpu(
     if native.is_some() {
         field.look_for(Peer::Native);
     }
-    [Peer::Qemu, Peer::Rvvm].into_iter().chain(options.ours()).for_each(|p| field.look_for(p));
+    options.guests([Peer::Qemu, Peer::Rvvm]).for_each(|p| field.look_for(p));
     let firmware = assets.firmware(&field)?;
     let board = Board { memory: GUEST_MEMORY.into(), start, firmware, disk: None };
     let mut entrants: Entrants = vec![];
     for peer in field.peers.clone() {
-        progress(&format!("{} starts", peer.name()));
+        audience.doing(&format!("{} starts", peer.name()));
         let entrant: Box<dyn Entrant> = match (peer, &native) {
             (Peer::Native, Some(program)) => Box::new(Native { program: program.clone(), dialect }),
             _ => match Guest::boot(peer, &board, &options.us) {
@@ -135,8 +137,10 @@ pub fn measure_cpu(
         entrants.push((peer, entrant));
     }
     let runs = options.runs(false, dialect == Dialect::Suite);
-    let rows = contest(&cases, &mut entrants, runs, &mut field, progress);
-    Ok(Report::new("cpu", host, options.quick, field, rows))
+    let report = Report::begun("cpu", host, options.quick, &field);
+    audience.begins(&report);
+    let rows = contest(&cases, &mut entrants, runs, &mut field, audience);
+    Ok(report.finished(field, rows))
 }
 
 /// Where the guest has the program.

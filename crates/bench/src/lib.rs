@@ -22,13 +22,17 @@ mod peer;
 mod real;
 mod report;
 mod suite;
+mod table;
 
 pub use assets::Assets;
 pub use boot::{Boot, BootReport, Booted, Installed, measure_boot};
-pub use contest::{Case, Group};
+pub use contest::{Audience, Case, Group};
 pub use error::BenchError;
 pub use kernels::{Options, measure_bare, measure_cpu};
 pub use machine::run_machine;
-pub use peer::{MACHINE_VERB, Missing, Peer, Present, TIER_VARIABLE, Tier};
+pub use peer::{
+    MACHINE_VERB, Missing, Peer, Present, TIER_VARIABLE, Technique, Tier, WITHOUT_VARIABLE,
+};
 pub use real::measure_real;
-pub use report::{Cell, Host, Mean, Report, Row};
+pub use report::{Cell, Host, Mean, Report, Row, Worth};
+pub use table::Table;

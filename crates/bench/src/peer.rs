@@ -1,6 +1,7 @@
 //! Who is measured: this host, QEMU, RVVM, Omnivisor in each of its tiers; how each is started.
 
 use crate::BenchError;
+use omni_engine::Without;
 use omni_image::Arch;
 use serde::{Serialize, Serializer};
 use std::env;
@@ -19,6 +20,10 @@ pub const TIER_VARIABLE: &str = "OMNI_TIER";
 const INTERPRET: &str = "interp";
 const COMPILE: &str = "jit";
 
+/// The variable by which a program of ours is told what to do without: names of
+/// [`Without::NAMES`], with commas between.
+pub const WITHOUT_VARIABLE: &str = "OMNI_WITHOUT";
+
 const QEMU_SYSTEM: &str = "qemu-system-riscv64";
 const QEMU_USER: &str = "qemu-riscv64";
 
@@ -32,6 +37,35 @@ pub enum Tier {
     All,
     /// The interpreter alone.
     Interp,
+    /// All tiers, without one technique.
+    Without(Technique),
+}
+
+/// A technique of the translator that can be left out.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Technique(usize);
+
+impl Technique {
+    /// What machines without each are called, in the order of [`Without::NAMES`].
+    const PEERS: [&'static str; Without::NAMES.len()] = [
+        "without-sharing",
+        "without-registers",
+        "without-pairs",
+        "without-floats",
+        "without-traces",
+        "without-links",
+    ];
+
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..Without::NAMES.len()).map(Self)
+    }
+
+    /// The name, as [`WITHOUT_VARIABLE`] takes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Without::NAMES[self.0]
+    }
 }
 
 /// Where something runs.
@@ -60,6 +94,7 @@ impl Peer {
             Self::Rvvm => "rvvm",
             Self::Omni(Tier::All) => "omni",
             Self::Omni(Tier::Interp) => "omni-interp",
+            Self::Omni(Tier::Without(technique)) => Technique::PEERS[technique.0],
         }
     }
 
@@ -194,7 +229,12 @@ impl Board {
             word.push(disk);
             command.arg(word);
         }
-        command.env(TIER_VARIABLE, if tier == Tier::Interp { INTERPRET } else { COMPILE });
+        let (tier, without) = match tier {
+            Tier::All => (COMPILE, ""),
+            Tier::Interp => (INTERPRET, ""),
+            Tier::Without(technique) => (COMPILE, technique.name()),
+        };
+        command.env(TIER_VARIABLE, tier).env(WITHOUT_VARIABLE, without);
         command
     }
 
@@ -259,4 +299,18 @@ fn rvvm_version(program: &std::ffi::OsStr) -> Option<String> {
     let text = String::from_utf8_lossy(&text);
     let line = text.lines().find(|line| line.contains("RVVM"))?;
     Some(line.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_a_technique_is_called_by_its_name() {
+        for technique in Technique::all() {
+            let name = Peer::Omni(Tier::Without(technique)).name();
+            assert_eq!(name.strip_prefix("without-"), Some(technique.name()));
+        }
+        assert_eq!(Technique::all().count(), Technique::PEERS.len());
+    }
 }

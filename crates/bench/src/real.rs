@@ -4,7 +4,7 @@
 use crate::BenchError;
 use crate::assets::{Assets, ProgramSet};
 use crate::compile::at;
-use crate::contest::{Case, Entrant, Entrants, Group, Sample, contest};
+use crate::contest::{Audience, Case, Entrant, Entrants, Group, Sample, contest};
 use crate::guest::Guest;
 use crate::kernels::{Options, QUIET};
 use crate::peer::{Board, Field, Missing, Peer, Start};
@@ -72,7 +72,7 @@ const SCRIPTS: &[(&str, &[u8])] = &[
     ("bench.sh", include_bytes!("../../../benches/real/bench.sh")),
 ];
 
-/// Measures the programs; `progress` hears what is being done. Each runs once at each peer before
+/// Measures the programs; `audience` hears of it. Each runs once at each peer before
 /// the runs that count.
 ///
 /// # Errors
@@ -81,7 +81,7 @@ const SCRIPTS: &[(&str, &[u8])] = &[
 pub fn measure_real(
     options: &Options,
     assets: &mut Assets<'_>,
-    progress: &mut dyn FnMut(&str),
+    audience: &mut dyn Audience,
 ) -> Result<Report, BenchError> {
     let cases = chosen(cases(), &options.only)?;
     let text = text(if options.quick { TEXT_BYTES / 4 } else { TEXT_BYTES });
@@ -107,20 +107,22 @@ pub fn measure_real(
             get: String::new(),
         }),
     }
-    [Peer::Qemu, Peer::Rvvm].into_iter().chain(options.ours()).for_each(|p| field.look_for(p));
+    options.guests([Peer::Qemu, Peer::Rvvm]).for_each(|p| field.look_for(p));
     let firmware = assets.firmware(&field)?;
     let board = Board { memory: MEMORY.into(), start, firmware, disk: None };
     let mut entrants: Entrants = vec![];
     for peer in field.peers.clone() {
-        progress(&format!("{} starts", peer.name()));
+        audience.doing(&format!("{} starts", peer.name()));
         match entrant(peer, native.as_deref(), scratch.path(), &board, &options.us) {
             Ok(entrant) => entrants.push((peer, entrant)),
             Err(error) => field.leave_out(peer, &error),
         }
     }
-    let rows = contest(&cases, &mut entrants, options.runs(true, true), &mut field, progress);
-    let report = Report::new("real", host, options.quick, field, rows);
-    Ok(Report { packages, ..report })
+    let report = Report::begun("real", host, options.quick, &field);
+    let report = Report { packages, ..report };
+    audience.begins(&report);
+    let rows = contest(&cases, &mut entrants, options.runs(true, true), &mut field, audience);
+    Ok(report.finished(field, rows))
 }
 
 /// One who has run all works once, so that what later ones read is there.

@@ -1,7 +1,7 @@
-//! What was measured, as data and as a table.
+//! What was measured, as data.
 
 use crate::contest::{Case, Group};
-use crate::peer::{Field, Missing, Peer, Present};
+use crate::peer::{Field, Missing, Peer, Present, Technique, Tier};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
@@ -62,7 +62,7 @@ pub struct Row {
 }
 
 impl Row {
-    fn cell(&self, peer: Peer) -> Option<&Cell> {
+    pub(crate) fn cell(&self, peer: Peer) -> Option<&Cell> {
         self.cells.iter().find(|cell| cell.peer == peer)
     }
 }
@@ -81,6 +81,23 @@ pub struct Mean {
     /// Millions of guest instructions a second.
     pub mips: Option<f64>,
 }
+
+/// What a technique of the translator is worth.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Worth {
+    /// Its name.
+    pub technique: &'static str,
+    /// The time without it over the time with all, as the geometric mean of these many cases.
+    pub factor: f64,
+    /// How many.
+    pub cases: usize,
+    /// The cases that it is worth most to, best first.
+    pub most: Vec<(String, f64)>,
+}
+
+/// How many cases tell what a technique is worth most to, and what they must gain to be told.
+const MOST: usize = 3;
+const MOST_FACTOR_MIN: f64 = 1.05;
 
 /// Cases at all peers.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -103,20 +120,24 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// Their means.
     pub means: Vec<Mean>,
+    /// What techniques are worth, where that was measured; the most first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub techniques: Vec<Worth>,
 }
 
 impl Report {
-    pub(crate) fn new(
-        what: &'static str,
-        host: Host,
-        quick: bool,
-        of: Field,
-        rows: Vec<Row>,
-    ) -> Self {
+    /// One that has no rows yet.
+    pub(crate) fn begun(what: &'static str, host: Host, quick: bool, of: &Field) -> Self {
+        let Field { peers, present, missing } = of.clone();
+        let (packages, rows, means, techniques) = (vec![], vec![], vec![], vec![]);
+        Self { what, host, quick, peers, present, missing, packages, rows, means, techniques }
+    }
+
+    /// With all rows, and with who was left out meanwhile.
+    pub(crate) fn finished(self, of: Field, rows: Vec<Row>) -> Self {
         let Field { peers, present, missing } = of;
-        let means = means(&rows, &peers);
-        let packages = vec![];
-        Self { what, host, quick, peers, present, missing, packages, rows, means }
+        let (means, techniques) = (means(&rows, &peers), worths(&rows, &peers));
+        Self { peers, present, missing, rows, means, techniques, ..self }
     }
 
     /// Cases on which not all agreed: someone computes wrongly.
@@ -134,104 +155,6 @@ impl Report {
     pub fn mean(&self, of: &str, peer: Peer) -> Option<&Mean> {
         self.means.iter().find(|mean| mean.of == of && mean.peer == peer)
     }
-
-    /// The table: heads, then rows of milliseconds of CPU time and ratios, then the means. A star
-    /// marks a case that this host computes otherwise than guests.
-    #[must_use]
-    pub fn table(&self) -> (Vec<String>, Vec<Vec<String>>) {
-        let columns = self.columns();
-        let head = |column: &Column| format!("{:>7}", column.head());
-        let heads = ["CASE".to_owned()].into_iter().chain(columns.iter().map(head)).collect();
-        let of_row = |row: &Row| {
-            let mark = match (row.agreed, row.native_differs) {
-                (false, _) => " (results differ)",
-                (true, true) => " *",
-                (true, false) => "",
-            };
-            let name = format!("{}{mark}", row.case.name);
-            let cell = |column: &Column| column.of(row.cell(column.peer()));
-            [name].into_iter().chain(columns.iter().map(cell)).collect()
-        };
-        let mut rows: Vec<Vec<String>> = self.rows.iter().map(of_row).collect();
-        let mut last = "";
-        for of in self.means.iter().map(|mean| mean.of) {
-            if of == last {
-                continue;
-            }
-            last = of;
-            let cell = |column: &Column| column.of_mean(self.mean(of, column.peer()));
-            let name = if of == "all" { "geomean".to_owned() } else { format!("  {of}") };
-            rows.push([name].into_iter().chain(columns.iter().map(cell)).collect());
-        }
-        (heads, rows)
-    }
-
-    fn columns(&self) -> Vec<Column> {
-        let mut columns = vec![];
-        let counted = self.rows.iter().any(|row| row.instructions.is_some());
-        for peer in &self.peers {
-            columns.push(Column::Time(*peer));
-            let shown = |base: &&Peer| match base {
-                Peer::Native => *peer != Peer::Native,
-                Peer::QemuUser | Peer::Qemu => peer.is_omni() || *peer == Peer::Rvvm,
-                Peer::Rvvm => peer.is_omni(),
-                Peer::Omni(_) => false,
-            };
-            let bases = self.peers.iter().filter(shown).filter(|base| *base < peer);
-            columns.extend(bases.map(|base| Column::Over(*peer, *base)));
-            if counted && peer.is_omni() {
-                columns.push(Column::Mips(*peer));
-            }
-        }
-        columns
-    }
-}
-
-/// A column of the table.
-enum Column {
-    Time(Peer),
-    Over(Peer, Peer),
-    Mips(Peer),
-}
-
-impl Column {
-    fn peer(&self) -> Peer {
-        match self {
-            Self::Time(peer) | Self::Over(peer, _) | Self::Mips(peer) => *peer,
-        }
-    }
-
-    fn head(&self) -> String {
-        match self {
-            Self::Time(peer) => peer.name().to_uppercase(),
-            Self::Over(_, base) => format!("/{}", base.name().to_uppercase()),
-            Self::Mips(_) => "MIPS".into(),
-        }
-    }
-
-    fn of(&self, cell: Option<&Cell>) -> String {
-        number(match self {
-            Self::Time(_) => cell.map(|cell| (cell.cpu_ms, 1)),
-            Self::Over(_, base) => cell.and_then(|cell| Some((*cell.over.get(base.name())?, 2))),
-            Self::Mips(_) => cell.and_then(|cell| Some((cell.mips?, 0))),
-        })
-    }
-
-    fn of_mean(&self, mean: Option<&Mean>) -> String {
-        match self {
-            Self::Time(_) => String::new(),
-            Self::Over(_, base) => {
-                number(mean.and_then(|mean| Some((*mean.over.get(base.name())?, 2))))
-            }
-            Self::Mips(_) => number(mean.and_then(|mean| Some((mean.mips?, 0)))),
-        }
-    }
-}
-
-/// A number with so many decimals.
-fn number(value: Option<(f64, usize)>) -> String {
-    let text = value.map_or("-".into(), |(value, decimals)| format!("{value:.decimals$}"));
-    format!("{text:>7}")
 }
 
 fn means(rows: &[Row], peers: &[Peer]) -> Vec<Mean> {
@@ -257,6 +180,25 @@ fn means(rows: &[Row], peers: &[Peer]) -> Vec<Mean> {
     means
 }
 
+fn worths(rows: &[Row], peers: &[Peer]) -> Vec<Worth> {
+    let with_all = Peer::Omni(Tier::All).name();
+    let of = |technique: Technique| {
+        let peer = Peer::Omni(Tier::Without(technique));
+        let factor = |row: &Row| row.cell(peer)?.over.get(with_all).copied();
+        let factors = rows.iter().filter_map(|row| Some((row.case.name.clone(), factor(row)?)));
+        let mut most: Vec<(String, f64)> = factors.collect();
+        most.sort_by(|one, other| other.1.total_cmp(&one.1));
+        let (cases, factor) = (most.len(), geomean(most.iter().map(|(_, factor)| *factor))?);
+        most.truncate(MOST);
+        most.retain(|(_, factor)| *factor >= MOST_FACTOR_MIN);
+        let measured = peers.contains(&peer);
+        measured.then(|| Worth { technique: technique.name(), factor, cases, most })
+    };
+    let mut all: Vec<Worth> = Technique::all().filter_map(of).collect();
+    all.sort_by(|one, other| other.factor.total_cmp(&one.factor));
+    all
+}
+
 /// The geometric mean; `None` of nothing.
 fn geomean(values: impl Iterator<Item = f64>) -> Option<f64> {
     let (sum, count) = values.fold((0.0, 0.0), |(sum, count), v| (sum + v.ln(), count + 1.0));
@@ -264,13 +206,15 @@ fn geomean(values: impl Iterator<Item = f64>) -> Option<f64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use crate::peer::Tier;
 
     const OMNI: Peer = Peer::Omni(Tier::All);
 
-    fn report(agreed: bool) -> Report {
+    /// Two cases, at peers of which one is not measured.
+    pub(crate) fn report(agreed: bool) -> Report {
+        let technique = Technique::all().next().expect("there are some");
+        let without = Peer::Omni(Tier::Without(technique));
         let cell = |peer, cpu_ms, over: &[(&'static str, f64)]| Cell {
             peer,
             cpu_ms,
@@ -287,13 +231,14 @@ mod tests {
             cells: vec![
                 cell(Peer::Native, 10.0, &[]),
                 cell(OMNI, 10.0 * ratio, &[("native", ratio)]),
+                cell(without, 10.0 * ratio * ratio, &[("native", ratio * ratio), ("omni", ratio)]),
             ],
         };
         let host = Host { cpu: "x".into(), cpus: 2, load: 0.0 };
-        let peers = vec![Peer::Native, Peer::Qemu, OMNI];
+        let peers = vec![Peer::Native, Peer::Qemu, OMNI, without];
         let field = Field { peers, ..Field::default() };
         let rows = vec![row("a", Group::Float, 2.0), row("b", Group::Other, 8.0)];
-        Report::new("cpu", host, false, field, rows)
+        Report::begun("cpu", host, false, &field).finished(field, rows)
     }
 
     #[test]
@@ -307,11 +252,10 @@ mod tests {
     }
 
     #[test]
-    fn a_table_has_a_cell_for_every_head_and_says_what_is_not_known() {
-        let (heads, rows) = report(false).table();
-        assert!(rows.iter().all(|row| row.len() == heads.len()));
-        assert!(rows[0][0].contains("differ"));
-        let qemu = heads.iter().position(|head| head.trim() == "QEMU").expect("a peer");
-        assert_eq!(rows[0][qemu].trim(), "-");
+    fn a_technique_is_worth_the_time_without_it_over_the_time_with_all() {
+        let techniques = report(true).techniques;
+        assert_eq!(techniques.len(), 1);
+        assert!((techniques[0].factor - 4.0).abs() < 1e-9);
+        assert_eq!(techniques[0].most[0].0, "b");
     }
 }
