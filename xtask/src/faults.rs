@@ -239,7 +239,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     Fault {
         name: "code does not look which rounding mode there is",
         file: "crates/tier-x64/src/float.rs",
-        find: "if !self.round_checked {",
+        find: "if self.nearest_in != Some(slot) {",
         replace: "if slot.is_temp() {",
         test: FLOAT,
     },
@@ -249,6 +249,13 @@ pub(crate) const FAULTS: &[Fault] = &[
         find: "9_223_372_036_854_775_808.0 } else { 4_294_967_295.0 }",
         replace: "9_223_372_036_854_775_808.0 } else { 4_294_967_296.0 }",
         test: FLOAT,
+    },
+    Fault {
+        name: "code branches by exceptions without those just raised",
+        file: "crates/tier-x64/src/block.rs",
+        find: "if term.reads(self.tier.flags) {",
+        replace: "if term.reads(self.tier.reservation) {",
+        test: TIERS,
     },
     Fault {
         name: "stores share the probe of a load",

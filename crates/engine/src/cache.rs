@@ -456,29 +456,21 @@ struct Constants {
 }
 
 impl Constants {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "what is not one of two operations")]
     /// Looks at what was built since the last time.
     fn look(&mut self, insts: &[Inst]) {
         for inst in &insts[self.seen..] {
-            let (dst, value) = match *inst {
-                Inst::Unary(op, dst, a) => (dst, self.value(a).map(|a| op.eval(a))),
-                Inst::Binary(op, width, dst, a, b) => {
-                    let both = self.value(a).zip(self.value(b));
-                    (dst, both.map(|(a, b)| op.eval(width, a, b)))
+            let value = match *inst {
+                Inst::Unary(op, _, a) => self.value(a).map(|a| op.eval(a)),
+                Inst::Binary(op, width, _, a, b) => {
+                    self.value(a).zip(self.value(b)).map(|(a, b)| op.eval(width, a, b))
                 }
-                Inst::Call(..) => {
-                    self.slots.clear();
-                    continue;
-                }
-                Inst::Select(dst, ..)
-                | Inst::Deposit { dst, .. }
-                | Inst::Load(_, dst, ..)
-                | Inst::Atomic(_, _, dst, ..)
-                | Inst::CompareSwap { dst, .. }
-                | Inst::LoadReserved(_, dst, _)
-                | Inst::StoreConditional(_, dst, ..)
-                | Inst::Float { dst, .. } => (dst, None),
-                Inst::Start(_) | Inst::Store(..) | Inst::Fence(_) | Inst::ExitIf(..) => continue,
+                _ => None,
             };
+            if let Inst::Call(..) = inst {
+                self.slots.clear();
+            }
+            let Some(dst) = inst.dst() else { continue };
             self.slots.retain(|(slot, _)| *slot != dst);
             let value = value.filter(|_| !self.hidden.contains(&dst));
             self.slots.extend(value.map(|value| (dst, value)));

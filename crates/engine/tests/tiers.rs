@@ -31,6 +31,9 @@ const FLAGS: Slot = Slot(100);
 const ROUND: Slot = Slot(101);
 const RESERVED: Slot = Slot(102);
 
+/// A second rounding mode, which no architecture has.
+const MODE: Slot = Slot(30);
+
 impl Frontend for Listed {
     fn registers(&self) -> &'static [RegSlot] {
         &[RegSlot { slot: Slot(31), name: "r31", bits: 64 }]
@@ -277,6 +280,113 @@ fn quiet(dice: &mut Dice) -> Vec<Insn> {
     ]
 }
 
+/// Exceptions are raised, and something other than a move looks at their slot or changes it.
+fn flags(dice: &mut Dice, to: u64, next: u64) -> Vec<Insn> {
+    let full = |op, to, a: Slot, b: Val| Inst::Binary(op, Width::Full, to, a.into(), b);
+    let double = |op, dst, args: [Val; 3]| {
+        let (format, round) = (Format::F64, ROUND.into());
+        [
+            Inst::Float { op, format, dst: TEMP, args, round },
+            Inst::Unary(Unary::Move, dst, TEMP.into()),
+        ]
+    };
+    let (dst, other, val, zero) = (dice.reg(), dice.reg(), dice.val(), Val::Const(0));
+    let at = Inst::Unary(Unary::Move, TEMP, Val::Const(0x3100));
+    let access = |inst| vec![plain(vec![at, inst])];
+    let flags = Val::from(FLAGS);
+    let add = AtomicOp::Binary(dice.of(&[Binary::Add, Binary::Xor, Binary::MaxU]));
+    let looks = match dice.below(11) {
+        0 => access(Inst::Store(Size::B8, TEMP.into(), 0, flags)),
+        1 => access(Inst::Atomic(add, Size::B8, dst, TEMP.into(), flags)),
+        2 => access(Inst::Atomic(AtomicOp::Swap, Size::B4, dst, TEMP.into(), flags)),
+        3 => {
+            let (size, at) = (Size::B8, TEMP.into());
+            let swap = Inst::CompareSwap { size, dst, at, expect: flags, value: flags };
+            access(swap)
+        }
+        4 => vec![
+            plain(vec![full(Binary::Shl, dst, FLAGS, 2.into())]),
+            plain(vec![full(Binary::Add, dst, dst, other.into())]),
+        ],
+        5 => vec![
+            plain(vec![full(Binary::Shl, dst, other, 2.into())]),
+            plain(vec![full(Binary::Add, dst, dst, flags)]),
+        ],
+        6 => vec![plain(double(FloatOp::FromU64, Slot(18), [flags, zero, zero]).to_vec())],
+        7 => {
+            let one = Inst::Float {
+                op: FloatOp::EqQuiet,
+                format: Format::F64,
+                dst: FLAGS,
+                args: [Slot(17).into(), Slot(17).into(), zero],
+                round: zero,
+            };
+            vec![plain(vec![one])]
+        }
+        8 => vec![plain(vec![Inst::Select(dst, flags, val, other.into())])],
+        9 => {
+            let end = Term::Branch(dice.of(Cond::ALL), flags, Val::Const(1), to, next);
+            vec![Insn { insts: vec![], end: Some(end) }]
+        }
+        _ => vec![Insn { insts: vec![], end: Some(Term::Stop(flags)) }],
+    };
+    let args = [Slot(16).into(), Slot(20).into(), zero];
+    let raise = dice.of(&[FloatOp::Add, FloatOp::Div, FloatOp::LtSignal]);
+    [vec![plain(double(raise, Slot(17), args).to_vec())], looks].concat()
+}
+
+/// A temporary is moved on, and read once more by the rest of its instruction.
+fn reads_again(dice: &mut Dice, to: u64, next: u64) -> Insn {
+    let float = dice.of(&[Slot(16), Slot(18), Slot(20)]);
+    let on = Inst::Unary(Unary::Move, float, TEMP.into());
+    let (second, temp) = (Slot(Slot::TEMPS + 1), Slot(Slot::TEMPS + 2));
+    let by = dice.of(&[1 << 63, 1 << 31]);
+    let change = Inst::Binary(Binary::Xor, Width::Full, temp, Slot(16).into(), Val::Const(by));
+    let operation = |op, args: [Val; 3]| Inst::Float {
+        op,
+        format: Format::F64,
+        dst: TEMP,
+        args,
+        round: ROUND.into(),
+    };
+    let (x, y) = (Slot(17).into(), Slot(20).into());
+    let mut insts = match dice.below(5) {
+        0 => {
+            let memory = Memory { size: Size::B8, signed: false };
+            let at = Inst::Unary(Unary::Move, second, Val::Const(0x3100));
+            vec![at, Inst::Load(memory, TEMP, second.into(), 8), on]
+        }
+        1 => vec![operation(FloatOp::Add, [x, y, Val::Const(0)]), on],
+        2 => vec![change, operation(FloatOp::MulAdd, [temp.into(), x, y]), on],
+        3 => {
+            let take = Inst::Unary(Unary::Unbox32, temp, x);
+            let (format, round) = (Format::F32, Val::Const(0));
+            let args = [dice.of(&[Val::Const(0x3f80_0000), temp.into()]), temp.into(), temp.into()];
+            let op = dice.of(&[FloatOp::Add, FloatOp::Mul, FloatOp::MulAdd]);
+            let put = Inst::Unary(Unary::Box32, float, TEMP.into());
+            vec![take, Inst::Float { op, format, dst: TEMP, args, round }, put]
+        }
+        _ => {
+            // Another slot than the usual one says how to round.
+            let (op, args) = (FloatOp::Div, [x, y, Val::Const(0)]);
+            let inst = Inst::Float { op, format: Format::F64, dst: TEMP, args, round: MODE.into() };
+            vec![inst, on]
+        }
+    };
+    let read = insts.iter().filter_map(Inst::dst).filter(|slot| slot.is_temp()).collect::<Vec<_>>();
+    let read = Val::from(dice.of(&read));
+    match dice.below(4) {
+        0 => insts.push(Inst::Unary(Unary::Not, Slot(5), read)),
+        1 => {
+            let end = Term::Branch(dice.of(Cond::ALL), read, dice.val(), to, next);
+            return Insn { insts, end: Some(end) };
+        }
+        2 => insts.push(Inst::Unary(Unary::Move, MODE, Val::Const(dice.below(5)))),
+        _ => {}
+    }
+    plain(insts)
+}
+
 /// Accesses near to each other by bases that move, now and then across the end of a page.
 fn cluster(dice: &mut Dice) -> Vec<Insn> {
     let at = dice.of(&[0x3100, 0x3fe0, 0x4ff0, 0x4800, 0x5ff8]) + dice.below(64);
@@ -414,7 +524,9 @@ fn program(dice: &mut Dice, count: usize) -> Vec<Insn> {
         let next = pc(list.len() as u64 + 1);
         let jump = |insts| Insn { insts, end: Some(Term::Indirect(TEMP.into())) };
         let full = |op, a: Val, b: u64| Inst::Binary(op, Width::Full, TEMP, a, Val::Const(b));
-        match dice.below(16) {
+        match dice.below(19) {
+            16 | 17 => list.extend(flags(dice, to, next)),
+            18 => list.push(reads_again(dice, to, next)),
             0 => list.extend(pair(dice)),
             1..6 => list.push(plain(vec![arithmetic(dice)])),
             6 => list.extend(cluster(dice)),
@@ -451,6 +563,7 @@ fn registers(dice: &mut Dice) -> Regs {
     regs.set(RESERVED, NOT_RESERVED);
     if dice.below(4) == 0 {
         regs.set(ROUND, dice.below(5));
+        regs.set(MODE, dice.below(5));
     }
     regs
 }
@@ -461,7 +574,8 @@ struct Seen {
     exit: Exit,
     regs: Vec<u64>,
     calls: Vec<(u64, At)>,
-    memory: Vec<u8>,
+    /// A sum of what is in it.
+    memory: u64,
 }
 
 /// Runs to a budget in slices: whoever runs the vCPU goes on where code asked to be looked at.
@@ -491,6 +605,10 @@ fn seen(
     assert!(counters.instructions_compiled <= counters.instructions);
     let mut memory = vec![0; 0x4000];
     world.ram.read(Gpa(0x2000), &mut memory).expect("in RAM");
+    let (words, _) = memory.as_chunks::<8>();
+    let memory = words.iter().fold(0, |sum: u64, word| {
+        (sum.rotate_left(5) ^ u64::from_le_bytes(*word)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    });
     Seen { exit, regs: regs.0[..128].to_vec(), calls: world.calls, memory }
 }
 

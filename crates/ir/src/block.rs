@@ -261,6 +261,72 @@ pub enum Inst {
     ExitIf(Cond, Val, Val, u64),
 }
 
+impl Inst {
+    /// The slot that is written.
+    #[must_use]
+    pub fn dst(&self) -> Option<Slot> {
+        match self {
+            Self::Unary(_, dst, _)
+            | Self::Binary(_, _, dst, _, _)
+            | Self::Select(dst, ..)
+            | Self::Deposit { dst, .. }
+            | Self::Load(_, dst, ..)
+            | Self::Atomic(_, _, dst, _, _)
+            | Self::CompareSwap { dst, .. }
+            | Self::LoadReserved(_, dst, _)
+            | Self::StoreConditional(_, dst, _, _)
+            | Self::Float { dst, .. }
+            | Self::Call(_, dst, _) => Some(*dst),
+            Self::Start(_) | Self::Store(..) | Self::Fence(_) | Self::ExitIf(..) => None,
+        }
+    }
+
+    /// The operands.
+    #[must_use]
+    pub fn operands(&self) -> [Option<Val>; 4] {
+        match *self {
+            Self::Start(_) | Self::Fence(_) => [None; 4],
+            Self::Unary(_, _, a) | Self::Load(_, _, a, _) | Self::LoadReserved(_, _, a) => {
+                [Some(a), None, None, None]
+            }
+            Self::Binary(_, _, _, a, b)
+            | Self::Deposit { base: a, value: b, .. }
+            | Self::Store(_, a, _, b)
+            | Self::Atomic(_, _, _, a, b)
+            | Self::StoreConditional(_, _, a, b)
+            | Self::ExitIf(_, a, b, _) => [Some(a), Some(b), None, None],
+            Self::Select(_, a, b, c)
+            | Self::Call(_, _, [a, b, c])
+            | Self::CompareSwap { at: a, expect: b, value: c, .. } => {
+                [Some(a), Some(b), Some(c), None]
+            }
+            Self::Float { args: [a, b, c], round, .. } => [Some(a), Some(b), Some(c), Some(round)],
+        }
+    }
+
+    /// Whether an operand is the slot. Some operations read and write slots that they do not name:
+    /// the front-end's flags and reservation, and a call all of them.
+    #[must_use]
+    pub fn reads(&self, slot: Slot) -> bool {
+        self.operands().contains(&Some(slot.into()))
+    }
+
+    /// Whether it may trap, so that nothing of its guest instruction may be done before it.
+    #[must_use]
+    pub fn may_trap(&self) -> bool {
+        matches!(
+            self,
+            Self::Load(..)
+                | Self::Store(..)
+                | Self::Atomic(..)
+                | Self::CompareSwap { .. }
+                | Self::LoadReserved(..)
+                | Self::StoreConditional(..)
+                | Self::Call(..)
+        )
+    }
+}
+
 /// How a block ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Term {
@@ -275,6 +341,24 @@ pub enum Term {
     /// Goes back to whoever runs the vCPU, to go on at this address: the instruction changed the
     /// mode, the address space, or what interrupts are pending.
     Stop(Val),
+}
+
+impl Term {
+    /// The operands.
+    #[must_use]
+    pub fn operands(&self) -> [Option<Val>; 2] {
+        match *self {
+            Self::Jump(_) | Self::Trap(_) => [None; 2],
+            Self::Branch(_, a, b, _, _) => [Some(a), Some(b)],
+            Self::Indirect(a) | Self::Stop(a) => [Some(a), None],
+        }
+    }
+
+    /// Whether an operand is the slot.
+    #[must_use]
+    pub fn reads(&self, slot: Slot) -> bool {
+        self.operands().contains(&Some(slot.into()))
+    }
 }
 
 /// A translated block.

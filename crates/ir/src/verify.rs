@@ -1,6 +1,6 @@
 //! The verifier: what every block must satisfy before a tier sees it.
 
-use crate::{Block, Inst, Slot, Term, Val};
+use crate::{Block, Inst, Val};
 
 /// Why a block is not sound.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,81 +56,18 @@ pub fn verify(block: &Block) -> Result<(), Unsound> {
             register_written |= !dst.is_temp();
         }
     }
-    let known = |val: Val| match val {
+    let known = |val: &Val| match val {
         Val::Slot(slot) => !slot.is_temp() || written[usize::from(slot.0)],
         Val::Const(_) => true,
     };
-    let sound = match block.term {
-        Term::Jump(_) | Term::Trap(_) => true,
-        Term::Branch(_, a, b, _, _) => known(a) && known(b),
-        Term::Indirect(to) | Term::Stop(to) => known(to),
-    };
+    let sound = block.term.operands().iter().flatten().all(known);
     if sound { Ok(()) } else { Err(Unsound::UnwrittenTemp(block.insts.len())) }
-}
-
-impl Inst {
-    /// The slot that is written.
-    #[must_use]
-    pub fn dst(&self) -> Option<Slot> {
-        match self {
-            Self::Unary(_, dst, _)
-            | Self::Binary(_, _, dst, _, _)
-            | Self::Select(dst, ..)
-            | Self::Deposit { dst, .. }
-            | Self::Load(_, dst, ..)
-            | Self::Atomic(_, _, dst, _, _)
-            | Self::CompareSwap { dst, .. }
-            | Self::LoadReserved(_, dst, _)
-            | Self::StoreConditional(_, dst, _, _)
-            | Self::Float { dst, .. }
-            | Self::Call(_, dst, _) => Some(*dst),
-            Self::Start(_) | Self::Store(..) | Self::Fence(_) | Self::ExitIf(..) => None,
-        }
-    }
-
-    /// The operands.
-    #[must_use]
-    pub fn operands(&self) -> [Option<Val>; 4] {
-        match *self {
-            Self::Start(_) | Self::Fence(_) => [None; 4],
-            Self::Unary(_, _, a) | Self::Load(_, _, a, _) | Self::LoadReserved(_, _, a) => {
-                [Some(a), None, None, None]
-            }
-            Self::Binary(_, _, _, a, b)
-            | Self::Deposit { base: a, value: b, .. }
-            | Self::Store(_, a, _, b)
-            | Self::Atomic(_, _, _, a, b)
-            | Self::StoreConditional(_, _, a, b)
-            | Self::ExitIf(_, a, b, _) => [Some(a), Some(b), None, None],
-            Self::Select(_, a, b, c)
-            | Self::Call(_, _, [a, b, c])
-            | Self::CompareSwap { at: a, expect: b, value: c, .. } => {
-                [Some(a), Some(b), Some(c), None]
-            }
-            Self::Float { args: [a, b, c], round, .. } => [Some(a), Some(b), Some(c), Some(round)],
-        }
-    }
-
-    /// Whether it may trap, so that nothing of its guest instruction may be done before it.
-    #[must_use]
-    pub fn may_trap(&self) -> bool {
-        matches!(
-            self,
-            Self::Load(..)
-                | Self::Store(..)
-                | Self::Atomic(..)
-                | Self::CompareSwap { .. }
-                | Self::LoadReserved(..)
-                | Self::StoreConditional(..)
-                | Self::Call(..)
-        )
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Binary, Builder, Size};
+    use crate::{Binary, Builder, Size, Slot};
 
     const R0: Slot = Slot(0);
 

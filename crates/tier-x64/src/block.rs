@@ -5,7 +5,7 @@ use crate::layout::control;
 use crate::local::{self, Local};
 use crate::map::Loc;
 use crate::share::Shares;
-use crate::{FloatRule, Of, Techniques, Tier};
+use crate::{Of, Techniques, Tier};
 use omni_ir::{Binary, Block, Cond, Inst, Slot, Term, Unary, Val, Width};
 
 /// The size of a page of code, whose mapping one number stands for.
@@ -69,8 +69,8 @@ pub(crate) struct Emit<'a> {
     in_rdx: Option<Slot>,
     /// Floating-point slots known to hold a single in its box.
     pub(crate) boxed: [u64; 4],
-    /// The rounding mode has been seen to be the default one.
-    pub(crate) round_checked: bool,
+    /// The slot in which the rounding mode has been seen to be the default one.
+    pub(crate) nearest_in: Option<Slot>,
     /// The slot that holds what the flags are: none was raised since they were moved there.
     pub(crate) flags_in: Option<Slot>,
     pub(crate) shares: Shares,
@@ -98,7 +98,7 @@ pub(crate) fn compile(tier: &Tier, block: &Block, of: Of) -> Compiled {
         known: vec![],
         in_rdx: None,
         boxed: [0; 4],
-        round_checked: false,
+        nearest_in: None,
         flags_in: None,
         locals,
         shares,
@@ -185,7 +185,7 @@ impl Emit<'_> {
     fn forget(&mut self) {
         self.known.clear();
         self.boxed = [0; 4];
-        self.round_checked = false;
+        self.nearest_in = None;
         self.flags_in = None;
     }
 
@@ -244,17 +244,18 @@ impl Emit<'_> {
     }
 
     fn emit(&mut self, inst: &Inst, retired: u32) {
-        if self.tier.float == FloatRule::CanonicalNan && uses(inst, self.tier.flags) {
+        let flags = self.tier.flags;
+        if self.has_flags(inst) {
             self.take_flags();
         }
         if let Inst::Unary(Unary::Move, dst, Val::Const(_)) = *inst
             && dst.is_temp()
-            && !self.is_read(dst)
+            && !self.is_read(dst, self.inst + 1)
         {
             return;
         }
         if let Inst::Unary(Unary::Move, dst, from) = *inst
-            && from == Val::Slot(self.tier.flags)
+            && from == Val::Slot(flags)
         {
             self.unary(Unary::Move, dst, from);
             self.flags_in = Some(dst);
@@ -288,6 +289,9 @@ impl Emit<'_> {
     }
 
     fn term(&mut self, term: Term) {
+        if term.reads(self.tier.flags) {
+            self.take_flags();
+        }
         match term {
             Term::Jump(to) => {
                 let jump = self.asm.jmp();
@@ -439,22 +443,20 @@ impl Emit<'_> {
         self.wrote(dst);
     }
 
-    /// Whether the guest instruction reads a temporary after the present operation.
-    fn is_read(&self, temp: Slot) -> bool {
-        let rest = self.block.insts[self.inst + 1..].iter();
-        let own = rest.take_while(|inst| !matches!(inst, Inst::Start(_)));
-        let reads = own.clone().any(|inst| !matches!(inst, Inst::Fence(_)) && uses(inst, temp));
-        let plain = |inst: &Inst| {
-            matches!(inst, Inst::Unary(..) | Inst::Binary(..) | Inst::Fence(_) | Inst::Load(..))
-        };
-        // The terminator belongs to the last instruction.
-        let last = self.inst + 1 + own.clone().count() == self.block.insts.len();
-        let in_term = match self.block.term {
-            Term::Branch(_, a, b, _, _) => a == temp.into() || b == temp.into(),
-            Term::Indirect(to) | Term::Stop(to) => to == temp.into(),
-            Term::Jump(_) | Term::Trap(_) => false,
-        };
-        reads || last && in_term || !own.into_iter().all(plain)
+    /// Whether the operation names the slot of the flags.
+    pub(crate) fn has_flags(&self, inst: &Inst) -> bool {
+        let flags = self.tier.flags;
+        inst.reads(flags) || inst.dst() == Some(flags)
+    }
+
+    /// Whether the guest instruction reads a temporary from this operation on.
+    pub(crate) fn is_read(&self, temp: Slot, from: usize) -> bool {
+        let rest = &self.block.insts[from..];
+        match rest.iter().position(|inst| matches!(inst, Inst::Start(_))) {
+            Some(end) => rest[..end].iter().any(|inst| inst.reads(temp)),
+            // The terminator belongs to the last instruction.
+            None => rest.iter().any(|inst| inst.reads(temp)) || self.block.term.reads(temp),
+        }
     }
 
     /// Puts the block and a number within it into eax.
@@ -509,6 +511,9 @@ impl Emit<'_> {
         self.known.retain(|(at, _)| *at != slot);
         if self.flags_in == Some(slot) || slot == self.tier.flags {
             self.flags_in = None;
+        }
+        if self.nearest_in == Some(slot) {
+            self.nearest_in = None;
         }
         self.boxed[usize::from(slot.0 >> 6)] &= !(1 << (slot.0 & 63));
     }
@@ -580,29 +585,6 @@ impl Emit<'_> {
             Loc::M(home) => self.asm.store(8, home, reg),
         }
         self.wrote(dst);
-    }
-}
-
-/// Whether a plain operation reads or writes the slot.
-fn uses(inst: &Inst, slot: Slot) -> bool {
-    let is = |val: Val| val == Val::Slot(slot);
-    match *inst {
-        Inst::Unary(_, dst, a) => dst == slot || is(a),
-        Inst::Binary(_, _, dst, a, b) => dst == slot || is(a) || is(b),
-        Inst::Select(dst, test, a, b) => dst == slot || is(test) || is(a) || is(b),
-        Inst::Deposit { dst, base, value, .. } => dst == slot || is(base) || is(value),
-        Inst::Load(_, dst, base, _) => dst == slot || is(base),
-        Inst::Store(_, base, _, value) => is(base) || is(value),
-        Inst::ExitIf(_, a, b, _) => is(a) || is(b),
-        // Steps take the flags, and no atomic operation works on them.
-        Inst::Start(_)
-        | Inst::Fence(_)
-        | Inst::Atomic(..)
-        | Inst::CompareSwap { .. }
-        | Inst::LoadReserved(..)
-        | Inst::StoreConditional(..)
-        | Inst::Float { .. }
-        | Inst::Call(..) => false,
     }
 }
 

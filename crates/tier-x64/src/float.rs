@@ -36,7 +36,19 @@ struct Source {
     val: Val,
     /// It is a single out of its box.
     unboxed: bool,
-    negated: bool,
+    /// The bits that are inverted.
+    inverted: u64,
+}
+
+impl Source {
+    fn negated(&self) -> bool {
+        self.inverted != 0
+    }
+
+    /// Whether it is the slot.
+    fn reads(&self, slot: Slot) -> bool {
+        self.val == slot.into()
+    }
 }
 
 /// A guest instruction of one floating-point operation.
@@ -66,8 +78,10 @@ impl Pattern {
             !double && !gives_integer(self.op)
         };
         let unboxed = !double && !from_integer;
+        // The upper half of a result is the first operand's.
+        let has_upper = !unboxed || matches!(self.args[0].val, Val::Slot(_));
         let mut slots = self.args.iter().filter(|arg| matches!(arg.val, Val::Slot(_)));
-        self.boxes == single && slots.all(|arg| arg.unboxed == unboxed)
+        self.boxes == single && has_upper && slots.all(|arg| arg.unboxed == unboxed)
     }
 }
 
@@ -114,30 +128,40 @@ impl Emit<'_> {
     /// The guest instruction as `unbox* negate* float (move | box)?`.
     fn pattern(&self) -> Option<Pattern> {
         let rest = &self.block.insts[self.inst..];
-        let plain = |val| Source { val, unboxed: false, negated: false };
+        let plain = |val| Source { val, unboxed: false, inverted: 0 };
         let mut made: Vec<(Slot, Source)> = vec![];
         let find = |made: &[(Slot, Source)], val: Val| match val {
             Val::Slot(slot) => made
                 .iter()
-                .find(|(temp, _)| *temp == slot)
+                .rfind(|(temp, _)| *temp == slot)
                 .map_or(plain(val), |(_, source)| *source),
             Val::Const(_) => plain(val),
         };
         for (nth, inst) in rest.iter().enumerate() {
             match *inst {
-                Inst::Unary(Unary::Unbox32, dst, val @ Val::Slot(_)) if dst.is_temp() => {
-                    made.push((dst, Source { unboxed: true, ..plain(val) }));
+                Inst::Unary(Unary::Unbox32, dst, Val::Slot(from))
+                    if dst.is_temp() && !from.is_temp() =>
+                {
+                    made.push((dst, Source { unboxed: true, ..plain(from.into()) }));
                 }
-                Inst::Binary(Binary::Xor, _, dst, val @ Val::Slot(_), Val::Const(sign))
-                    if dst.is_temp() && matches!(sign, 0x8000_0000 | 0x8000_0000_0000_0000) =>
+                Inst::Binary(Binary::Xor, Width::Full, dst, val @ Val::Slot(_), Val::Const(by))
+                    if dst.is_temp() =>
                 {
                     let source = find(&made, val);
-                    made.push((dst, Source { negated: !source.negated, ..source }));
+                    made.push((dst, Source { inverted: source.inverted ^ by, ..source }));
                 }
                 Inst::Float { op, format, dst, args, round } => {
                     let args = args.map(|val| find(&made, val));
-                    let (dst, boxes, count) = destination(dst, &rest[nth + 1..])?;
-                    let (first, end) = (self.inst, self.inst + nth + 1 + count);
+                    let sign = if format == Format::F64 { 1 << 63 } else { 1 << 31 };
+                    let (dst, boxes, end) = self.destination(dst, self.inst + nth + 1)?;
+                    let usual = args.iter().all(|arg| !arg.negated() || arg.inverted == sign);
+                    let flags =
+                        dst == self.tier.flags || args.iter().any(|arg| arg.reads(self.tier.flags));
+                    let read = made.iter().any(|(temp, _)| self.is_read(*temp, end));
+                    if !usual || flags || read {
+                        return None;
+                    }
+                    let first = self.inst;
                     return Some(Pattern { op, format, args, round, dst, boxes, first, end });
                 }
                 _ => return None,
@@ -146,13 +170,27 @@ impl Emit<'_> {
         None
     }
 
+    /// The slot that a result ends in, whether in a box, and the end of the operations that put it
+    /// there, which are from `at` on.
+    fn destination(&self, dst: Slot, at: usize) -> Option<(Slot, bool, usize)> {
+        if !dst.is_temp() {
+            return Some((dst, false, at));
+        }
+        let (to, boxes) = match *self.block.insts.get(at)? {
+            Inst::Unary(Unary::Move, to, Val::Slot(from)) if from == dst => (to, false),
+            Inst::Unary(Unary::Box32, to, Val::Slot(from)) if from == dst => (to, true),
+            _ => return None,
+        };
+        (!to.is_temp() && !self.is_read(dst, at + 1)).then_some((to, boxes, at + 1))
+    }
+
     fn native(&mut self, p: &Pattern) -> bool {
         let double = match p.format {
             Format::F32 => false,
             Format::F64 => true,
             Format::F16 => return false,
         };
-        let negated = p.args.iter().any(|arg| arg.negated);
+        let negated = p.args.iter().any(Source::negated);
         if negated && p.op != FloatOp::MulAdd || !p.boxes_are_usual(double) {
             return false;
         }
@@ -191,6 +229,9 @@ impl Emit<'_> {
 
     /// Moves the exceptions in MXCSR to the slot that collects them. Works in rax.
     pub(crate) fn take_flags(&mut self) {
+        if self.tier.float == FloatRule::Step {
+            return;
+        }
         let mxcsr = self.control(control::MXCSR);
         let home = Mem::at(RBP, self.tier.layout.slots + 8 * i32::from(self.tier.flags.0));
         let table = self.control(control::FLAGS);
@@ -218,7 +259,7 @@ impl Emit<'_> {
             return false;
         };
         let put = Inst::Unary(Unary::Move, self.tier.flags, new.into());
-        let alone = matches!(end, None | Some(Inst::Start(_)));
+        let alone = matches!(end, None | Some(Inst::Start(_))) && !self.is_read(new, inst + 2);
         new.is_temp() && from == Val::Slot(held) && *second == put && alone
     }
 
@@ -233,12 +274,12 @@ impl Emit<'_> {
         match p.round {
             Val::Const(mode) => mode == 0,
             Val::Slot(slot) => {
-                if !self.round_checked {
-                    let home = Mem::at(RBP, self.tier.layout.slots + 8 * i32::from(slot.0));
-                    self.asm.alu_imm(Alu::Cmp, W::D, home, 0);
+                if self.nearest_in != Some(slot) {
+                    let mode = self.operand(p.round, RAX);
+                    self.asm.alu_imm(Alu::Cmp, W::D, mode, 0);
                     let from = self.asm.jcc(Cc::Ne);
                     self.stubs.push(Stub::Finish { from, inst: p.first });
-                    self.round_checked = true;
+                    self.nearest_in = Some(slot);
                 }
                 true
             }
@@ -378,13 +419,13 @@ impl Emit<'_> {
     /// The host raises no flag for infinity times zero plus a quiet NaN, so NaNs are a step.
     fn fused(&mut self, p: &Pattern, double: bool) -> bool {
         let [a, b, c] = p.args;
-        if !self.tier.features.fma || b.negated || !self.rounds_to_nearest(p) {
+        if !self.tier.features.fma || b.negated() || !self.rounds_to_nearest(p) {
             return false;
         }
         self.check_boxes(p);
         let mut others = vec![];
         let (x, y, z) = (self.float_arg(a, 0), self.float_arg(b, 1), self.float_arg(c, 2));
-        let op = match (a.negated, c.negated) {
+        let op = match (a.negated(), c.negated()) {
             (false, false) => 0xa9,
             (false, true) => 0xab,
             (true, false) => 0xad,
@@ -425,7 +466,8 @@ impl Emit<'_> {
         let (a, b) = (self.float_arg(p.args[0], 0), self.float_arg(p.args[1], 1));
         let held = self.flags_in.filter(|held| *held != p.dst);
         // Between saving the flags and putting them back: without a NaN there are none to discard.
-        let quiet = held.is_some() && self.restores_flags(p.end + 1);
+        let ends = matches!(self.block.insts.get(p.end), Some(Inst::Start(_)));
+        let quiet = held.is_some() && ends && self.restores_flags(p.end + 1);
         let op = if quiet { opcode::QUIET } else { op };
         match cc {
             Some(cc) => {
@@ -549,21 +591,6 @@ impl Emit<'_> {
         self.float_done(p, target, !double, others);
         true
     }
-}
-
-#[allow(clippy::wildcard_enum_match_arm, reason = "what is not one of a few operations")]
-/// The slot that the result ends in, whether in a box, and how many operations put it there.
-fn destination(dst: Slot, rest: &[Inst]) -> Option<(Slot, bool, usize)> {
-    if !dst.is_temp() {
-        return Some((dst, false, 0));
-    }
-    let (to, boxes) = match *rest.first()? {
-        Inst::Unary(Unary::Move, to, Val::Slot(from)) if from == dst => (to, false),
-        Inst::Unary(Unary::Box32, to, Val::Slot(from)) if from == dst => (to, true),
-        _ => return None,
-    };
-    let alone = matches!(rest.get(1), None | Some(Inst::Start(_)));
-    (alone && !to.is_temp()).then_some((to, boxes, 1))
 }
 
 fn prefix(double: bool) -> u8 {

@@ -151,7 +151,8 @@ impl Emit<'_> {
         };
         let Inst::Binary(op, Width::Full, to, a, b) = *second else { return false };
         let known = |val| self.value_of(val).is_some();
-        if to != dst || dst.is_temp() || known(from) {
+        let flags = self.has_flags(first) || self.has_flags(second);
+        if to != dst || dst.is_temp() || known(from) || flags {
             return false;
         }
         let same = Val::Slot(dst);

@@ -94,48 +94,26 @@ fn repeats(block: &Block) -> bool {
 fn uses(block: &Block) -> ([Uses; 256], bool) {
     let mut uses = [Uses::default(); 256];
     let mut calls = false;
-    let mut note = |vals: &[Val], dst: Option<Slot>, float: bool| {
-        for val in vals {
-            if let Val::Slot(slot) = val {
-                let of = &mut uses[usize::from(slot.0)];
-                of.count += 1;
-                of.float |= float;
-            }
-        }
-        if let Some(slot) = dst {
-            let of = &mut uses[usize::from(slot.0)];
-            (of.count, of.written, of.float) = (of.count + 1, true, of.float | float);
-        }
+    let mut note = |slot: Slot, written: bool, float: bool| {
+        let of = &mut uses[usize::from(slot.0)];
+        of.count += 1;
+        (of.written, of.float) = (of.written | written, of.float | float);
+    };
+    let slot = |val| match val {
+        Val::Slot(slot) => Some(slot),
+        Val::Const(_) => None,
     };
     for inst in &block.insts {
-        match *inst {
-            Inst::Start(_) | Inst::Fence(_) => {}
-            // From and to temporaries mostly, which floating-point operations work on.
-            Inst::Unary(_, dst, a) => {
-                let float = matches!(a, Val::Slot(slot) if slot.is_temp()) || dst.is_temp();
-                note(&[a], Some(dst), float);
-            }
-            Inst::Binary(_, _, dst, a, b) => note(&[a, b], Some(dst), false),
-            Inst::Select(dst, test, a, b) => note(&[test, a, b], Some(dst), false),
-            Inst::Deposit { dst, base, value, .. } => note(&[base, value], Some(dst), false),
-            Inst::Load(_, dst, base, _) => note(&[base], Some(dst), false),
-            Inst::Store(_, base, _, value) => note(&[base, value], None, false),
-            Inst::Atomic(_, _, dst, at, value) | Inst::StoreConditional(_, dst, at, value) => {
-                note(&[at, value], Some(dst), false);
-            }
-            Inst::LoadReserved(_, dst, at) => note(&[at], Some(dst), false),
-            Inst::Float { dst, args, round, .. } => {
-                note(&args, Some(dst), true);
-                note(&[round], None, true);
-            }
-            Inst::ExitIf(_, a, b, _) => note(&[a, b], None, false),
-            Inst::CompareSwap { .. } | Inst::Call(..) => calls = true,
-        }
+        calls |= matches!(inst, Inst::CompareSwap { .. } | Inst::Call(..));
+        // From and to temporaries mostly, which floating-point operations work on.
+        let moved = |slot: Slot| matches!(inst, Inst::Unary(..)) && slot.is_temp();
+        let (dst, read) = (inst.dst(), inst.operands().into_iter().flatten().filter_map(slot));
+        let float = matches!(inst, Inst::Float { .. }) || read.clone().chain(dst).any(moved);
+        read.for_each(|slot| note(slot, false, float));
+        dst.into_iter().for_each(|slot| note(slot, true, float));
     }
-    match block.term {
-        Term::Branch(_, a, b, _, _) => note(&[a, b], None, false),
-        Term::Indirect(to) | Term::Stop(to) => note(&[to], None, false),
-        Term::Jump(_) | Term::Trap(_) => {}
+    for slot in block.term.operands().into_iter().flatten().filter_map(slot) {
+        note(slot, false, false);
     }
     (uses, calls)
 }

@@ -105,15 +105,14 @@ impl Emit<'_> {
     #[allow(clippy::wildcard_enum_match_arm, reason = "what is not one of two operations")]
     /// Where a floating-point load ends: its instruction moves or boxes a temporary next.
     fn float_destination(&self, temp: Slot, size: u64) -> Option<(Slot, Xmm)> {
-        let [next, rest @ ..] = self.block.insts.get(self.inst + 1..)? else { return None };
-        let dst = match *next {
+        let dst = match *self.block.insts.get(self.inst + 1)? {
             Inst::Unary(Unary::Move, dst, Val::Slot(from)) if from == temp && size == 8 => dst,
             Inst::Unary(Unary::Box32, dst, Val::Slot(from)) if from == temp && size == 4 => dst,
             _ => return None,
         };
-        let alone = temp.is_temp() && matches!(rest.first(), None | Some(Inst::Start(_)));
+        let dead = temp.is_temp() && !self.is_read(temp, self.inst + 2);
         match self.loc(dst) {
-            Loc::X(reg) if alone => Some((dst, reg)),
+            Loc::X(reg) if dead => Some((dst, reg)),
             Loc::X(_) | Loc::G(_) | Loc::M(_) => None,
         }
     }

@@ -6,7 +6,7 @@
 //! use, a twin of the rest of the block without groups goes on, as a step may change what the group
 //! relies on.
 
-use omni_ir::{Binary, Block, Inst, Slot, Unary, Val, Width};
+use omni_ir::{Binary, Block, Inst, Unary, Val, Width};
 
 /// Groups that can be in use at one time.
 pub(crate) const GROUPS: usize = 2;
@@ -119,6 +119,7 @@ fn members(accesses: &[Access], first: usize) -> (Vec<usize>, i64, i64) {
     (members, low, high)
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "what is not one of a few operations")]
 /// The plain accesses of a block, in order, with their addresses as a value and a distance.
 fn accesses(block: &Block) -> Vec<Access> {
     let mut list = vec![];
@@ -132,44 +133,32 @@ fn accesses(block: &Block) -> Vec<Access> {
             let size = size.min(8).cast_signed();
             list.push(Access { inst, value, at, base, size, store, era, taken: false });
         };
-        let written: Option<(Slot, Option<(u32, i64)>)> = match *op {
-            Inst::Load(memory, dst, base, offset) => {
+        let value = match *op {
+            Inst::Load(memory, _, base, offset) => {
                 access(base, offset, memory.size.bytes(), false);
-                Some((dst, None))
+                None
             }
             Inst::Store(size, base, offset, _) => {
                 access(base, offset, size.bytes(), true);
                 None
             }
-            Inst::Unary(Unary::Move, dst, Val::Slot(from)) => {
-                Some((dst, Some(values[usize::from(from.0)])))
-            }
-            Inst::Binary(Binary::Add, Width::Full, dst, Val::Slot(from), Val::Const(by)) => {
+            Inst::Unary(Unary::Move, _, Val::Slot(from)) => Some(values[usize::from(from.0)]),
+            Inst::Binary(Binary::Add, Width::Full, _, Val::Slot(from), Val::Const(by)) => {
                 let (value, at) = values[usize::from(from.0)];
                 let sum = at.checked_add(by.cast_signed());
-                Some((dst, sum.filter(|sum| sum.unsigned_abs() < 1 << 24).map(|sum| (value, sum))))
-            }
-            Inst::Unary(_, dst, _)
-            | Inst::Binary(_, _, dst, _, _)
-            | Inst::Select(dst, ..)
-            | Inst::Deposit { dst, .. }
-            | Inst::Float { dst, .. } => Some((dst, None)),
-            Inst::Atomic(_, _, dst, ..)
-            | Inst::CompareSwap { dst, .. }
-            | Inst::LoadReserved(_, dst, _)
-            | Inst::StoreConditional(_, dst, ..) => {
-                era += 1;
-                Some((dst, None))
+                sum.filter(|sum| sum.unsigned_abs() < 1 << 24).map(|sum| (value, sum))
             }
             Inst::Call(..) => {
-                era += 1;
                 values = std::array::from_fn(|slot| (last + slot as u32, 0));
                 last += 256;
                 None
             }
-            Inst::Start(_) | Inst::Fence(_) | Inst::ExitIf(..) => None,
+            _ => None,
         };
-        if let Some((dst, value)) = written {
+        // Those that may change what is mapped where.
+        let plain = matches!(op, Inst::Load(..) | Inst::Store(..));
+        era += u32::from(op.may_trap() && !plain);
+        if let Some(dst) = op.dst() {
             values[usize::from(dst.0)] = value.unwrap_or((last, 0));
             last += 1;
         }
