@@ -149,8 +149,9 @@ pub(crate) struct Cache {
     lines: Map<PageNo, Lines>,
     bytes: usize,
     generation: u32,
-    /// What names the mapping of an address to a page of code, in machine code. A number is never
-    /// used again, so code that asks for one whose page was written since asks in vain.
+    /// What names the mapping of an address to a page of code, in machine code. A number is used
+    /// again only after all was cleared, so code that asks for one whose page was written since
+    /// asks in vain.
     ids: Map<(u64, PageNo), u32>,
     /// The addresses that have a number for the page.
     ids_of_page: Map<PageNo, Vec<u64>>,
@@ -348,10 +349,10 @@ impl Cache {
         self.bytes = self.bytes + more - bytes(&old);
     }
 
-    /// Frees every block. No block may be running.
+    /// Frees every block, and begins anew with the numbers of mappings. No block may be running.
     pub(crate) fn clear(&mut self) {
-        let (generation, last_id, clock) = (self.generation, self.last_id, self.clock);
-        *self = Self { generation, last_id, clock, ..Self::default() };
+        let (generation, clock) = (self.generation, self.clock);
+        *self = Self { generation, clock, ..Self::default() };
     }
 
     /// Links an exit of a block to another of the same page, which dies with it.
@@ -562,5 +563,15 @@ mod tests {
         cache.invalidate(PageNo(1));
         cache.sweep();
         assert_eq!(cache.bytes, 0);
+    }
+
+    #[test]
+    fn a_cache_that_ran_out_of_numbers_is_full_once() {
+        let mut cache = Cache { last_id: u32::MAX / 2, ..Cache::default() };
+        assert!(!cache.is_full());
+        cache.link_id(0, PageNo(1));
+        assert!(cache.is_full());
+        cache.clear();
+        assert!(!cache.is_full());
     }
 }

@@ -175,7 +175,7 @@ macro_rules! interpreter {
                     }
                     Op::LoadReserved(size) => {
                         let address = a!();
-                        slow!(mem.load_aligned(address, size, run.at(uop.insn)), old => old);
+                        slow!(mem.load_aligned(address, size), old => old);
                         dst!() = sign(dst!(), bits(size));
                         regs.0[usize::from(mem.reservation.0)] = address;
                     }

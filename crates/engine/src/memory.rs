@@ -137,7 +137,7 @@ impl<E: Env> MemoryPath<'_, E> {
 
     pub(crate) fn load(&mut self, at: u64, size: Size, when: At) -> Result<Slow, Trap> {
         if crosses(at, size) {
-            return self.load_crossing(at, size, when);
+            return self.load_crossing(at, size);
         }
         let mapping = self.translate(at, size, Access::Load)?;
         match mapping.target {
@@ -152,7 +152,7 @@ impl<E: Env> MemoryPath<'_, E> {
     }
 
     /// A load that must be aligned and from RAM.
-    pub(crate) fn load_aligned(&mut self, at: u64, size: Size, _: At) -> Result<Slow, Trap> {
+    pub(crate) fn load_aligned(&mut self, at: u64, size: Size) -> Result<Slow, Trap> {
         if !at.is_multiple_of(size.bytes()) {
             return Err(self.env.bad_atomic(at, Access::Load));
         }
@@ -240,12 +240,12 @@ impl<E: Env> MemoryPath<'_, E> {
         Ok(Slow { value, stop: self.tlb.must_stop() })
     }
 
-    fn load_crossing(&mut self, at: u64, size: Size, when: At) -> Result<Slow, Trap> {
+    fn load_crossing(&mut self, at: u64, size: Size) -> Result<Slow, Trap> {
         let mut bytes = [0; 8];
         let mut stop = false;
         for (nth, byte) in bytes[..count(size)].iter_mut().enumerate() {
             // As one from RAM: a device has no part of a value.
-            let slow = self.load_aligned(at.wrapping_add(nth as u64), Size::B1, when)?;
+            let slow = self.load_aligned(at.wrapping_add(nth as u64), Size::B1)?;
             *byte = (slow.value & 0xff) as u8;
             stop |= slow.stop;
         }

@@ -222,13 +222,14 @@ impl Engine {
         }
     }
 
-    /// Forgets every block, and all that leads to their code.
+    /// Forgets every block, and all that leads to their code. Numbers of mappings begin anew, so
+    /// nothing may know the old ones.
     fn clear_code(&mut self) {
         self.cache.clear();
         self.counters.code_flushes += 1;
+        self.tlbs.iter_mut().for_each(Tlb::forget_code);
         if let Some(jit) = &mut self.jit {
             jit.clear();
-            self.tlbs.iter_mut().for_each(Tlb::forget_code);
         }
     }
 
@@ -520,9 +521,7 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
     fn run_code(&mut self, id: BlockId, ticks: u64) -> Ran {
         let left = self.entry.budget - ticks;
         let jumps = self.mem.tlb.bank_address(self.bank);
-        let Some(jit) = self.jit.as_deref() else {
-            return Ran::Out(Exit { ticks, pc: self.entry.pc, trap: None });
-        };
+        let jit = self.jit.as_deref().expect("what has code was made by it");
         let cached: *const Cached = self.mem.pages.running(id);
         // SAFETY: E4: while code runs, blocks are only taken out of use, never freed or moved.
         let cached = unsafe { &*cached };
@@ -737,4 +736,21 @@ fn crossing<F: Frontend>(front: &F, both: &[u8], pc: u64, mode: Mode) -> omni_ir
         crate::Flow::End | crate::Flow::More => pc,
     };
     into.finish(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_mappings_begin_anew_when_nothing_knows_the_old_ones() {
+        let mut engine = Engine::new(2);
+        for tlb in &mut engine.tlbs {
+            let id = engine.cache.link_id(0x5000, PageNo(3));
+            tlb.insert_fetch(0x5000, PageNo(3), id);
+        }
+        engine.clear_code();
+        assert!(engine.tlbs.iter().all(|tlb| tlb.fetch(0x5000).is_none()));
+        assert_eq!(engine.cache.link_id(0x6000, PageNo(4)), 1);
+    }
 }

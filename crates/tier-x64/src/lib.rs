@@ -57,11 +57,6 @@ pub struct Techniques {
     pub floats: bool,
 }
 
-impl Techniques {
-    /// Everything.
-    pub const ALL: Self = Self { sharing: true, registers: true, pairs: true, floats: true };
-}
-
 /// Makes code for one guest architecture. Code begins with `prologue`, at the arena's start.
 #[derive(Debug)]
 pub struct Tier {
@@ -108,12 +103,6 @@ impl Tier {
     #[must_use]
     pub fn enter(&self) -> usize {
         self.thunks.enter
-    }
-
-    /// The offset of the code that an indirect jump leads to where its target is not known.
-    #[must_use]
-    pub fn jump_miss(&self) -> usize {
-        self.thunks.indirect
     }
 
     /// Code for a block, or `None` where it is too large.
