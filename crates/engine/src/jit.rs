@@ -155,14 +155,42 @@ impl Jit {
         std::is_x86_feature_detected!("popcnt")
     }
 
-    /// Puts the registers into the file of a view, where code finds them.
-    pub(crate) fn bring(&self, regs: &Regs, base: NonNull<u8>) -> NonNull<Regs> {
+    /// Makes a view ready for a run: the registers are in its file, where code finds them, and in
+    /// its control block what stays the same. `jumps` is the bank of the jump cache.
+    pub(crate) fn bring<E: Env>(
+        &self,
+        regs: &Regs,
+        base: NonNull<u8>,
+        jumps: usize,
+    ) -> NonNull<Regs> {
         let mut file = base.cast::<Regs>();
         // SAFETY: E6: the file of the view, which nobody else refers to.
         let to = unsafe { file.as_mut() };
         to.0[..self.slots].copy_from_slice(&regs.0[..self.slots]);
         to.set(omni_ir::Slot(code::ZERO), 0);
+        let mut control = Self::control(base);
+        // SAFETY: E6: code does not run, so nobody else refers to the block.
+        let words = unsafe { control.as_mut() };
+        *words = Control {
+            budget: 0,
+            pc: 0,
+            why: 0,
+            place: 0,
+            step: (step::<E> as *const ()).expose_provenance(),
+            context: 0,
+            jumps,
+            mxcsr: control::MXCSR_AT_REST,
+            unused: [0; 3],
+            box_mask: [!0 << 32; 2],
+            flags: FLAGS,
+        };
         file
+    }
+
+    /// The control block of a view.
+    fn control(base: NonNull<u8>) -> NonNull<Control> {
+        // SAFETY: E6: the control block lies in the view.
+        unsafe { base.add(layout::CONTROL) }.cast()
     }
 
     /// Takes the registers back from the file of a view.
@@ -227,35 +255,20 @@ impl Jit {
     }
 
     /// Runs code from a block on, with a budget for the run and so much of it left; gives how much
-    /// is left then. The file of the view holds the registers.
+    /// is left then. The view is ready by `bring`.
     pub(crate) fn run<E: Env>(
         &self,
         mem: &mut MemoryPath<'_, E>,
         native: &Native,
-        jumps: usize,
         (budget, left): (u64, u64),
     ) -> (u64, Left) {
         let base = mem.tlb.base();
-        // SAFETY: E6: the control block lies in the view.
-        let at = unsafe { base.add(layout::CONTROL) };
-        let mut control = at.cast::<Control>();
+        let mut control = Self::control(base);
         let mut stepping = Stepping { mem, control, file: base.cast(), budget, out: None };
         let context = (&raw mut stepping).expose_provenance();
         // SAFETY: E6: code does not run, so nobody else refers to the block.
         let words = unsafe { control.as_mut() };
-        *words = Control {
-            budget: left,
-            pc: 0,
-            why: 0,
-            place: 0,
-            step: (step::<E> as *const ()).expose_provenance(),
-            context,
-            jumps,
-            mxcsr: control::MXCSR_AT_REST,
-            unused: [0; 3],
-            box_mask: [!0 << 32; 2],
-            flags: FLAGS,
-        };
+        (words.budget, words.context) = (left, context);
         self.enter(base, native);
         stepping.take_flags();
         // SAFETY: E6: code has been left, so nobody else refers to the block.

@@ -33,7 +33,7 @@ impl Jit {
         false
     }
 
-    pub(crate) fn bring(&self, _: &Regs, _: NonNull<u8>) -> NonNull<Regs> {
+    pub(crate) fn bring<E: Env>(&self, _: &Regs, _: NonNull<u8>, _: usize) -> NonNull<Regs> {
         match *self {}
     }
 
@@ -74,7 +74,6 @@ impl Jit {
         &self,
         _: &mut MemoryPath<'_, E>,
         _: &Native,
-        _: usize,
         _: (u64, u64),
     ) -> (u64, Left) {
         match *self {}

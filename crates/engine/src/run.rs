@@ -291,7 +291,7 @@ impl Engine {
                 .counted();
         };
         let base = mem.tlb.base();
-        let file = jit.bring(regs, base);
+        let file = jit.bring::<E>(regs, base, mem.tlb.bank_address(bank));
         let mut running =
             Running { looking, mem, file, entry, jit: Some(jit), bank, after, without };
         let exit = running.counted();
@@ -520,13 +520,12 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
     /// Runs code from a block on, as far as it leads.
     fn run_code(&mut self, id: BlockId, ticks: u64) -> Ran {
         let left = self.entry.budget - ticks;
-        let jumps = self.mem.tlb.bank_address(self.bank);
         let jit = self.jit.as_deref().expect("what has code was made by it");
         let cached: *const Cached = self.mem.pages.running(id);
         // SAFETY: E4: while code runs, blocks are only taken out of use, never freed or moved.
         let cached = unsafe { &*cached };
         let native = cached.native.as_ref().expect("asked before");
-        let (left, how) = jit.run(&mut self.mem, native, jumps, (self.entry.budget, left));
+        let (left, how) = jit.run(&mut self.mem, native, (self.entry.budget, left));
         let (began, ticks) = (ticks, self.entry.budget - left);
         let counters = &mut *self.mem.counters;
         // Where the interpreter goes on in the middle of a block, its ticks are counted already.
