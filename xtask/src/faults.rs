@@ -258,6 +258,13 @@ pub(crate) const FAULTS: &[Fault] = &[
         test: TIERS,
     },
     Fault {
+        name: "an absolute value keeps its sign",
+        file: "guests/riscv/src/isa/float.rs",
+        find: "cx.b.binary(Binary::And, temp, a, (1 << K::SIGN) - 1);",
+        replace: "cx.b.binary(Binary::And, temp, a, u64::MAX);",
+        test: "-p omni-guest-riscv --test programs",
+    },
+    Fault {
         name: "stores share the probe of a load",
         file: "crates/tier-x64/src/share.rs",
         find: "(leader.store || !access.store)",

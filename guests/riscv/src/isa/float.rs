@@ -254,7 +254,21 @@ fn inject<K: Kind>(cx: &mut Lower<'_>, o: Float2, how: &Inject) {
     if !cx.float_on() {
         return;
     }
-    let (a, b) = (source::<K>(cx, o.rs1), source::<K>(cx, o.rs2));
+    let a = source::<K>(cx, o.rs1);
+    if o.rs1 == o.rs2 {
+        // A move, the opposite and the absolute value. Above the sign there is nothing.
+        let value = match how {
+            Inject::Same => a,
+            Inject::Other => negate::<K>(cx, a, true),
+            Inject::Product => {
+                let temp = cx.b.temp();
+                cx.b.binary(Binary::And, temp, a, (1 << K::SIGN) - 1);
+                temp.into()
+            }
+        };
+        return put::<K>(cx, o.rd, value);
+    }
+    let b = source::<K>(cx, o.rs2);
     let sign: Slot = cx.b.temp();
     match how {
         Inject::Same => cx.b.put(sign, b),
