@@ -174,10 +174,10 @@ macro_rules! interpreter {
                         );
                     }
                     Op::LoadReserved(size) => {
-                        let address = a!();
-                        slow!(mem.load_aligned(address, size), old => old);
-                        dst!() = sign(dst!(), bits(size));
-                        regs.0[usize::from(mem.reservation.0)] = address;
+                        slow!(mem.load_aligned(a!(), size), old => {
+                            regs.0[usize::from(mem.reservation.0)] = a!();
+                            sign(old, bits(size))
+                        });
                     }
                     Op::StoreConditional(size) => {
                         let (address, value) = (a!(), b!());

@@ -3,7 +3,7 @@
 use omni_base::{Gpa, PageNo};
 use omni_engine::{
     Access, At, Code, Context, Engine, Entry, Env, Flow, Frontend, HotSlots, Mapping, Mode,
-    NanRule, RegSlot, Regs, Reply, Target,
+    NanRule, RegSlot, Regs, Reply, Target, Tiers,
 };
 use omni_ir::{AtomicOp, Binary, Builder, Helper, Size, Slot, Trap};
 use omni_memory::Space;
@@ -92,7 +92,11 @@ impl Frontend for Machine {
             0 => b.put(reg, constant(no)),
             1 | 2 => b.store(size, reg, 0, other),
             3 | 4 => b.load(size, false, Slot(10), reg, 0),
-            5 => b.atomic(AtomicOp::Swap, Size::B8, Slot(10), reg, other),
+            5 => match high >> 2 & 3 {
+                0 => b.load_reserved(Size::B4, Slot(10), reg),
+                1 => b.store_conditional(Size::B4, Slot(10), reg, other),
+                _ => b.atomic(AtomicOp::Swap, Size::B8, Slot(10), reg, other),
+            },
             6 => {
                 b.binary(Binary::Mul, Slot(11), Slot(11), 0x9e37_79b9_7f4a_7c15);
                 b.binary(Binary::Xor, Slot(11), Slot(11), Slot(10));
@@ -306,5 +310,29 @@ fn code_in_a_page_that_is_amended_as_a_table_is_read_again() {
         world.ram.amend(Gpa(7 * 4096), &word(0, no)).expect("fits");
         let exit = engine.run(&Machine, 0, &mut world, &mut regs, entry);
         assert_eq!((exit.ticks, regs.get(Slot(0))), (1, constant(no)));
+    }
+}
+
+#[test]
+fn a_load_reserved_whose_walk_changes_the_code_has_all_its_effects() {
+    for tiers in [Tiers::Interpreter, Tiers::Compiled { after: 0 }] {
+        let mut ram = ram(&mut Random(0));
+        let word = |op: u64, no: u64| ((op | no << 16) as u32).to_le_bytes();
+        // The code is in the table of what it reads, by an entry that no walk has seen.
+        let (pc, at) = (WINDOW + 5 * 4096 + 2048, 1 << 21);
+        let entry = (20 << 12 | VALID | LEAF | WRITE).to_le_bytes();
+        ram.store(Gpa(5 * 4096), &entry).expect("fits");
+        ram.store(Gpa(5 * 4096 + 2048), &[word(5, 0), word(255, 0)].concat()).expect("fits");
+        ram.store(Gpa(20 * 4096), &0xffff_fff0_u32.to_le_bytes()).expect("fits");
+        let mut world = World { ram, root: 0 };
+        let (mut engine, mut regs) = (Engine::new(1), Regs::default());
+        engine.set_tiers(tiers);
+        regs.set(Slot(0), at);
+        let context = Context([0, 0]);
+        let entry = Entry { pc, mode: Mode(0), fetch: context, data: context, budget: 1 };
+        let exit = engine.run(&Machine, 0, &mut world, &mut regs, entry);
+        assert_eq!((exit.ticks, exit.trap), (1, None));
+        assert!(engine.counters().pages_dropped > 0);
+        assert_eq!((regs.get(Slot(10)), regs.get(Slot(101))), (15_u64.wrapping_neg() - 1, at));
     }
 }
