@@ -160,7 +160,7 @@ impl View {
             modes: [None; BANKS],
             next_bank: 0,
         };
-        Side::BOTH.into_iter().for_each(|side| view.drop_at(side, 0));
+        Side::BOTH.into_iter().for_each(|side| view.empty(side, 0));
         (0..BANKS).for_each(|bank| view.empty_jump(bank, 0));
         view
     }
@@ -186,8 +186,14 @@ impl View {
         self.region.words(side.tags() + index * 8, 1)[0] = start;
     }
 
-    /// Empties an entry.
+    /// Empties an entry. Where its chunk holds no memory, it has none, and must not by this.
     pub(super) fn drop_at(&mut self, side: Side, index: usize) {
+        if self.resident[side as usize].has(index / CHUNK) {
+            self.empty(side, index);
+        }
+    }
+
+    fn empty(&mut self, side: Side, index: usize) {
         self.region.words(side.tags() + index * 8, 1)[0] = layout::no_tag(index);
     }
 
@@ -223,7 +229,7 @@ impl View {
             from = chunk + 1;
         }
         self.filled[side as usize].clear();
-        self.drop_at(side, 0);
+        self.empty(side, 0);
     }
 
     /// Drops all entries for loads and stores, and gives their memory back.
@@ -232,7 +238,7 @@ impl View {
         self.region.release_entries();
         for side in Side::BOTH {
             self.resident[side as usize].clear();
-            self.drop_at(side, 0);
+            self.empty(side, 0);
         }
         self.resident_count = 0;
     }
