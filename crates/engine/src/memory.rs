@@ -277,14 +277,13 @@ impl<E: Env> MemoryPath<'_, E> {
     fn keep_store(&mut self, at: u64, no: PageNo, ptr: NonNull<u8>, mapping: &Mapping) {
         // A store to a table of its own mapping makes the mapping stale at once.
         let own_table = mapping.tables[..usize::from(mapping.depth)].contains(&no);
-        if !mapping.keep || own_table || self.env.ram().is_watched(no) {
+        // Who finds an entry for stores may load there too.
+        if !mapping.keep || !mapping.load || own_table || self.env.ram().is_watched(no) {
             return;
         }
         self.tlb.insert_store(at, no, ptr);
         self.counters.fills_store += 1;
-        if mapping.load
-            && let Some(ptr) = self.env.ram().read_ptr(no)
-        {
+        if let Some(ptr) = self.env.ram().read_ptr(no) {
             self.tlb.insert_load(at, no, ptr);
             self.counters.fills_load += 1;
         }

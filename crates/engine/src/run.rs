@@ -435,7 +435,7 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
             Some(page) => {
                 let at = next_page(key.pc);
                 second = Some((at, self.mem.pages.link_id(at, page)));
-                let both = both_pages(bytes, self.mem.env.ram(), page);
+                let both = both_pages(self.mem.env.ram(), key.page, page);
                 both.map(|both| crossing(self.looking.front, &both, key.pc, key.mode))
             }
         };
@@ -681,7 +681,7 @@ impl<F: Frontend> Looking<'_, F> {
             return Ok((id, false));
         }
         mem.watch(second);
-        let both = both_pages(bytes, mem.env.ram(), second);
+        let both = both_pages(mem.env.ram(), page, second);
         let both = both.ok_or_else(|| mem.env.bad_atomic(pc, crate::Access::Fetch))?;
         let block = crossing(self.front, &both, pc, self.mode);
         Ok((self.insert(mem, key, block, began), false))
@@ -716,10 +716,12 @@ fn next_page(pc: u64) -> u64 {
 }
 
 /// A page of code and as much of a second one as an instruction can have.
-fn both_pages(first: &[u8], ram: &omni_memory::Space, second: PageNo) -> Option<Vec<u8>> {
-    let mut rest = [0; 16];
-    ram.read(second.base(), &mut rest).ok()?;
-    Some([first, &rest].concat())
+fn both_pages(ram: &omni_memory::Space, first: PageNo, second: PageNo) -> Option<Vec<u8>> {
+    let mut both = vec![0; PAGE_SIZE + 16];
+    let (page, rest) = both.split_at_mut(PAGE_SIZE);
+    ram.read(first.base(), page).ok()?;
+    ram.read(second.base(), rest).ok()?;
+    Some(both)
 }
 
 /// A block of the one instruction that begins in one page and ends in the next.

@@ -96,7 +96,7 @@ fn build(b: &mut Builder, inst: &Inst) {
     }
 }
 
-/// RAM as it is, one page that may only be read, and above it nothing.
+/// RAM as it is, a page that may only be read, one only to be written, and above it nothing.
 struct World {
     ram: Space,
     calls: Vec<(u64, At)>,
@@ -123,11 +123,13 @@ impl Env for World {
     }
     fn translate(&mut self, at: u64, _: Size, access: Access) -> Result<Mapping, Trap> {
         let page = at >> 12;
-        if page >= PAGES || page == 5 && access == Access::Store {
+        let denied =
+            (page == 5 && access == Access::Store) || (page == 6 && access == Access::Load);
+        if page >= PAGES || denied {
             return Err(Trap { cause: 13, value: at });
         }
         let target = Target::Ram(PageNo(page));
-        let (load, store, keep, tables) = (true, page != 5, true, [PageNo(0); 6]);
+        let (load, store, keep, tables) = (page != 6, page != 5, true, [PageNo(0); 6]);
         Ok(Mapping { target, load, store, keep, tables, depth: 0, span: 12, entry_size: 3 })
     }
     fn device_load(&mut self, _: u64, _: Gpa, _: Size, _: At) -> Result<Reply, Trap> {
@@ -389,7 +391,7 @@ fn reads_again(dice: &mut Dice, to: u64, next: u64) -> Insn {
 
 /// Accesses near to each other by bases that move, now and then across the end of a page.
 fn cluster(dice: &mut Dice) -> Vec<Insn> {
-    let at = dice.of(&[0x3100, 0x3fe0, 0x4ff0, 0x4800, 0x5ff8]) + dice.below(64);
+    let at = dice.of(&[0x3100, 0x3fe0, 0x4ff0, 0x4800, 0x5ff8, 0x6100]) + dice.below(64);
     let mut list = vec![plain(vec![Inst::Unary(Unary::Move, Slot(7), Val::Const(at))])];
     for _ in 0..2 + dice.below(6) {
         let base = dice.of(&[Slot(7), Slot(7), Slot(4)]);
@@ -603,7 +605,7 @@ fn seen(
     let counters = engine.counters();
     assert_eq!(counters.instructions, exit.ticks, "each instruction is counted once");
     assert!(counters.instructions_compiled <= counters.instructions);
-    let mut memory = vec![0; 0x4000];
+    let mut memory = vec![0; 0x5000];
     world.ram.read(Gpa(0x2000), &mut memory).expect("in RAM");
     let (words, _) = memory.as_chunks::<8>();
     let memory = words.iter().fold(0, |sum: u64, word| {

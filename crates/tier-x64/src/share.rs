@@ -108,7 +108,7 @@ fn members(accesses: &[Access], first: usize) -> (Vec<usize>, i64, i64) {
         if access.era != leader.era {
             break;
         }
-        // What can be stored to can be loaded from, but not the other way.
+        // What an entry for stores serves can be loaded from, but not the other way.
         let fits = access.value == leader.value && (leader.store || !access.store);
         let (from, to) = (low.min(access.at), high.max(access.at + access.size));
         if fits && !access.taken && to - from <= SPAN_MAX {
