@@ -20,6 +20,8 @@ const BOARD: &str = "-p omni-conformance --test kinds board::";
 const CONTRACT: &str = "-p omni-lifecycle --test contract";
 const FILE: &str = "-p omni-lifecycle --test file";
 const MODEL: &str = "-p omni-memory --test model";
+const STORE: &str = "-p omni-store --test store";
+const STORE_FAULTS: &str = "-p omni-store --test faults";
 const IMAGES: &str = "-p omni-memory --test images";
 const TIERS: &str = "-p omni-engine --test tiers";
 const FLOAT: &str = "-p omni-engine --test float";
@@ -53,6 +55,48 @@ pub(crate) const FAULTS: &[Fault] = &[
         find: "            node.digest = OnceLock::new();\n",
         replace: "",
         test: IMAGES,
+    },
+    Fault {
+        name: "a pack has its name before it is synced",
+        file: "crates/store/src/pack.rs",
+        find: "        self.files.sync(&self.file, &self.path)\n",
+        replace: "        Ok(())\n",
+        test: "-p omni-store --test faults a_loss",
+    },
+    Fault {
+        name: "a snapshot is told of before its pack is complete",
+        file: "crates/store/src/write.rs",
+        find: "        self.seal()?;\n        let entry",
+        replace: "        let entry",
+        test: STORE,
+    },
+    Fault {
+        name: "a page of the store is believed without its digest",
+        file: "crates/store/src/pack.rs",
+        find: "if head.digest == digest && Digest::of(bytes) == digest {",
+        replace: "if head.digest == digest {",
+        test: "-p omni-store --test faults every_bit",
+    },
+    Fault {
+        name: "clean-up leaves nodes that name what is gone",
+        file: "crates/store/src/gc.rs",
+        find: "    !survey.unclean && full",
+        replace: "    full",
+        test: STORE,
+    },
+    Fault {
+        name: "clean-up forgets who runs from a snapshot",
+        file: "crates/store/src/store.rs",
+        find: "                all.extend(digests_of(&path)?);\n            }",
+        replace: "            }",
+        test: STORE,
+    },
+    Fault {
+        name: "what a crash left of a line stays in a tree",
+        file: "crates/store/src/tree.rs",
+        find: "            if file.metadata()?.len() > end {",
+        replace: "            if file.metadata()?.len() > end && end == 0 {",
+        test: STORE_FAULTS,
     },
     Fault {
         name: "a used frame is taken for a clean one",

@@ -13,6 +13,7 @@ const EMPTY_NAMES: &[&str] = &["util", "utils", "common", "helpers", "helper", "
 /// Where files, sockets and clocks of the host may be touched.
 const OUTSIDE: &[&str] = &[
     "crates/host/",
+    "crates/store/",
     "crates/net/",
     "crates/image/",
     "crates/control/",

@@ -184,14 +184,20 @@ fn write_disk(
     file.set_len(setup.disk_bytes)?;
     let space = machine.memory().spaces.iter_mut().find(|space| space.name() == name);
     let space = space.ok_or_else(|| io::Error::other("the disk is gone"))?;
-    let mut result = Ok(());
+    let mut result: io::Result<()> = Ok(());
     space.seal().image.for_each(&mut |no, page| {
-        let bytes = page.bytes();
-        if result.is_ok() && bytes.iter().any(|&byte| byte != 0) {
-            result = file.write_all_at(bytes, no.0 * PAGE_SIZE_U64);
-            progress.advance(PAGE_SIZE_U64);
+        let mut write = || {
+            let bytes = page.bytes()?;
+            if bytes.iter().any(|&byte| byte != 0) {
+                file.write_all_at(bytes, no.0 * PAGE_SIZE_U64)?;
+                progress.advance(PAGE_SIZE_U64);
+            }
+            Ok(())
+        };
+        if result.is_ok() {
+            result = write();
         }
-    });
+    })?;
     result?;
     file.sync_all()
 }

@@ -130,7 +130,8 @@ fn forks_share_pages(case: &Case) {
     let here = take(case.kinds, &mut *child).expect("can be saved");
     for (of_child, of_parent) in here.spaces.iter().zip(&snapshot.spaces) {
         let mut private = 0;
-        of_child.image.changed_since(&of_parent.image, &mut |_, _| private += 1);
+        let changed = of_child.image.changed_since(&of_parent.image, &mut |_, _| private += 1);
+        changed.expect("both are in memory");
         assert_eq!(private, 0, "{case}: pages of {} that are not shared", of_child.name);
     }
     // Neither sees what the other does from here on.

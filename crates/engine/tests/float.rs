@@ -1,20 +1,21 @@
 //! Floating point in machine code gives the bits and the flags of the soft float library.
 
-mod world;
-
-use omni_base::Gpa;
+use omni_base::{Gpa, PageNo};
 use omni_engine::{
-    Access, Code, Context, Engine, Entry, Flow, HotSlots, Mapping, Mode, Regs, Tiers,
+    Access, At, Code, Context, Engine, Entry, Env, Flow, Frontend, HotSlots, Mapping, Mode,
+    NanRule, RegSlot, Regs, Reply, Target, Tiers,
 };
-use omni_ir::{Binary, Builder, FloatOp, Format, Slot, Trap, Unary, Val, Width};
+use omni_ir::{Binary, Builder, FloatOp, Format, Helper, Size, Slot, Trap, Unary, Val, Width};
 use omni_memory::Space;
 use omni_softfloat as sf;
 use omni_softfloat::{F16, F32, F64, Flags, Float, Round as Rounding};
-use world::{Dice, FLAGS, Front, Guest, Place, ROUND, World, nothing, open};
 
 /// Where code is: one instruction is four bytes, which are its number.
 const CODE: u64 = 0x1000;
 const PAGES: u64 = 64;
+
+const FLAGS: Slot = Slot(100);
+const ROUND: Slot = Slot(101);
 
 /// Operands and result: in host registers, over an operand, in memory, and all the same.
 const PLACES: &[[u8; 4]] = &[
@@ -166,10 +167,22 @@ fn instructions() -> Vec<Insn> {
 
 struct Listed(Vec<Insn>);
 
-impl Guest for Listed {
+impl Frontend for Listed {
+    fn registers(&self) -> &'static [RegSlot] {
+        &[RegSlot { slot: Slot(31), name: "r31", bits: 64 }]
+    }
+    fn float_flags(&self) -> Slot {
+        FLAGS
+    }
+    fn reservation(&self) -> Slot {
+        Slot(102)
+    }
     fn hot_slots(&self) -> HotSlots {
         const FLOATS: &[Slot] = &[Slot(16), Slot(17), Slot(18), Slot(19)];
         HotSlots { integers: &[Slot(1), Slot(2)], floats: FLOATS }
+    }
+    fn nan_rule(&self) -> NanRule {
+        NanRule::RiscV
     }
     fn lower(&self, code: &Code, _: Mode, b: &mut Builder) -> Flow {
         let number = u32::from_le_bytes([0, 1, 2, 3].map(|at| code.bytes[at]));
@@ -184,14 +197,31 @@ impl Guest for Listed {
     }
 }
 
-struct Ram(Space);
+struct World(Space);
 
-impl Place for Ram {
+impl Env for World {
     fn ram(&mut self) -> &mut Space {
         &mut self.0
     }
-    fn translate(&mut self, at: u64, _: Access) -> Result<Mapping, Trap> {
-        if at >> 12 < PAGES { Ok(open(at >> 12)) } else { Err(nothing(at)) }
+    fn translate(&mut self, at: u64, _: Size, _: Access) -> Result<Mapping, Trap> {
+        if at >> 12 >= PAGES {
+            return Err(Trap { cause: 13, value: at });
+        }
+        let (target, tables) = (Target::Ram(PageNo(at >> 12)), [PageNo(0); 6]);
+        let (load, store, keep) = (true, true, true);
+        Ok(Mapping { target, load, store, keep, tables, depth: 0, span: 12, entry_size: 3 })
+    }
+    fn device_load(&mut self, _: u64, _: Gpa, _: Size, _: At) -> Result<Reply, Trap> {
+        Ok(Reply::default())
+    }
+    fn device_store(&mut self, _: u64, _: Gpa, _: Size, _: u64, _: At) -> Result<Reply, Trap> {
+        Ok(Reply::default())
+    }
+    fn bad_atomic(&mut self, at: u64, _: Access) -> Trap {
+        Trap { cause: 7, value: at }
+    }
+    fn call(&mut self, _: Helper, _: &mut Regs, _: [u64; 3], _: At) -> Result<Reply, Trap> {
+        Ok(Reply::default())
     }
 }
 
@@ -240,6 +270,23 @@ fn eval<F: Float>(op: FloatOp, [a, b, c]: [u64; 3], env: &mut sf::Env) -> u64 {
         Round => sf::round_to_integral::<F>(a, env),
         RoundExact => sf::round_to_integral_exact::<F>(a, env),
         ToI32Modular => wide(sf::to_i32_modular(a, env)),
+    }
+}
+
+/// A small source of numbers: tests of one seed are the same everywhere.
+struct Dice(u64);
+
+impl Dice {
+    fn word(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let x = self.0;
+        (x ^ x >> 31).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ x >> 17
+    }
+    fn below(&mut self, bound: u64) -> u64 {
+        self.word() % bound
+    }
+    fn of<T: Copy>(&mut self, items: &[T]) -> T {
+        items[self.below(items.len() as u64) as usize]
     }
 }
 
@@ -411,28 +458,28 @@ fn near_product(insn: &Insn, a: u64, b: u64, by: u64) -> u64 {
 
 /// Runs single instructions by machine code.
 struct Bench {
-    guest: Front<Listed>,
+    guest: Listed,
     engine: Engine,
-    world: World<Ram>,
+    world: World,
     regs: Regs,
     compared: u64,
 }
 
 impl Bench {
     fn new() -> Self {
-        let guest = Front(Listed(instructions()));
+        let guest = Listed(instructions());
         let mut ram = Space::new("ram", PAGES);
-        for number in 0..guest.0.0.len() as u32 {
+        for number in 0..guest.0.len() as u32 {
             let at = Gpa(CODE + 4 * u64::from(number));
             ram.store(at, &number.to_le_bytes()).expect("fits");
         }
         let mut engine = Engine::new(1);
         engine.set_tiers(Tiers::Compiled { after: 0 });
-        Self { guest, engine, world: World(Ram(ram)), regs: Regs::default(), compared: 0 }
+        Self { guest, engine, world: World(ram), regs: Regs::default(), compared: 0 }
     }
 
     fn compare(&mut self, number: usize, args: [u64; 3], round: u8, before: u8) {
-        let insn = self.guest.0.0[number];
+        let insn = self.guest.0[number];
         let regs = &mut self.regs;
         regs.set(ROUND, round.into());
         regs.set(FLAGS, before.into());
@@ -467,8 +514,8 @@ impl Bench {
     /// So many operands for each instruction.
     fn sweep(&mut self, seed: u64, each: usize) {
         let mut operands = Operands::new(seed);
-        for number in 0..self.guest.0.0.len() {
-            let insn = self.guest.0.0[number];
+        for number in 0..self.guest.0.len() {
+            let insn = self.guest.0[number];
             // Other modes than the default one are the interpreter's.
             let each = if insn.round.is_none_or(|round| round == 0) { each } else { each / 3 };
             for _ in 0..each {
@@ -484,8 +531,8 @@ impl Bench {
     /// Every pair of interesting operands for the operations that have code of their own.
     fn pairs(&mut self, step: usize) {
         let operands = Operands::new(0);
-        for number in 0..self.guest.0.0.len() {
-            let insn = self.guest.0.0[number];
+        for number in 0..self.guest.0.len() {
+            let insn = self.guest.0[number];
             let plain = insn.place == PLACES[0] && insn.boxed && insn.round.is_none_or(|r| r == 0);
             if !plain || insn.count == 0 {
                 continue;

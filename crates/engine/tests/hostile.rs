@@ -1,15 +1,13 @@
 //! Guests that do what costs a translator most: every tier has the same states at every slice.
 
-mod world;
-
 use omni_base::{Gpa, PAGE_SIZE_U64, PageNo};
 use omni_engine::{
-    Access, At, Code, Context, Engine, Entry, Flow, HotSlots, Mapping, Mode, Regs, Reply, Tiers,
+    Access, At, Code, Context, Engine, Entry, Env, Flow, Frontend, HotSlots, Mapping, Mode,
+    NanRule, RegSlot, Regs, Reply, Target, Tiers,
 };
 use omni_ir::{Binary, Builder, Cond, Helper, Size, Slot, Trap};
 use omni_memory::Space;
 use std::time::{Duration, Instant};
-use world::{Front, Place, World, nothing, open};
 
 /// Pages of RAM.
 const PAGES: u64 = 64;
@@ -62,10 +60,22 @@ fn four(op: u8, d: u8, s: u8, number: i16) -> Vec<u8> {
     [[op, d << 4 | s], number.to_le_bytes()].concat()
 }
 
-impl world::Guest for Toy {
+impl Frontend for Toy {
+    fn registers(&self) -> &'static [RegSlot] {
+        &[RegSlot { slot: Slot(15), name: "r15", bits: 64 }]
+    }
+    fn float_flags(&self) -> Slot {
+        Slot(100)
+    }
+    fn reservation(&self) -> Slot {
+        Slot(101)
+    }
     fn hot_slots(&self) -> HotSlots {
         const HOT: &[Slot] = &[Slot(1), Slot(2), Slot(3), Slot(4), Slot(5), Slot(6)];
         HotSlots { integers: HOT, floats: &[] }
+    }
+    fn nan_rule(&self) -> NanRule {
+        NanRule::RiscV
     }
     fn lower(&self, code: &Code, mode: Mode, b: &mut Builder) -> Flow {
         let [op, regs, low, high, ..] = code.bytes;
@@ -101,12 +111,12 @@ impl world::Guest for Toy {
 }
 
 /// RAM, and what the guest has selected: the address space, and the mode times 65536.
-struct Ram {
+struct World {
     ram: Space,
     selected: u64,
 }
 
-impl Ram {
+impl World {
     fn page(&mut self, page: u64) -> Option<(u64, u8)> {
         if page >= SAME >> 12 {
             return Some((SAME_PAGE, 0));
@@ -122,19 +132,29 @@ impl Ram {
     }
 }
 
-impl Place for Ram {
+impl Env for World {
     fn ram(&mut self) -> &mut Space {
         &mut self.ram
     }
-    fn translate(&mut self, at: u64, _: Access) -> Result<Mapping, Trap> {
-        let (page, depth) = self.page(at >> 12).ok_or(nothing(at))?;
+    fn translate(&mut self, at: u64, _: Size, _: Access) -> Result<Mapping, Trap> {
+        let (page, depth) = self.page(at >> 12).ok_or(Trap { cause: 13, value: at })?;
         let mut tables = [PageNo(0); 6];
         tables[0] = Gpa(TABLE).page();
-        Ok(Mapping { tables, depth, ..open(page) })
+        let (target, load, store, keep) = (Target::Ram(PageNo(page)), true, true, true);
+        Ok(Mapping { target, load, store, keep, tables, depth, span: 12, entry_size: 3 })
     }
-    fn call(&mut self, _: &mut Regs, a: [u64; 3], _: At) -> Reply {
+    fn device_load(&mut self, _: u64, _: Gpa, _: Size, _: At) -> Result<Reply, Trap> {
+        Ok(Reply::default())
+    }
+    fn device_store(&mut self, _: u64, _: Gpa, _: Size, _: u64, _: At) -> Result<Reply, Trap> {
+        Ok(Reply::default())
+    }
+    fn bad_atomic(&mut self, at: u64, _: Access) -> Trap {
+        Trap { cause: 7, value: at }
+    }
+    fn call(&mut self, _: Helper, _: &mut Regs, a: [u64; 3], _: At) -> Result<Reply, Trap> {
         self.selected = a[0];
-        Reply { value: a[0], stop: true }
+        Ok(Reply { value: a[0], stop: true })
     }
 }
 
@@ -149,7 +169,7 @@ struct Guest {
 /// A machine with a guest in it.
 struct Machine {
     engine: Engine,
-    world: World<Ram>,
+    world: World,
     regs: Regs,
     pc: u64,
     ticks: u64,
@@ -175,7 +195,7 @@ impl Machine {
         let mut engine = Engine::new(1);
         engine.set_tiers(tiers);
         let pc = if guest.start == 0 { CODE } else { guest.start };
-        let world = World(Ram { ram, selected: 0 });
+        let world = World { ram, selected: 0 };
         Self { engine, world, regs, pc, ticks: 0 }
     }
 
@@ -183,11 +203,11 @@ impl Machine {
     fn run(&mut self, ticks: u64) {
         let until = self.ticks + ticks;
         while self.ticks < until {
-            let context = Context([self.world.0.selected & 0xffff, 0]);
-            let mode = Mode((self.world.0.selected >> 16) as u32 & 0xff);
+            let context = Context([self.world.selected & 0xffff, 0]);
+            let mode = Mode((self.world.selected >> 16) as u32 & 0xff);
             let budget = until - self.ticks;
             let entry = Entry { pc: self.pc, mode, fetch: context, data: context, budget };
-            let exit = self.engine.run(&Front(Toy), 0, &mut self.world, &mut self.regs, entry);
+            let exit = self.engine.run(&Toy, 0, &mut self.world, &mut self.regs, entry);
             (self.pc, self.ticks) = (exit.pc, self.ticks + exit.ticks);
             if exit.trap.is_some() {
                 (self.pc, self.ticks) = (self.pc.wrapping_add(2), self.ticks + 1);
@@ -200,7 +220,7 @@ impl Machine {
         let mut memory = 0_u64;
         let mut page = [0; 4096];
         for no in 0..PAGES {
-            self.world.0.ram.read(PageNo(no).base(), &mut page).expect("in RAM");
+            self.world.ram.read(PageNo(no).base(), &mut page).expect("in RAM");
             for word in page.as_chunks::<8>().0 {
                 memory = (memory ^ u64::from_le_bytes(*word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
                 memory ^= memory >> 29;

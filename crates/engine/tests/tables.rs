@@ -1,14 +1,12 @@
 //! Random guests that change their tables while they run see what a walk at each access gives.
 
-mod world;
-
 use omni_base::{Gpa, PageNo};
 use omni_engine::{
-    Access, Code, Context, Engine, Entry, Flow, HotSlots, Mapping, Mode, Regs, Tiers,
+    Access, At, Code, Context, Engine, Entry, Env, Flow, Frontend, HotSlots, Mapping, Mode,
+    NanRule, RegSlot, Regs, Reply, Target, Tiers,
 };
-use omni_ir::{AtomicOp, Binary, Builder, Size, Slot, Trap};
+use omni_ir::{AtomicOp, Binary, Builder, Helper, Size, Slot, Trap};
 use omni_memory::Space;
-use world::{Dice, Front, Guest, Place, RESERVED, World, open};
 
 /// Pages of RAM. The first few are tables, the last ones code, at the start.
 const PAGES: u64 = 40;
@@ -17,7 +15,7 @@ const CODE: u64 = 30;
 
 /// What programs take their constants from, by number: addresses, and entries of tables.
 fn constant(no: u64) -> u64 {
-    let mut random = Dice(no | 1 << 20);
+    let mut random = Random(no | 1 << 20);
     let page = random.below(PAGES);
     match random.below(8) {
         // A place in a page of tables, by the window at the third top entry.
@@ -25,8 +23,8 @@ fn constant(no: u64) -> u64 {
         // A place anywhere near, perhaps across two pages.
         3 | 4 => address(&mut random) + random.below(4096),
         // A leaf, with or without its bits, or a pointer to a table.
-        5 | 6 => page << 12 | random.word() & (LEAF | WRITE | SEEN) | VALID,
-        _ => random.below(TABLES) << 12 | (random.word() & 3).min(VALID),
+        5 | 6 => page << 12 | random.next() & (LEAF | WRITE | SEEN) | VALID,
+        _ => random.below(TABLES) << 12 | (random.next() & 3).min(VALID),
     }
 }
 
@@ -41,19 +39,46 @@ const WIDTH: u64 = 6;
 const WINDOW: u64 = 2 << 21;
 
 /// An address that tables may map.
-fn address(random: &mut Dice) -> u64 {
+fn address(random: &mut Random) -> u64 {
     let (top, leaf) = (random.below(3), random.below(WIDTH));
     // At times one that shares a place in the TLB with another.
     let top = if random.below(3) == 0 { top | 511 << 9 } else { top };
     top << 21 | leaf << 12
 }
 
+#[derive(Clone)]
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
 /// Instructions of four bytes: an operation, a register, and a number.
 struct Machine;
 
-impl Guest for Machine {
+impl Frontend for Machine {
+    fn registers(&self) -> &'static [RegSlot] {
+        &[RegSlot { slot: Slot(0), name: "r0", bits: 64 }]
+    }
+    fn float_flags(&self) -> Slot {
+        Slot(100)
+    }
+    fn reservation(&self) -> Slot {
+        Slot(101)
+    }
     fn hot_slots(&self) -> HotSlots {
         HotSlots { integers: &[Slot(0), Slot(1), Slot(2)], floats: &[] }
+    }
+    fn nan_rule(&self) -> NanRule {
+        NanRule::RiscV
     }
     fn lower(&self, code: &Code, _: Mode, b: &mut Builder) -> Flow {
         let Some(&[op, reg, low, high]) = code.bytes.first_chunk::<4>() else { return Flow::More };
@@ -77,19 +102,19 @@ impl Guest for Machine {
                 b.binary(Binary::Xor, Slot(11), Slot(11), Slot(10));
             }
             7 => b.jump(code.pc & !0xffff | (no & 0xfffc)),
-            8 => b.jump(address(&mut Dice(no))),
+            8 => b.jump(address(&mut Random(no))),
             _ => b.trap(2, code.pc),
         }
         if op < 7 { Flow::Next(4) } else { Flow::End }
     }
 }
 
-struct Ram {
+struct World {
     ram: Space,
     root: u64,
 }
 
-impl Ram {
+impl World {
     fn entry(&mut self, at: u64) -> u64 {
         u64::from_le_bytes(self.ram.load(Gpa(at)).expect("tables are in RAM"))
     }
@@ -102,11 +127,11 @@ impl Ram {
     }
 }
 
-impl Place for Ram {
+impl Env for World {
     fn ram(&mut self) -> &mut Space {
         &mut self.ram
     }
-    fn translate(&mut self, at: u64, access: Access) -> Result<Mapping, Trap> {
+    fn translate(&mut self, at: u64, _: Size, access: Access) -> Result<Mapping, Trap> {
         let trap = Trap { cause: access as u64, value: at };
         let (mut table, mut tables) = (self.root, [PageNo(0); 6]);
         for (depth, span) in [(1_u8, 30), (2, 21), (3, 12)] {
@@ -123,17 +148,30 @@ impl Place for Ram {
                 }
                 self.see(place, entry);
                 let page = (to + (at >> 12 & ((1 << (span - 12)) - 1))) % PAGES;
-                let store = entry & WRITE != 0;
-                return Ok(Mapping { store, tables, depth, span, ..open(page) });
+                let (target, store) = (Target::Ram(PageNo(page)), entry & WRITE != 0);
+                let (load, keep, entry_size) = (true, true, 3);
+                return Ok(Mapping { target, load, store, keep, tables, depth, span, entry_size });
             }
             table = to;
         }
         Err(trap)
     }
+    fn device_load(&mut self, _: u64, _: Gpa, _: Size, _: At) -> Result<Reply, Trap> {
+        Ok(Reply::default())
+    }
+    fn device_store(&mut self, _: u64, _: Gpa, _: Size, _: u64, _: At) -> Result<Reply, Trap> {
+        Ok(Reply::default())
+    }
+    fn bad_atomic(&mut self, at: u64, _: Access) -> Trap {
+        Trap { cause: 7, value: at }
+    }
+    fn call(&mut self, _: Helper, _: &mut Regs, _: [u64; 3], _: At) -> Result<Reply, Trap> {
+        Ok(Reply::default())
+    }
 }
 
 /// RAM with tables that map what programs use, and pages of random programs.
-fn ram(random: &mut Dice) -> Space {
+fn ram(random: &mut Random) -> Space {
     let mut ram = Space::new("ram", PAGES);
     let mut put = |at: u64, value: u64| ram.store(Gpa(at), &value.to_le_bytes()).expect("fits");
     // Two roots, over one or two middle tables each, over leaf tables.
@@ -148,7 +186,7 @@ fn ram(random: &mut Dice) -> Space {
     for table in 4..TABLES {
         for nth in 0..WIDTH {
             let page = if random.below(2) == 0 { random.below(PAGES) } else { CODE + nth };
-            put(table << 12 | nth << 3, page << 12 | VALID | LEAF | random.word() & (WRITE | SEEN));
+            put(table << 12 | nth << 3, page << 12 | VALID | LEAF | random.next() & (WRITE | SEEN));
         }
     }
     for page in CODE..PAGES {
@@ -159,7 +197,7 @@ fn ram(random: &mut Dice) -> Space {
                 27 | 28 => 8,
                 _ => 7,
             };
-            let no = if op == 0 { random.below(256) } else { random.word() & 0xffff };
+            let no = if op == 0 { random.below(256) } else { random.next() & 0xffff };
             let word = op | random.below(8) << 8 | no << 16;
             let bytes = (word as u32).to_le_bytes();
             ram.store(Gpa(page << 12 | place << 2), &bytes).expect("fits");
@@ -178,17 +216,17 @@ struct Vcpu {
 /// Runs so many random slices, each by `run`, and gives all that can be seen.
 fn play(
     seed: u64,
-    mut run: impl FnMut(&mut World<Ram>, usize, &mut Regs, Entry) -> (u64, bool),
+    mut run: impl FnMut(&mut World, usize, &mut Regs, Entry) -> (u64, bool),
 ) -> String {
-    let mut random = Dice(seed);
-    let mut world = World(Ram { ram: ram(&mut random), root: 0 });
+    let mut random = Random(seed);
+    let mut world = World { ram: ram(&mut random), root: 0 };
     let mut vcpus = [Vcpu::default(), Vcpu::default()];
     let mut seen = String::new();
     for slice in 0..120 {
         let vcpu = random.below(2) as usize;
         let at = &mut vcpus[vcpu];
-        world.0.root = random.below(2);
-        let context = |no: u64| Context([world.0.root, no]);
+        world.root = random.below(2);
+        let context = |no: u64| Context([world.root, no]);
         let entry = Entry {
             pc: at.pc,
             mode: Mode(0),
@@ -200,18 +238,18 @@ fn play(
         // A trap goes to some other code.
         at.pc = if trapped { address(&mut random) + random.below(1024) * 4 } else { pc };
         match random.below(40) {
-            0 => drop(world.0.ram.seal()),
+            0 => drop(world.ram.seal()),
             1 => {
                 let place = random.below(TABLES) << 12 | random.below(WIDTH) << 3;
                 let value = constant(random.below(256));
-                world.0.ram.store(Gpa(place), &value.to_le_bytes()).expect("fits");
+                world.ram.store(Gpa(place), &value.to_le_bytes()).expect("fits");
             }
             _ => {}
         }
         let regs = &at.regs.0[..16];
         seen += &format!("{slice} {vcpu} {pc:x} {trapped} {regs:x?}\n");
     }
-    seen += &format!("{:?}\n", world.0.ram.seal().image.digest());
+    seen += &format!("{:?}\n", world.ram.seal().image.digest());
     seen
 }
 
@@ -223,7 +261,7 @@ fn guests_that_change_their_tables_see_what_each_walk_would_give() {
         let kept = play(seed, |world, vcpu, regs, entry| {
             let mut at = entry;
             loop {
-                let exit = engine.run(&Front(Machine), vcpu, world, regs, at);
+                let exit = engine.run(&Machine, vcpu, world, regs, at);
                 (at.pc, at.budget) = (exit.pc, at.budget - exit.ticks);
                 ticks += exit.ticks;
                 traps += u64::from(exit.trap.is_some());
@@ -242,7 +280,7 @@ fn guests_that_change_their_tables_see_what_each_walk_would_give() {
                 } else {
                     engine.drop_caches(0);
                 }
-                let exit = engine.run(&Front(Machine), vcpu, world, regs, at);
+                let exit = engine.run(&Machine, vcpu, world, regs, at);
                 at.pc = exit.pc;
                 if exit.trap.is_some() {
                     return (exit.pc, true);
@@ -259,18 +297,18 @@ fn guests_that_change_their_tables_see_what_each_walk_would_give() {
 
 #[test]
 fn code_in_a_page_that_is_amended_as_a_table_is_read_again() {
-    let mut ram = ram(&mut Dice(0));
+    let mut ram = ram(&mut Random(0));
     let word = |op: u64, no: u64| ((op | no << 16) as u32).to_le_bytes();
     // By the window, page 7 is code: a constant, and a trap.
     let pc = WINDOW + 7 * 4096;
     ram.store(Gpa(7 * 4096), &[word(0, 5), word(255, 0)].concat()).expect("fits");
-    let mut world = World(Ram { ram, root: 0 });
+    let mut world = World { ram, root: 0 };
     let (mut engine, mut regs) = (Engine::new(1), Regs::default());
     let context = Context([0, 0]);
     let entry = Entry { pc, mode: Mode(0), fetch: context, data: context, budget: 9 };
     for no in [5, 6, 7] {
-        world.0.ram.amend(Gpa(7 * 4096), &word(0, no)).expect("fits");
-        let exit = engine.run(&Front(Machine), 0, &mut world, &mut regs, entry);
+        world.ram.amend(Gpa(7 * 4096), &word(0, no)).expect("fits");
+        let exit = engine.run(&Machine, 0, &mut world, &mut regs, entry);
         assert_eq!((exit.ticks, regs.get(Slot(0))), (1, constant(no)));
     }
 }
@@ -278,7 +316,7 @@ fn code_in_a_page_that_is_amended_as_a_table_is_read_again() {
 #[test]
 fn a_load_reserved_whose_walk_changes_the_code_has_all_its_effects() {
     for tiers in [Tiers::Interpreter, Tiers::Compiled { after: 0 }] {
-        let mut ram = ram(&mut Dice(0));
+        let mut ram = ram(&mut Random(0));
         let word = |op: u64, no: u64| ((op | no << 16) as u32).to_le_bytes();
         // The code is in the table of what it reads, by an entry that no walk has seen.
         let (pc, at) = (WINDOW + 5 * 4096 + 2048, 1 << 21);
@@ -286,15 +324,15 @@ fn a_load_reserved_whose_walk_changes_the_code_has_all_its_effects() {
         ram.store(Gpa(5 * 4096), &entry).expect("fits");
         ram.store(Gpa(5 * 4096 + 2048), &[word(5, 0), word(255, 0)].concat()).expect("fits");
         ram.store(Gpa(20 * 4096), &0xffff_fff0_u32.to_le_bytes()).expect("fits");
-        let mut world = World(Ram { ram, root: 0 });
+        let mut world = World { ram, root: 0 };
         let (mut engine, mut regs) = (Engine::new(1), Regs::default());
         engine.set_tiers(tiers);
         regs.set(Slot(0), at);
         let context = Context([0, 0]);
         let entry = Entry { pc, mode: Mode(0), fetch: context, data: context, budget: 1 };
-        let exit = engine.run(&Front(Machine), 0, &mut world, &mut regs, entry);
+        let exit = engine.run(&Machine, 0, &mut world, &mut regs, entry);
         assert_eq!((exit.ticks, exit.trap), (1, None));
         assert!(engine.counters().pages_dropped > 0);
-        assert_eq!((regs.get(Slot(10)), regs.get(RESERVED)), (15_u64.wrapping_neg() - 1, at));
+        assert_eq!((regs.get(Slot(10)), regs.get(Slot(101))), (15_u64.wrapping_neg() - 1, at));
     }
 }

@@ -1,14 +1,13 @@
 //! A disk of a machine on the host: an image that is never written, and an overlay above it.
 
 use crate::files::error_code;
-use crate::overlay::{Index, Overlay, OverlayError};
+use crate::overlay::{Overlay, OverlayError};
 use crate::queue::{Item, Queue};
 use crate::raw::RawFile;
-use omni_base::{Digest, PAGE_SIZE, PageNo};
+use omni_base::{Digest, PageNo};
 use omni_machine::{Event, IoId};
 use omni_memory::{Base, Image, PageRef};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -84,8 +83,31 @@ impl Disk {
             let start = Image::over(Arc::new(raw));
             return Ok(Self { bytes, persisted: start.clone(), start, writer: None });
         };
-        let overlay = Overlay::open(path, raw.digest())?;
-        let start = Image::over(Arc::new(Layered { index: overlay.index().clone(), raw }));
+        let identity = raw.digest();
+        let below = Image::over(Arc::new(raw));
+        Self::with_overlay(below, identity, bytes, path)
+    }
+
+    /// A disk above an image that a snapshot holds, with the overlay of what came after it.
+    ///
+    /// # Errors
+    /// Where the overlay does not fit.
+    pub fn above(below: Image, bytes: u64, overlay: Option<&Path>) -> Result<Self, DiskError> {
+        match overlay {
+            Some(path) => Self::with_overlay(below.clone(), below.digest(), bytes, path),
+            None => Ok(Self { bytes, persisted: below.clone(), start: below, writer: None }),
+        }
+    }
+
+    fn with_overlay(
+        below: Image,
+        identity: Digest,
+        bytes: u64,
+        path: &Path,
+    ) -> Result<Self, DiskError> {
+        let fail = |error| DiskError::Io(path.into(), error);
+        let mut overlay = Overlay::open(path, identity)?;
+        let start = overlay.over(below).map_err(fail)?;
         let (sender, jobs) = sync_channel(FLUSHES_MAX);
         let body = move || write_all(overlay, &jobs);
         let thread = std::thread::Builder::new().name("disk".into()).spawn(body).map_err(fail)?;
@@ -127,7 +149,9 @@ impl Disk {
     fn send(&mut self, now: &Image, answer: Option<(Arc<Queue>, IoId)>) -> bool {
         let Some((sender, _)) = &self.writer else { return false };
         let mut pages = Vec::new();
-        now.changed_since(&self.persisted, &mut |no, page| pages.push((no, page.clone())));
+        let changed =
+            now.changed_since(&self.persisted, &mut |no, page| pages.push((no, page.clone())));
+        changed.expect("what was written since was brought into memory for that");
         self.persisted = now.clone();
         sender.send(Job { pages, answer }).is_ok()
     }
@@ -158,26 +182,6 @@ fn write_all(mut overlay: Overlay, jobs: &Receiver<Job>) -> io::Result<()> {
         }
     }
     last
-}
-
-/// The committed pages of an overlay above a raw image.
-#[derive(Debug)]
-struct Layered {
-    index: Index,
-    raw: RawFile,
-}
-
-impl Base for Layered {
-    fn read(&self, no: PageNo, into: &mut [u8; PAGE_SIZE]) -> io::Result<()> {
-        match self.index.offsets.get(&no.0) {
-            Some(&offset) => self.index.file.read_exact_at(into, offset),
-            None => self.raw.read(no, into),
-        }
-    }
-
-    fn digest(&self) -> Digest {
-        Digest::of_parts([&self.raw.digest().0[..], &self.index.chain.0])
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use crate::place::sync_parent;
 use omni_base::{Digest, PAGE_SIZE, PageNo};
-use omni_memory::PageRef;
+use omni_memory::{Image, Page, PageRef, Source};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -41,6 +41,8 @@ pub enum OverlayError {
 pub(crate) struct Index {
     pub(crate) file: Arc<File>,
     pub(crate) offsets: BTreeMap<u64, u64>,
+    /// The digests of the pages that were there at the opening; `None` of a zero page.
+    pub(crate) digests: BTreeMap<u64, Option<Digest>>,
     /// Names all that is committed.
     pub(crate) chain: Digest,
 }
@@ -80,8 +82,22 @@ impl Overlay {
     }
 
     /// What is committed, as of now.
+    #[cfg(test)]
     pub(crate) fn index(&self) -> &Index {
         &self.index
+    }
+
+    /// Puts what was committed at the opening over an image; pages are read when they are touched.
+    pub(crate) fn over(&mut self, mut below: Image) -> io::Result<Image> {
+        let source: Arc<dyn Source> = Arc::new(Committed(self.index.file.clone()));
+        for (no, digest) in std::mem::take(&mut self.index.digests) {
+            let page = match (digest, self.index.offsets.get(&no)) {
+                (Some(digest), Some(&at)) => Page::stored(digest, at, source.clone()),
+                _ => Page::new(&[0; PAGE_SIZE]),
+            };
+            below.set(PageNo(no), page)?;
+        }
+        Ok(below)
     }
 
     /// Pages that are committed.
@@ -126,7 +142,7 @@ impl Overlay {
             let record = batch.len();
             batch.extend_from_slice(&PAGE_TAG);
             batch.extend_from_slice(&no.0.to_le_bytes());
-            batch.extend_from_slice(page.bytes());
+            batch.extend_from_slice(page.bytes()?);
             hasher.update(&batch[record..]);
             added.push((no.0, at + record as u64 + 16));
             if batch.len() >= 1 << 20 {
@@ -164,7 +180,8 @@ impl Overlay {
         file.write_all_at(&header, 0)?;
         file.sync_data()?;
         sync_parent(path)?;
-        let index = Index { file: Arc::new(file), offsets: BTreeMap::new(), chain };
+        let (offsets, digests) = Default::default();
+        let index = Index { file: Arc::new(file), offsets, digests, chain };
         Ok(Self { path: path.into(), salt, base, index, end: HEADER as u64, sequence: 0 })
     }
 
@@ -185,7 +202,8 @@ impl Overlay {
         }
         let salt = content[16..32].try_into().expect("sixteen bytes");
         let chain = Digest(chain.try_into().expect("the tail is 32 bytes"));
-        let index = Index { file: Arc::new(file), offsets: BTreeMap::new(), chain };
+        let (offsets, digests) = Default::default();
+        let index = Index { file: Arc::new(file), offsets, digests, chain };
         let (end, sequence) = (HEADER as u64, 0);
         let mut overlay = Self { path: path.into(), salt, base, index, end, sequence };
         while overlay.replay_commit(size).map_err(fail)? {}
@@ -205,7 +223,7 @@ impl Overlay {
         let mut from = io::BufReader::with_capacity(1 << 20, At(&self.index.file, self.end));
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.index.chain.0);
-        let (mut at, mut added) = (self.end, Vec::new());
+        let (mut at, mut added, mut digests) = (self.end, Vec::new(), Vec::new());
         let mut page = [0; PAGE_RECORD];
         loop {
             if at + COMMIT_RECORD as u64 > size {
@@ -220,7 +238,10 @@ impl Overlay {
             }
             from.read_exact(&mut page[16..])?;
             hasher.update(&page);
-            added.push((word(&page[8..16]), at + 16));
+            let no = word(&page[8..16]);
+            added.push((no, at + 16));
+            let zero = page[16..].iter().all(|byte| *byte == 0);
+            digests.push((no, (!zero).then(|| Digest::of(&page[16..]))));
             at += PAGE_RECORD as u64;
         }
         let mut commit = [0; COMMIT_RECORD - 16];
@@ -232,6 +253,7 @@ impl Overlay {
             chain.0 == commit[16..] && sequence == self.sequence + 1 && count == added.len() as u64;
         if whole {
             self.index.offsets.extend(added);
+            self.index.digests.extend(digests);
             self.index.chain = chain;
             (self.sequence, self.end) = (sequence, at + COMMIT_RECORD as u64);
         }
@@ -277,6 +299,7 @@ impl Overlay {
             return Err(error);
         }
         fresh.path.clone_from(&self.path);
+        fresh.index.digests = std::mem::take(&mut self.index.digests);
         *self = fresh;
         Ok(())
     }
@@ -309,6 +332,25 @@ impl Overlay {
         target.sync_data()?;
         (fresh.index.chain, fresh.sequence, fresh.end) = (chain, 1, at + COMMIT_RECORD as u64);
         Ok(())
+    }
+}
+
+/// The pages of the log, by their offset.
+#[derive(Debug)]
+struct Committed(Arc<File>);
+
+impl Source for Committed {
+    fn page(&self, digest: Digest, place: u64, into: &mut [u8; PAGE_SIZE]) -> io::Result<()> {
+        self.0.read_exact_at(into, place)?;
+        let same = Digest::of(into) == digest;
+        same.then_some(()).ok_or_else(|| {
+            let what = format!("the page at byte {place} of a disk's overlay has changed");
+            io::Error::new(io::ErrorKind::InvalidData, what)
+        })
+    }
+
+    fn node(&self, _: Digest) -> io::Result<Vec<u8>> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "an overlay has no nodes"))
     }
 }
 

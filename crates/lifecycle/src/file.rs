@@ -50,6 +50,9 @@ pub enum FileError {
         /// What names the image.
         digest: Digest,
     },
+    /// A page or node that is kept elsewhere cannot be read.
+    #[error("a page of the snapshot cannot be read: {0}")]
+    Read(std::io::Error),
     /// The image below a space cannot be read, so it cannot be made part of the file.
     #[error("the image below space '{space}' cannot be read at page {}: {why}", page.0)]
     BaseRead {
@@ -97,7 +100,10 @@ impl Snapshot {
         packer.put(id::PENDING, &encoded(&self.pending));
         packer.put(id::SPACES, &spaces.0);
         for pages in pages.pages.chunks(PAGES_PER_SECTION) {
-            let bytes: Vec<u8> = pages.iter().flat_map(|page| *page.bytes()).collect();
+            let mut bytes = Vec::with_capacity(pages.len() * PAGE_SIZE);
+            for page in pages {
+                bytes.extend_from_slice(page.bytes().map_err(FileError::Read)?);
+            }
             packer.put(id::PAGES, &bytes);
         }
         Ok(packer.finish())
@@ -160,13 +166,14 @@ fn put_space(
     }
     let over = image.base().map(|base| base.digest());
     let mut list: Vec<(u64, u32)> = Vec::new();
-    image.for_each(&mut |no, page| {
+    let all = image.for_each(&mut |no, page| {
         let number = table.number(page);
         // A zero page is as good as none, but where it hides one of the base.
         if number != 0 || over.is_some() {
             list.push((no.0, number));
         }
     });
+    all.map_err(FileError::Read)?;
     space.name.put(out);
     space.pages.put(out);
     over.put(out);
@@ -179,8 +186,8 @@ fn put_space(
 fn flat(space: &SpaceImage, base: &dyn Base) -> Result<Image, FileError> {
     let mut image = Image::default();
     for no in (0..space.pages).map(PageNo) {
-        if let Some(page) = space.image.get(no) {
-            image.set(no, page.clone());
+        if let Some(page) = space.image.get(no).map_err(FileError::Read)? {
+            image.set(no, page.clone()).map_err(FileError::Read)?;
             continue;
         }
         let mut bytes = [0; PAGE_SIZE];
@@ -191,7 +198,7 @@ fn flat(space: &SpaceImage, base: &dyn Base) -> Result<Image, FileError> {
             why,
         })?;
         if bytes.iter().any(|byte| *byte != 0) {
-            image.set(no, Page::new(&bytes));
+            image.set(no, Page::new(&bytes)).map_err(FileError::Read)?;
         }
     }
     Ok(image)
@@ -267,7 +274,7 @@ fn get_space(
             None if image.base().is_some() => &zero,
             None => return Err(FileError::Shape("a zero page where none is needed")),
         };
-        image.set(PageNo(no), page.clone());
+        image.set(PageNo(no), page.clone()).map_err(FileError::Read)?;
     }
     Ok(SpaceImage { name, pages: count, image })
 }

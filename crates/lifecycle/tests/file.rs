@@ -16,7 +16,7 @@ const SMALL: WriteOptions = WriteOptions { compress: true, flatten: false };
 fn image(pages: &BTreeMap<u64, u8>) -> Image {
     let mut image = Image::default();
     for (no, value) in pages {
-        image.set(PageNo(*no), Page::new(&[*value; PAGE_SIZE]));
+        image.set(PageNo(*no), Page::new(&[*value; PAGE_SIZE])).expect("in memory");
     }
     image
 }
@@ -140,8 +140,8 @@ fn every_damaged_byte_and_every_cut_is_refused() {
 fn a_space_over_a_base_names_it_and_needs_it() {
     let base: Arc<dyn Base> = Arc::new(Same(9));
     let mut image = Image::over(base.clone());
-    image.set(PageNo(1), Page::new(&[0; PAGE_SIZE]));
-    image.set(PageNo(2), Page::new(&[4; PAGE_SIZE]));
+    image.set(PageNo(1), Page::new(&[0; PAGE_SIZE])).expect("in memory");
+    image.set(PageNo(2), Page::new(&[4; PAGE_SIZE])).expect("in memory");
     let whole = snapshot(vec![space("disk", 4, image)]);
     let bytes = whole.to_bytes(SMALL).expect("nothing to read");
     match read(&bytes) {

@@ -9,5 +9,5 @@ mod image;
 mod space;
 
 pub use frame::frames_used;
-pub use image::{Base, Image, Page, PageRef};
+pub use image::{Base, Image, Page, PageRef, Sink, Source};
 pub use space::{Changes, Fault, Memory, Sealed, Space};

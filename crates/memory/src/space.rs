@@ -65,6 +65,8 @@ pub struct Space {
     /// Rises when write pointers become stale.
     epoch: u64,
     changes: Changes,
+    /// What could not be read first.
+    damage: OnceLock<String>,
 }
 
 impl std::fmt::Debug for Space {
@@ -96,6 +98,7 @@ impl Space {
             dirty: Vec::new(),
             epoch: 0,
             changes: Changes::default(),
+            damage: OnceLock::new(),
         }
     }
 
@@ -128,7 +131,7 @@ impl Space {
             let here = Gpa(at.0 + done as u64);
             let count = (PAGE_SIZE - here.offset()).min(into.len() - done);
             let part = &mut into[done..done + count];
-            match self.resolve(here.page()) {
+            match self.peek(here.page()) {
                 Some(ptr) => {
                     // SAFETY: M3: the slot's frame is readable, and `&self` means that no one
                     // writes.
@@ -137,7 +140,7 @@ impl Space {
                 }
                 None => {
                     let mut page = [0; PAGE_SIZE];
-                    self.read_base(here.page(), &mut page)?;
+                    self.read_below(here.page(), &mut page)?;
                     part.copy_from_slice(&page[here.offset()..][..count]);
                 }
             }
@@ -278,6 +281,13 @@ impl Space {
         std::mem::take(&mut self.changes)
     }
 
+    /// The first page, and why, that is kept elsewhere and could not be read. What the machine made
+    /// of that counts no more, so whoever runs it must end it.
+    #[must_use]
+    pub fn damage(&self) -> Option<&str> {
+        self.damage.get().map(String::as_str)
+    }
+
     /// Pages written since the last seal, in order of first write.
     #[must_use]
     pub fn dirty(&self) -> &[PageNo] {
@@ -303,7 +313,8 @@ impl Space {
             // SAFETY: M1: the flag said that the slot owned the frame, and it has just been
             // cleared, so the frame is taken once.
             let frame = unsafe { Frame::from_ptr(address(bits)) };
-            self.image.set(no, Page::from_frame(frame));
+            let set = self.image.set(no, Page::from_frame(frame));
+            set.expect("the way to the page was read before the page was owned");
         }
         self.epoch += 1;
         Sealed { image: self.image.clone(), dirty }
@@ -320,26 +331,55 @@ impl Space {
         &self.groups[no / GROUP].get_or_init(make)[no % GROUP]
     }
 
-    /// The page's frame, looked up in the image on first use; `None` where it is in the base.
+    /// The page's frame, looked up in the image on first use; `None` where it is in the base or
+    /// cannot be read.
     fn resolve(&self, no: PageNo) -> Option<NonNull<u8>> {
         let slot = self.slot(no);
         let bits = slot.load(Ordering::Relaxed);
         if bits & !flag::ALL != 0 {
             return Some(address(bits));
         }
-        let ptr = match self.image.get(no) {
-            Some(page) => page.frame().as_ptr(),
-            None if self.image.base().is_some() => return None,
-            None => NonNull::from(&ZERO.0).cast(),
+        let found = match self.image.get(no) {
+            Ok(Some(page)) => page.frame().map(|frame| Some(frame.as_ptr())),
+            Ok(None) if self.image.base().is_some() => Ok(None),
+            Ok(None) => Ok(Some(NonNull::from(&ZERO.0).cast())),
+            Err(error) => Err(error),
         };
+        let ptr = found.unwrap_or_else(|error| self.note_damage(no, &error))?;
         // Two threads that resolve at once store the same value.
         slot.fetch_or(ptr.as_ptr().expose_provenance(), Ordering::Relaxed);
         Some(ptr)
     }
 
-    fn read_base(&self, no: PageNo, into: &mut [u8; PAGE_SIZE]) -> Result<(), Fault> {
-        let base = self.image.base().ok_or(Fault(no.base()))?;
-        base.read(no, into).map_err(|_| Fault(no.base()))
+    /// As `resolve`, but what a disk only reads is not brought into memory to stay.
+    fn peek(&self, no: PageNo) -> Option<NonNull<u8>> {
+        let bits = self.slot(no).load(Ordering::Relaxed);
+        if bits & !flag::ALL != 0 {
+            return Some(address(bits));
+        }
+        if self.image.base().is_some() { None } else { self.resolve(no) }
+    }
+
+    /// Reads a page that has no frame of this space yet.
+    fn read_below(&self, no: PageNo, into: &mut [u8; PAGE_SIZE]) -> Result<(), Fault> {
+        match self.image.get(no).and_then(|page| page.map(|page| page.read(into)).transpose()) {
+            Ok(Some(())) => Ok(()),
+            Ok(None) => {
+                let base = self.image.base().ok_or(Fault(no.base()))?;
+                base.read(no, into).map_err(|_| Fault(no.base()))
+            }
+            Err(error) => {
+                let _: Option<()> = self.note_damage(no, &error);
+                Err(Fault(no.base()))
+            }
+        }
+    }
+
+    /// Remembers the first page that could not be read, for whoever runs the machine.
+    fn note_damage<T>(&self, no: PageNo, error: &std::io::Error) -> Option<T> {
+        let name = &self.name;
+        self.damage.get_or_init(|| format!("page {} of space '{name}': {error}", no.0));
+        None
     }
 
     /// The page for writing: breaks sharing and marks it dirty on the first write of an epoch,
@@ -362,13 +402,17 @@ impl Space {
         if bits & flag::OWNED != 0 {
             return Ok(address(bits));
         }
-        let frame = match self.resolve(no) {
+        let elsewhere = bits & !flag::ALL == 0
+            && matches!(self.image.get(no), Ok(Some(page)) if !page.is_here());
+        // What is to be written at once need not be kept as it was.
+        let found = if elsewhere { None } else { self.resolve(no) };
+        let frame = match found {
             Some(ptr) if ptr == NonNull::from(&ZERO.0).cast() => Frame::zeroed(),
             // SAFETY: M3: the slot's frame is readable and immutable.
             Some(ptr) => Frame::copy_of(unsafe { ptr.cast::<[u8; PAGE_SIZE]>().as_ref() }),
             None => {
                 let mut frame = Frame::zeroed();
-                self.read_base(no, frame.bytes_mut())?;
+                self.read_below(no, frame.bytes_mut())?;
                 frame
             }
         };

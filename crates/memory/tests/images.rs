@@ -1,7 +1,7 @@
 //! Images: digests that know content and not history, sharing, differences, bases.
 
 use omni_base::{Digest, Gpa, PAGE_SIZE, PageNo};
-use omni_memory::{Base, Fault, Image, Memory, Page, Space};
+use omni_memory::{Base, Fault, Image, Memory, Page, PageRef, Space};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ fn page_of(value: u8) -> [u8; PAGE_SIZE] {
 fn image_of(content: &BTreeMap<u64, u8>) -> Image {
     let mut image = Image::default();
     for (no, value) in content {
-        image.set(PageNo(*no), Page::new(&page_of(*value)));
+        image.set(PageNo(*no), Page::new(&page_of(*value))).expect("in memory");
     }
     image
 }
@@ -33,7 +33,7 @@ proptest! {
     ) {
         let (mut image, mut content) = (Image::default(), BTreeMap::new());
         for ((no, value), asked) in writes.iter().zip(&asked) {
-            image.set(PageNo(*no), Page::new(&page_of(*value)));
+            image.set(PageNo(*no), Page::new(&page_of(*value))).expect("in memory");
             content.insert(*no, *value);
             if *asked {
                 // An inner digest kept too long would show later.
@@ -73,18 +73,21 @@ proptest! {
         let older = image_of(&content);
         let mut newer = older.clone();
         for (no, value) in &changes {
-            newer.set(PageNo(*no), Page::new(&page_of(*value)));
+            newer.set(PageNo(*no), Page::new(&page_of(*value))).expect("in memory");
         }
         let mut seen = Vec::new();
-        newer.changed_since(&older, &mut |no, page| seen.push((no.0, page.bytes()[0])));
+        let see = &mut |no: PageNo, page: &PageRef| {
+            seen.push((no.0, page.bytes().expect("in memory")[0]));
+        };
+        newer.changed_since(&older, see).expect("in memory");
         prop_assert_eq!(seen, changes.clone().into_iter().collect::<Vec<_>>());
         for no in content.keys() {
-            let (new, old) = (newer.get(PageNo(*no)), older.get(PageNo(*no)));
-            let shared = Arc::ptr_eq(new.expect("held"), old.expect("held"));
+            let of = |image: &Image| image.get(PageNo(*no)).expect("in memory").cloned();
+            let shared = Arc::ptr_eq(&of(&newer).expect("held"), &of(&older).expect("held"));
             prop_assert_eq!(shared, !changes.contains_key(no));
         }
         let mut all = BTreeSet::new();
-        newer.for_each(&mut |no, _| assert!(all.insert(no.0)));
+        newer.for_each(&mut |no, _| assert!(all.insert(no.0))).expect("in memory");
         let want: BTreeSet<_> = content.keys().chain(changes.keys()).copied().collect();
         prop_assert_eq!(all, want);
     }
@@ -119,7 +122,8 @@ fn a_fork_shares_every_page_until_it_writes_and_all_others_after() {
     let mut child = Space::from_image("ram", 300, image.clone());
     let private = |child: &mut Space| {
         let mut count = 0;
-        child.seal().image.changed_since(&image, &mut |_, _| count += 1);
+        let changed = child.seal().image.changed_since(&image, &mut |_, _| count += 1);
+        changed.expect("in memory");
         count
     };
     assert_eq!(private(&mut child), 0);

@@ -188,7 +188,8 @@ impl Pair {
         for no in 0..PAGES {
             let want = &self.model[no as usize * PAGE_SIZE..][..PAGE_SIZE];
             let zero = &[0; PAGE_SIZE];
-            let got = sealed.image.get(PageNo(no)).map_or(zero, |page| page.bytes());
+            let page = sealed.image.get(PageNo(no)).expect("in memory");
+            let got = page.map_or(zero, |page| page.bytes().expect("in memory"));
             assert_eq!(&got[..], want);
         }
     }
