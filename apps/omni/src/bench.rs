@@ -2,19 +2,22 @@
 
 use crate::args::SourceArgs;
 use crate::failure::{Failure, code};
+use crate::flame::{Stacks, with_ending};
 use crate::images::Steps;
 use crate::ui::{Ui, stderr_is_terminal};
 use clap::{Args, ValueEnum};
 use omni_bench::{
     Assets, Audience, BenchError, BootReport, Host, Installed, Missing, Options, Peer, Present,
-    Report, Row, Table, Technique, Tier, Worth, measure_bare, measure_boot, measure_cpu,
+    Report, Row, Sampled, Table, Technique, Tier, Worth, measure_bare, measure_boot, measure_cpu,
     measure_real,
 };
 use omni_control::Dirs;
+use omni_host::TempDir;
 use omni_image::{Arch, Image, Mirror, Reference};
 use serde_json::{Value, json};
+use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The images that are booted beside the kernel alone, and what their consoles say at the end.
 const IMAGES: [(&str, &str); 2] = [("debian-minimal", ":~# "), ("debian", "login: ")];
@@ -65,6 +68,22 @@ pub(crate) struct BenchArgs {
     /// without each in turn. A machine goes without those that OMNI_WITHOUT names
     #[arg(long, conflicts_with = "tier")]
     techniques: bool,
+    /// Where the time goes, by functions of guests and by what was done for them: this program
+    /// alone, which takes samples of itself. Writes PATH.folded, stacks that other tools read, and
+    /// PATH.svg, a graph; prints the shares
+    #[arg(
+        long,
+        value_name = "PATH",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "omni-flame",
+        conflicts_with = "techniques"
+    )]
+    flame: Option<PathBuf>,
+    /// For --flame: a file with the names of what guests run, an ELF file or a list as System.map
+    /// and /proc/kallsyms are; kernels have theirs without
+    #[arg(long, value_name = "FILE", requires = "flame")]
+    symbols: Vec<PathBuf>,
     /// A fraction of the work, fewer runs
     #[arg(long, short)]
     quick: bool,
@@ -95,14 +114,21 @@ pub(crate) fn run(args: &BenchArgs, dirs: &Dirs, ui: Ui) -> Result<(), Failure> 
     if args.techniques && chosen.contains(&What::Boot) {
         return Err(Failure::usage("--techniques measures bare, cpu and real, not boot"));
     }
-    let options = options(args, dirs)?;
+    let scratch = match &args.flame {
+        Some(_) => {
+            let scratch = TempDir::new("flame");
+            Some(scratch.map_err(|error| Failure::io("a temporary folder", &error))?)
+        }
+        None => None,
+    };
+    let sampled = scratch.as_ref().map(|scratch| sampled(args, scratch)).transpose()?;
+    let options = options(args, dirs, sampled)?;
     let mut wrong = vec![];
     for (at, what) in chosen.iter().enumerate() {
         if at > 0 && !ui.json {
             ui.line("")?;
         }
-        let mut hall =
-            Hall { what: *what, ui, talk: stderr_is_terminal(), table: None, lost: None };
+        let mut hall = Hall::new(*what, ui);
         let measured = match measure(*what, args, &options, dirs, &mut hall) {
             Ok(measured) => measured,
             // One who asks for everything gets what can be had.
@@ -115,17 +141,86 @@ pub(crate) fn run(args: &BenchArgs, dirs: &Dirs, ui: Ui) -> Result<(), Failure> 
         measured.print(&mut hall)?;
         wrong.extend(measured.wrong());
     }
+    if let (Some(path), Some(scratch)) = (&args.flame, &scratch) {
+        flame(path, scratch, ui)?;
+    }
     if wrong.is_empty() {
         return Ok(());
     }
     Err(Failure::new(code::FAILURE, wrong.join("; ")))
 }
 
+/// How ours take samples of themselves. Each reads the files with names, so they are asked for
+/// before anything is measured.
+fn sampled(args: &BenchArgs, scratch: &TempDir) -> Result<Sampled, Failure> {
+    let absolute = |path: &PathBuf| {
+        path.canonicalize().map_err(|error| Failure::io(&path.display().to_string(), &error))
+    };
+    let symbols = args.symbols.iter().map(absolute).collect::<Result<Vec<_>, _>>()?;
+    Ok(Sampled { folder: scratch.path().into(), symbols })
+}
+
+/// How many functions of a guest are printed.
+const FUNCTIONS: usize = 20;
+
+/// Puts together what machines found, writes it and tells of it.
+fn flame(path: &Path, scratch: &TempDir, ui: Ui) -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::io("what machines found", &error);
+    let mut stacks = Stacks::default();
+    for file in fs::read_dir(scratch.path()).map_err(failed)? {
+        let file = file.map_err(failed)?.path();
+        if file.extension().is_some_and(|ending| ending == "folded") {
+            stacks.add_file(&file)?;
+        }
+    }
+    stacks.write(path)?;
+    let all = stacks.count();
+    let share = |count: u64| count as f64 / all.max(1) as f64;
+    let (phases, functions) = (stacks.phases(), stacks.functions());
+    if ui.json {
+        let pairs = |pairs: &[(String, u64)], name: &str| -> Vec<Value> {
+            let object = |(what, count): &(String, u64)| {
+                let share = share(*count);
+                json!({ name: what, "samples": count, "share": share })
+            };
+            pairs.iter().map(object).collect()
+        };
+        return ui.object(json!({ "flame": {
+            "samples": all,
+            "folded": with_ending(path, "folded"),
+            "svg": with_ending(path, "svg"),
+            "phases": pairs(&phases, "phase"),
+            "functions": pairs(&functions, "function"),
+        }}));
+    }
+    let percent = |count: u64| format!("{:5.1} %", share(count) * 100.0);
+    ui.line("")?;
+    let rows: Vec<Vec<String>> =
+        phases.iter().map(|(phase, count)| vec![phase.clone(), percent(*count)]).collect();
+    ui.table(&["TIME IN", "SHARE"], &rows)?;
+    ui.line("")?;
+    let row = |(function, count): &(String, u64)| {
+        let of = stacks.phases_of(function).into_iter().take(3);
+        let of: Vec<String> =
+            of.map(|(phase, part)| format!("{phase} {:.0} %", ratio(part, *count))).collect();
+        vec![function.clone(), percent(*count), of.join(", ")]
+    };
+    let rows: Vec<Vec<String>> = functions.iter().take(FUNCTIONS).map(row).collect();
+    ui.table(&["FOR THE GUEST'S", "SHARE", "OF IT"], &rows)?;
+    let (folded, svg) = (with_ending(path, "folded"), with_ending(path, "svg"));
+    ui.say(&format!("omni: {all} samples in {} and {}", folded.display(), svg.display()));
+    Ok(())
+}
+
+fn ratio(part: u64, all: u64) -> f64 {
+    part as f64 * 100.0 / all.max(1) as f64
+}
+
 fn name_of(what: What) -> String {
     what.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
-fn options(args: &BenchArgs, dirs: &Dirs) -> Result<Options, Failure> {
+fn options(args: &BenchArgs, dirs: &Dirs, sampled: Option<Sampled>) -> Result<Options, Failure> {
     let tier = |tier: &TierArg| match tier {
         TierArg::Interp => Tier::Interp,
         TierArg::Jit => Tier::All,
@@ -136,7 +231,8 @@ fn options(args: &BenchArgs, dirs: &Dirs) -> Result<Options, Failure> {
             true => [Tier::All].into_iter().chain(Technique::all().map(Tier::Without)).collect(),
             false => args.tier.iter().map(tier).collect(),
         },
-        alone: args.techniques,
+        alone: args.techniques || args.flame.is_some(),
+        sampled,
         runs: args.runs.unwrap_or(if args.quick { RUNS_QUICK } else { RUNS }),
         quick: args.quick,
         cache: dirs.cache.join("bench"),
@@ -288,6 +384,10 @@ struct Hall {
 }
 
 impl Hall {
+    fn new(what: What, ui: Ui) -> Self {
+        Self { what, ui, talk: stderr_is_terminal(), table: None, lost: None }
+    }
+
     fn hush(&self) {
         if self.talk {
             let _ = write!(io::stderr(), "\r\x1b[K");

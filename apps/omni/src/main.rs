@@ -12,6 +12,7 @@ mod console;
 mod doctor;
 mod escape;
 mod failure;
+mod flame;
 mod images;
 mod life;
 mod look;
@@ -81,7 +82,8 @@ fn verb(verb: &Verb, ui: Ui) -> Result<u8, Failure> {
         Verb::Version => texts::version(ui),
         Verb::BenchMachine { words } => {
             translate::begin(None)?;
-            Ok(omni_bench::run_machine(words)?)
+            omni_bench::run_machine(words)?;
+            translate::end()
         }
         Verb::Monitor { dir, hold } => return monitor::run(dir, *hold),
     }?;

@@ -203,7 +203,7 @@ impl Begun {
         };
         let kept = world.finish(machine.memory());
         let signed = write_signature(&shared.entry, self.kind, &self.spec, &mut *machine);
-        let all_done = kept.and(signed);
+        let all_done = kept.and(signed).and(translate::end());
         if let Some((_, console)) = &shared.console {
             console.end();
             console.drain(DRAIN);

@@ -18,15 +18,15 @@ pub(crate) struct PerfMap {
 }
 
 impl PerfMap {
-    /// Begins the map of this process, where `perf` looks for it. Names come from these files.
-    pub(crate) fn create(symbols: impl Iterator<Item = PathBuf>) -> Result<Self, Failure> {
+    /// Begins the map of this process, where `perf` looks for it.
+    pub(crate) fn create(symbols: Symbols) -> Result<Self, Failure> {
         let path = PathBuf::from(format!("/tmp/perf-{}.map", std::process::id()));
         // One of an earlier process of this number. What is not ours to remove fails below: the
         // directory is everybody's, so nothing that is there already is written to.
         let _ = fs::remove_file(&path);
         let file = OpenOptions::new().write(true).create_new(true).open(&path);
         let file = file.map_err(|error| Failure::io(&path.display().to_string(), &error))?;
-        Ok(Self { symbols: Symbols::read(symbols)?, file: Mutex::new((file, 0)) })
+        Ok(Self { symbols, file: Mutex::new((file, 0)) })
     }
 
     /// Adds code, which may be where other code was.

@@ -16,8 +16,10 @@ const REACH_MAX: u64 = 1 << 20;
 /// Names by address.
 #[derive(Default)]
 pub(crate) struct Symbols {
-    /// In the order of their addresses, none twice.
-    all: Vec<(u64, String)>,
+    /// In the order of their addresses, none twice; with the number of the file.
+    all: Vec<(u64, String, usize)>,
+    /// The names of the files.
+    files: Vec<String>,
 }
 
 impl Symbols {
@@ -27,18 +29,26 @@ impl Symbols {
         for path in paths.filter(|path| !path.as_os_str().is_empty()) {
             let bytes = read_bounded(&path, FILE_BYTES_MAX)
                 .map_err(|error| Failure::io(&path.display().to_string(), &error))?;
+            let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+            symbols.files.push(name.into_owned());
             symbols.add(&bytes);
         }
         symbols.all.sort();
-        symbols.all.dedup_by_key(|(at, _)| *at);
+        symbols.all.dedup_by_key(|(at, ..)| *at);
         Ok(symbols)
     }
 
     /// The name of the function at an address.
     pub(crate) fn find(&self, at: u64) -> Option<&str> {
-        let above = self.all.partition_point(|(start, _)| *start <= at);
-        let (start, name) = self.all.get(above.checked_sub(1)?)?;
-        (at - start <= REACH_MAX).then_some(name)
+        self.place(at).map(|(_, name)| name)
+    }
+
+    /// The name of the file that has the function at an address, and that of the function.
+    pub(crate) fn place(&self, at: u64) -> Option<(&str, &str)> {
+        let above = self.all.partition_point(|(start, ..)| *start <= at);
+        let (start, name, file) = self.all.get(above.checked_sub(1)?)?;
+        let file = self.files.get(*file).map_or("", String::as_str);
+        (at - start <= REACH_MAX).then_some((file, name))
     }
 
     fn add(&mut self, bytes: &[u8]) {
@@ -82,7 +92,8 @@ impl Symbols {
     fn push(&mut self, at: u64, name: &[u8]) {
         let plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'@';
         if at != 0 && !name.is_empty() && !b".$".contains(&name[0]) && name.iter().all(plain) {
-            self.all.push((at, String::from_utf8_lossy(name).into_owned()));
+            let file = self.files.len().saturating_sub(1);
+            self.all.push((at, String::from_utf8_lossy(name).into_owned(), file));
         }
     }
 }

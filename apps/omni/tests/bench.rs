@@ -70,7 +70,7 @@ fn a_machine_without_any_one_technique_computes_the_same() {
     let home = TempDir::new("bench-techniques").expect("a writable host");
     let mut command = Command::new(env!("CARGO_BIN_EXE_omni"));
     command.env("OMNI_HOME", home.path()).args(["bench", "bare", "--json", "--quick"]);
-    command.args(["--techniques", "--runs", "1", "--only", "collatz,convert"]);
+    command.args(["--techniques", "--runs", "1", "--only", "collatz"]);
     let output = command.stdin(Stdio::null()).output().expect("it can be started");
     let talk = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{talk}");
@@ -81,10 +81,38 @@ fn a_machine_without_any_one_technique_computes_the_same() {
     names.sort_unstable();
     assert_eq!(names, ["floats", "links", "pairs", "registers", "sharing", "traces"], "{talk}");
     for worth in techniques {
-        assert_eq!(worth["cases"], 2);
+        assert_eq!(worth["cases"], 1);
         assert!(worth["factor"].as_f64().is_some_and(|factor| factor > 0.0));
     }
     assert!(report["rows"].as_array().is_some_and(|rows| rows.iter().all(|r| r["agreed"] == true)));
+}
+
+#[test]
+fn time_is_found_to_go_into_the_function_that_runs_by_the_tier_that_runs_it() {
+    if !answers(CROSS) || !answers("cc") {
+        eprintln!("skipped: {CROSS} or cc is absent");
+        return;
+    }
+    let home = TempDir::new("bench-flame").expect("a writable host");
+    for (tier, phase) in [("interp", "interpreter"), ("jit", "machine code")] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_omni"));
+        command.env("OMNI_HOME", home.path()).current_dir(home.path());
+        command.args(["bench", "bare", "--json", "--runs", "1", "--flame=of", "--tier", tier]);
+        let output = command.args(["--only", "collatz"]).stdin(Stdio::null()).output();
+        let output = output.expect("it can be started");
+        let talk = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{talk}");
+        let last = objects(&output.stdout).pop().expect("an object");
+        let (phases, functions) = (&last["flame"]["phases"], &last["flame"]["functions"]);
+        if !(cfg!(target_arch = "x86_64") || tier == "interp") {
+            continue;
+        }
+        assert_eq!(phases[0]["phase"], phase, "{last}");
+        assert_eq!(functions[0]["function"], "bare: collatz", "{last}");
+        let folded = std::fs::read_to_string(home.path().join("of.folded")).expect("written");
+        assert!(folded.contains(&format!("bare;collatz;{phase} ")), "{folded}");
+        assert!(home.path().join("of.svg").is_file());
+    }
 }
 
 #[test]

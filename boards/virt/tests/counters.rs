@@ -2,7 +2,7 @@
 
 use omni_base::Tick;
 use omni_board_virt::{RiscvVirt, sample_spec};
-use omni_engine::{MadeCode, Profiler, Tiers, set_profiler};
+use omni_engine::{MadeCode, Phase, Profiler, Tiers, phase_here, set_profiler};
 use omni_machine::{Effect, Kick, MachineKind, Outside, digest};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -12,9 +12,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 struct Heard {
     now: AtomicU64,
     made: Mutex<Vec<MadeCode>>,
+    engaged: AtomicU64,
 }
 
-static HEARD: Heard = Heard { now: AtomicU64::new(0), made: Mutex::new(Vec::new()) };
+static HEARD: Heard =
+    Heard { now: AtomicU64::new(0), made: Mutex::new(Vec::new()), engaged: AtomicU64::new(0) };
 
 impl Profiler for Heard {
     fn now_ns(&self) -> u64 {
@@ -22,6 +24,12 @@ impl Profiler for Heard {
     }
     fn made(&self, code: &MadeCode) {
         self.made.lock().expect("nobody panics").push(*code);
+    }
+    fn samples(&self) -> bool {
+        true
+    }
+    fn engaged(&self) {
+        self.engaged.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -50,9 +58,13 @@ fn what_is_counted_adds_up_in_every_tier_and_touches_no_state() {
     for name in ["instructions_compiled", "blocks_compiled", "code_made_bytes", "translate_ns"] {
         assert_eq!(interpreted[name], 0, "{name}");
     }
+    assert_eq!(phase_here(), (Phase::Never, 0), "nobody samples");
     assert!(set_profiler(&HEARD) && !set_profiler(&HEARD), "the first stays");
     let (compiled, same) = run(Tiers::Compiled { after: 2 });
     assert_eq!(same, state);
+    let (phase, pc) = phase_here();
+    assert_eq!((phase, HEARD.engaged.load(Ordering::Relaxed)), (Phase::Outside, 1));
+    assert!(pc >= 0x8000_0000, "something of the sample ran: {pc:#x}");
     assert_eq!(compiled["instructions"], interpreted["instructions"]);
     let parts = compiled["instructions_compiled"] + compiled["instructions_interpreted"];
     assert_eq!(parts, compiled["instructions"]);

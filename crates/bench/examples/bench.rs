@@ -39,6 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         tiers: vec![Tier::All],
         runs: if quick { 3 } else { 5 },
         alone: false,
+        sampled: None,
         quick,
         cache: std::env::temp_dir().join("omni-bench"),
         us: std::env::current_exe()?,

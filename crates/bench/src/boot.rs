@@ -3,7 +3,7 @@
 use crate::BenchError;
 use crate::assets::{Assets, BEGUN};
 use crate::contest::{Audience, median, ms};
-use crate::guest::Guest;
+use crate::guest::{END_LIMIT, Guest};
 use crate::kernels::Options;
 use crate::machine::LAST_WORDS;
 use crate::peer::{Board, Field, Missing, Peer, Present, Start};
@@ -12,9 +12,6 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-
-/// How long a machine of ours may take to say its last words.
-const END_LIMIT: Duration = Duration::from_secs(20);
 
 /// Memory of the boards: as it is given to them, and in bytes.
 const MEMORY: (&str, u64) = ("512M", 512 << 20);
@@ -149,7 +146,8 @@ pub fn measure_boot(
     let start = Start::Linux { kernel, initrd, append: "console=ttyS0".into() };
     let board = |start, disk| {
         let firmware = firmware.clone();
-        Board { memory: MEMORY.0.into(), start, firmware, disk }
+        let sampled = options.sampled.clone();
+        Board { memory: MEMORY.0.into(), start, firmware, disk, sampled }
     };
     let mut tasks = vec![("kernel to /init".to_owned(), board(start, None), BEGUN.to_owned())];
     for of in installed {
@@ -200,6 +198,7 @@ fn boot(peer: Peer, board: &Board, ready: &str, options: &Options) -> Result<Sam
         let mut numbers = line.split(' ').skip(1).map(|word| word.parse().ok());
         sample.ticks = numbers.next().flatten();
         sample.guest = numbers.next().flatten();
+        guest.end()?;
     } else {
         sample.guest = program.resident_of_mapping(MEMORY.1);
     }

@@ -2,6 +2,7 @@
 
 use crate::BenchError;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -82,6 +83,21 @@ impl Program {
     /// Tells the end of its input.
     pub(crate) fn say_no_more(&mut self) {
         self.stdin = None;
+    }
+
+    /// Has one that takes samples of itself forget those so far.
+    pub(crate) fn sample_anew(&self) {
+        // One that has gone has nothing to forget, which whoever listens to it will hear of.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::USR1);
+    }
+
+    /// Tells the end of its input, and listens until it ends.
+    pub(crate) fn end(&mut self, limit: Duration) -> Result<(), BenchError> {
+        self.say_no_more();
+        match self.listen(limit, |_| None::<()>) {
+            Err(BenchError::Ended { .. }) => Ok(()),
+            other => other,
+        }
     }
 
     /// Listens until something is so of what was heard.
@@ -215,6 +231,14 @@ mod tests {
         assert!(program.resident_bytes().expect("has memory") > 0);
         let slow = program.listen(Duration::from_millis(1), |heard| heard.line("no"));
         assert!(matches!(slow, Err(BenchError::Slow { who: "cat", .. })));
+    }
+
+    #[test]
+    fn a_program_whose_input_ends_is_heard_to_its_own_end() {
+        let mut program = Program::start("cat", Command::new("cat")).expect("is everywhere");
+        program.say(b"last words\n").expect("listens");
+        program.end(Duration::from_secs(20)).expect("ends");
+        assert!(program.heard.contains("last words"));
     }
 
     #[test]

@@ -15,9 +15,13 @@ const BOOT_LIMIT: Duration = Duration::from_secs(300);
 /// Whoever has not answered by then hangs; an interpreter may need a minute for a long case.
 pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(600);
 
+/// Whoever has not ended by then hangs.
+pub(crate) const END_LIMIT: Duration = Duration::from_secs(60);
+
 /// A guest with a shell. It ends with this value.
 pub(crate) struct Guest {
     pub(crate) program: Program,
+    sampled: bool,
     /// Files that live as long as the board.
     _scratch: TempDir,
 }
@@ -27,6 +31,7 @@ impl Guest {
     pub(crate) fn boot(peer: Peer, board: &Board, us: &Path) -> Result<Self, BenchError> {
         let mut guest = Self::start(peer, board, us)?;
         guest.wait_for(READY)?;
+        guest.sample_anew();
         Ok(guest)
     }
 
@@ -34,7 +39,20 @@ impl Guest {
     pub(crate) fn start(peer: Peer, board: &Board, us: &Path) -> Result<Self, BenchError> {
         let scratch = TempDir::new("bench").map_err(at(Path::new("a temporary folder")))?;
         let program = Program::start(peer.name(), board.command(peer, us, scratch.path())?)?;
-        Ok(Self { program, _scratch: scratch })
+        let sampled = board.sampled.is_some() && peer.is_omni();
+        Ok(Self { program, sampled, _scratch: scratch })
+    }
+
+    /// Forgets the samples so far, where they are taken.
+    pub(crate) fn sample_anew(&self) {
+        if self.sampled {
+            self.program.sample_anew();
+        }
+    }
+
+    /// Has samples written, where they are taken.
+    pub(crate) fn end(&mut self) -> Result<(), BenchError> {
+        if self.sampled { self.program.end(END_LIMIT) } else { Ok(()) }
     }
 
     /// Waits until the console has said this.

@@ -5,8 +5,8 @@ use crate::assets::Assets;
 use crate::child::Program;
 use crate::compile::{Listed, Suite, at};
 use crate::contest::{Audience, Case, Entrant, Entrants, Group, Runs, Sample, contest};
-use crate::guest::{ANSWER_LIMIT, Guest};
-use crate::peer::{Board, Field, Peer, Start, Tier, under_qemu_user};
+use crate::guest::{ANSWER_LIMIT, END_LIMIT, Guest};
+use crate::peer::{Board, Field, Peer, Sampled, Start, Tier, under_qemu_user};
 use crate::report::{Host, Report};
 use crate::suite::{chosen, suite};
 use std::fs;
@@ -32,6 +32,8 @@ pub struct Options {
     pub runs: u32,
     /// Whether other emulators are left out.
     pub alone: bool,
+    /// How ours take samples of themselves, if they do.
+    pub sampled: Option<Sampled>,
     /// A fraction of the work.
     pub quick: bool,
     /// Where compiled kernels are kept.
@@ -70,6 +72,7 @@ pub fn measure_bare(options: &Options, audience: &mut dyn Audience) -> Result<Re
         start: Start::Bare(programs.bare.clone()),
         firmware: None,
         disk: None,
+        sampled: options.sampled.as_ref().map(|sampled| sampled.with(&programs.bare)),
     };
     let mut entrants: Entrants = vec![];
     for peer in &field.peers {
@@ -120,7 +123,8 @@ pub fn measure_cpu(
     }
     options.guests([Peer::Qemu, Peer::Rvvm]).for_each(|p| field.look_for(p));
     let firmware = assets.firmware(&field)?;
-    let board = Board { memory: GUEST_MEMORY.into(), start, firmware, disk: None };
+    let sampled = options.sampled.as_ref().map(|sampled| sampled.with(&guest));
+    let board = Board { memory: GUEST_MEMORY.into(), start, firmware, disk: None, sampled };
     let mut entrants: Entrants = vec![];
     for peer in field.peers.clone() {
         audience.doing(&format!("{} starts", peer.name()));
@@ -267,7 +271,20 @@ impl Entrant for Fresh {
             }
         };
         let mut program = Program::start(self.peer.name(), command)?;
-        Dialect::Suite.ask(self.peer, &mut program, case).map(sample)
+        let sampled = self.board.sampled.is_some() && self.peer.is_omni();
+        if sampled {
+            program.listen(ANSWER_LIMIT, |heard| heard.line(Dialect::Suite.ready()))?;
+            program.sample_anew();
+        }
+        let asked = Dialect::Suite.ask(self.peer, &mut program, case)?;
+        if sampled {
+            program.end(END_LIMIT)?;
+        }
+        Ok(sample(asked))
+    }
+
+    fn end(&mut self) -> Result<(), BenchError> {
+        Ok(())
     }
 }
 
@@ -286,6 +303,10 @@ impl Entrant for Native {
         // Only the program itself knows of children that have ended.
         let cpu = answer.cpu.unwrap_or(cpu);
         Ok(sample((answer, cpu)))
+    }
+
+    fn end(&mut self) -> Result<(), BenchError> {
+        Ok(())
     }
 }
 
@@ -311,6 +332,10 @@ impl Entrant for Booted {
         self.guest.program.say(self.dialect.end())?;
         self.guest.program.listen(ANSWER_LIMIT, |heard| heard.line("omni-bench-over"))?;
         Ok(sample(asked))
+    }
+
+    fn end(&mut self) -> Result<(), BenchError> {
+        self.guest.end()
     }
 }
 

@@ -31,7 +31,8 @@ pub use error::BenchError;
 pub use kernels::{Options, measure_bare, measure_cpu};
 pub use machine::run_machine;
 pub use peer::{
-    MACHINE_VERB, Missing, Peer, Present, TIER_VARIABLE, Technique, Tier, WITHOUT_VARIABLE,
+    FLAME_VARIABLE, MACHINE_VERB, Missing, Peer, Present, SYMBOLS_VARIABLE, Sampled, TIER_VARIABLE,
+    Technique, Tier, WITHOUT_VARIABLE,
 };
 pub use real::measure_real;
 pub use report::{Cell, Host, Mean, Report, Row, Worth};

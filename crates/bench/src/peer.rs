@@ -8,6 +8,7 @@ use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The kind of machine that is measured.
 pub(crate) const KIND: &str = "riscv-virt";
@@ -26,6 +27,13 @@ pub const WITHOUT_VARIABLE: &str = "OMNI_WITHOUT";
 
 const QEMU_SYSTEM: &str = "qemu-system-riscv64";
 const QEMU_USER: &str = "qemu-riscv64";
+
+/// The variable by which a program of ours is told to take samples of itself, and what the files
+/// are called, but for their endings, to which it writes them when it ends.
+pub const FLAME_VARIABLE: &str = "OMNI_FLAME";
+
+/// The variable by which a program of ours is told of files with symbols of what guests run.
+pub const SYMBOLS_VARIABLE: &str = "OMNI_SYMBOLS";
 
 /// Names a binary of RVVM.
 const RVVM_VARIABLE: &str = "RVVM";
@@ -171,6 +179,34 @@ impl Field {
     }
 }
 
+/// How programs of ours take samples of themselves.
+#[derive(Clone, Debug)]
+pub struct Sampled {
+    /// The folder for what each of them finds: a file `NUMBER.folded`, and a graph of it.
+    pub folder: PathBuf,
+    /// Files with the names of what guests run.
+    pub symbols: Vec<PathBuf>,
+}
+
+impl Sampled {
+    /// With one file more that has names.
+    pub(crate) fn with(&self, symbols: &Path) -> Self {
+        let more = [symbols.to_owned()];
+        let symbols = self.symbols.iter().cloned().chain(more).collect();
+        Self { folder: self.folder.clone(), symbols }
+    }
+
+    /// Tells a program, which gets a number of its own.
+    fn tell(&self, command: &mut Command) {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed).to_string();
+        command.env(FLAME_VARIABLE, self.folder.join(number));
+        // A name with a colon cannot be told: its file is not read then.
+        let symbols = env::join_paths(&self.symbols).unwrap_or_default();
+        command.env(SYMBOLS_VARIABLE, symbols);
+    }
+}
+
 /// What a board starts from; the same for all who have boards.
 #[derive(Clone, Debug)]
 pub(crate) struct Board {
@@ -181,6 +217,8 @@ pub(crate) struct Board {
     pub(crate) firmware: Option<PathBuf>,
     /// A disk, which nobody writes to.
     pub(crate) disk: Option<PathBuf>,
+    /// Whether ours takes samples of itself.
+    pub(crate) sampled: Option<Sampled>,
 }
 
 /// The software of a board.
@@ -235,6 +273,9 @@ impl Board {
             Tier::Without(technique) => (COMPILE, technique.name()),
         };
         command.env(TIER_VARIABLE, tier).env(WITHOUT_VARIABLE, without);
+        if let Some(sampled) = &self.sampled {
+            sampled.tell(&mut command);
+        }
         command
     }
 

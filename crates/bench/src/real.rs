@@ -109,7 +109,8 @@ pub fn measure_real(
     }
     options.guests([Peer::Qemu, Peer::Rvvm]).for_each(|p| field.look_for(p));
     let firmware = assets.firmware(&field)?;
-    let board = Board { memory: MEMORY.into(), start, firmware, disk: None };
+    let sampled = options.sampled.clone();
+    let board = Board { memory: MEMORY.into(), start, firmware, disk: None, sampled };
     let mut entrants: Entrants = vec![];
     for peer in field.peers.clone() {
         audience.doing(&format!("{} starts", peer.name()));
@@ -133,16 +134,20 @@ fn entrant(
     board: &Board,
     us: &Path,
 ) -> Result<Box<dyn Entrant>, BenchError> {
-    let mut entrant: Box<dyn Entrant> = match native {
-        Some(root) if peer == Peer::Native => {
-            Box::new(Native { root: root.into(), folder: folder.into(), loader: loader(root) })
-        }
-        _ => Box::new(Booted { peer, guest: Guest::boot(peer, board, us)? }),
-    };
-    for case in cases() {
-        entrant.run(&case)?;
+    if let Some(root) = native.filter(|_| peer == Peer::Native) {
+        let (root, folder, loader) = (root.into(), folder.into(), loader(root));
+        let mut native = Native { root, folder, loader };
+        run_all(&mut native)?;
+        return Ok(Box::new(native));
     }
-    Ok(entrant)
+    let mut booted = Booted { peer, guest: Guest::boot(peer, board, us)? };
+    run_all(&mut booted)?;
+    booted.guest.sample_anew();
+    Ok(Box::new(booted))
+}
+
+fn run_all(entrant: &mut impl Entrant) -> Result<(), BenchError> {
+    cases().iter().try_for_each(|case| entrant.run(case).map(|_| ()))
 }
 
 fn cases() -> Vec<Case> {
@@ -227,6 +232,10 @@ impl Entrant for Native {
         let checksum = Sha256::of(&fs::read(&output).map_err(at(&output))?).to_string();
         Ok(Sample { cpu: cpu?, checksum, instructions: 0 })
     }
+
+    fn end(&mut self) -> Result<(), BenchError> {
+        Ok(())
+    }
 }
 
 /// Waits for the end of a program of one thread. Gives its CPU time, to the nanosecond: what is
@@ -279,6 +288,10 @@ impl Entrant for Booted {
         let sum = self.guest.ask(&line, "omni-bench-sum ")?;
         let checksum = sum.split(' ').nth(1).unwrap_or_default().to_owned();
         Ok(Sample { cpu, checksum, instructions: 0 })
+    }
+
+    fn end(&mut self) -> Result<(), BenchError> {
+        self.guest.end()
     }
 }
 

@@ -5,6 +5,7 @@ use crate::arena::Arena;
 use crate::cache::BlockId;
 use crate::interp::{self, Outcome, Run};
 use crate::memory::MemoryPath;
+use crate::profiler::Phase;
 use crate::tlb::layout;
 use crate::{Env, Frontend, NanRule, Regs, Without, code};
 use omni_ir::Block;
@@ -351,6 +352,7 @@ impl<E: Env> Stepping<'_, '_, E> {
         // SAFETY: E4: while code runs, blocks are only taken out of use, never freed or moved.
         let cached = unsafe { &*cached };
         let native = cached.native.as_ref().expect("a block whose code runs has code");
+        self.mem.mark.begin_at(Phase::Step, cached.key().pc);
         // SAFETY: E6: code does not run now, so nobody else refers to the block.
         let left = unsafe { self.control.as_ref() }.budget;
         let insns = cached.code.pcs.len() as u64;
@@ -360,6 +362,7 @@ impl<E: Env> Stepping<'_, '_, E> {
         let file = unsafe { self.file.as_mut() };
         let first = native.mark(inst);
         let outcome = interp::run::<E, { interp::STEP }>(&run, first, 0, file, self.mem);
+        self.mem.mark.begin(Phase::MachineCode);
         if outcome == Outcome::Done {
             return 0;
         }

@@ -24,5 +24,5 @@ pub use front::{
     Access, At, Code, Context, Entry, Env, Exit, Flow, Frontend, HotSlots, Mapping, Mode,
     NOT_RESERVED, NanRule, RegSlot, Regs, Reply, Target,
 };
-pub use profiler::{MadeCode, Profiler, set_profiler};
+pub use profiler::{MadeCode, Phase, Profiler, phase_here, set_profiler};
 pub use run::{Engine, Tiers, Without};

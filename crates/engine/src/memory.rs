@@ -5,6 +5,7 @@ use crate::cache::Cache;
 use crate::counters::Counters;
 use crate::float::FloatRules;
 use crate::interp::bits;
+use crate::profiler::{Marker, Phase};
 use crate::tlb::Tlb;
 use crate::{Access, At, Env, Mapping, Target};
 use omni_base::{PAGE_SIZE, PAGE_SIZE_U64, PageNo};
@@ -42,6 +43,7 @@ pub(crate) struct MemoryPath<'a, E> {
     pub(crate) float_flags: Slot,
     pub(crate) reservation: Slot,
     pub(crate) counters: &'a mut Counters,
+    pub(crate) mark: Marker<'a>,
 }
 
 impl<E: Env> MemoryPath<'_, E> {
@@ -92,6 +94,7 @@ impl<E: Env> MemoryPath<'_, E> {
     }
 
     fn translate(&mut self, at: u64, size: Size, access: Access) -> Result<Mapping, Trap> {
+        let _walk = self.mark.within(Phase::Walk);
         match access {
             Access::Load => self.counters.walks_load += 1,
             Access::Store => self.counters.walks_store += 1,
@@ -143,6 +146,7 @@ impl<E: Env> MemoryPath<'_, E> {
         match mapping.target {
             Target::Device(gpa) => {
                 self.counters.device_loads += 1;
+                let _device = self.mark.within(Phase::Device);
                 let reply = self.env.device_load(at, gpa, size, when)?;
                 let changed = self.hear();
                 Ok(Slow { value: reply.value, stop: reply.stop || changed })
@@ -199,6 +203,7 @@ impl<E: Env> MemoryPath<'_, E> {
         match mapping.target {
             Target::Device(gpa) => {
                 self.counters.device_stores += 1;
+                let _device = self.mark.within(Phase::Device);
                 let reply = self.env.device_store(at, gpa, size, value, when)?;
                 let changed = self.hear();
                 Ok(reply.stop || changed)

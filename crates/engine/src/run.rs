@@ -8,7 +8,7 @@ use crate::float::FloatRules;
 use crate::interp::{self, Outcome, Run};
 use crate::jit::{Jit, Left};
 use crate::memory::{MemoryPath, Tables};
-use crate::profiler::{MadeCode, now_ns, profiler};
+use crate::profiler::{MadeCode, Marker, Phase, marked, now_ns, profiler};
 use crate::tlb::Tlb;
 use crate::{Entry, Env, Exit, Frontend, Mode, Regs};
 use omni_base::{PAGE_SIZE, PAGE_SIZE_U64, PageNo};
@@ -246,6 +246,17 @@ impl Engine {
         regs: &mut Regs,
         entry: Entry,
     ) -> Exit {
+        marked(|mark| self.run_marked(front, vcpu, env, (regs, entry), mark))
+    }
+
+    fn run_marked<F: Frontend, E: Env>(
+        &mut self,
+        front: &F,
+        vcpu: usize,
+        env: &mut E,
+        (regs, entry): (&mut Regs, Entry),
+        mark: Marker<'_>,
+    ) -> Exit {
         let full = self.cache.is_full() || self.jit.as_ref().is_some_and(Jit::is_full);
         if full {
             self.clear_code();
@@ -273,6 +284,7 @@ impl Engine {
             float_flags: front.float_flags(),
             reservation: front.reservation(),
             counters: &mut self.counters,
+            mark,
         };
         mem.counters.runs += 1;
         // Devices may have written since the run before.
@@ -375,6 +387,7 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
             }
             let id = if next == NO_LINK {
                 self.mem.pages.sweep();
+                self.mem.mark.begin(Phase::Search);
                 let id = match self.looking.find(&mut self.mem, pc) {
                     Ok(id) => id,
                     Err(trap) => return Exit { ticks, pc, trap: Some(trap) },
@@ -422,6 +435,7 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
         let Some(jit) = self.jit.as_mut().filter(|jit| !jit.is_full()) else { return false };
         let (began, used) = (now_ns(), jit.used());
         let key = self.mem.pages.running(id).key();
+        self.mem.mark.begin_at(Phase::Compilation, key.pc);
         let Some(ptr) = self.mem.env.ram().read_ptr(key.page) else { return false };
         // SAFETY: E2: the page is readable, and nothing writes while a front-end looks at it.
         let bytes = unsafe { std::slice::from_raw_parts(ptr.as_ptr(), PAGE_SIZE) };
@@ -525,6 +539,7 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
         // SAFETY: E4: while code runs, blocks are only taken out of use, never freed or moved.
         let cached = unsafe { &*cached };
         let native = cached.native.as_ref().expect("asked before");
+        self.mem.mark.begin(Phase::MachineCode);
         let (left, how) = jit.run(&mut self.mem, native, (self.entry.budget, left));
         let (began, ticks) = (ticks, self.entry.budget - left);
         let counters = &mut *self.mem.counters;
@@ -575,7 +590,9 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
     fn interpret(&mut self, id: BlockId, first: usize, ticks: u64, left: u64) -> Ran {
         let cached: *const Cached = self.mem.pages.running(id);
         // SAFETY: E4: while a block runs, blocks are only taken out of use, never freed or moved.
-        let code = unsafe { &(*cached).code };
+        let cached = unsafe { &*cached };
+        let code = &cached.code;
+        self.mem.mark.begin_at(Phase::Interpreter, cached.key().pc);
         let run = Run::of(code, ticks);
         // SAFETY: E6: the caller's registers or the file of the view; code does not run now.
         let regs = unsafe { self.file.as_mut() };
@@ -664,6 +681,7 @@ impl<F: Frontend> Looking<'_, F> {
             return Ok((id, mem.tlb.fetch(pc).is_some()));
         }
         let began = now_ns();
+        mem.mark.begin_at(Phase::Translation, pc);
         mem.watch(page);
         let ptr = mem.env.ram().read_ptr(page);
         let ptr = ptr.ok_or_else(|| mem.env.bad_atomic(pc, crate::Access::Fetch))?;

@@ -14,6 +14,7 @@ mod place;
 mod queue;
 mod raw;
 mod runner;
+mod sampler;
 mod signals;
 mod terminal;
 
@@ -29,5 +30,6 @@ pub use place::{
 pub use queue::{Call, Item, Queue};
 pub use raw::RawFile;
 pub use runner::{Backends, Ended, Runner, Stats};
-pub use signals::{Signal, watch_signals};
+pub use sampler::{Sample, Sampler, Tell};
+pub use signals::{Signal, watch_for_renewal, watch_signals};
 pub use terminal::{RawMode, is_terminal, terminal_size};

@@ -1,8 +1,10 @@
 //! Signals of the host, handed to a function on a thread of its own.
 
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGWINCH};
 use signal_hook::iterator::Signals;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// A signal that a program of ours cares about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,4 +33,12 @@ pub fn watch_signals(mut take: impl FnMut(Signal) + Send + 'static) -> io::Resul
         }
     };
     std::thread::Builder::new().name("signals".into()).spawn(body).map(|_| ())
+}
+
+/// Sets a flag whenever someone sends `SIGUSR1`, by which whoever measures asks to begin anew.
+///
+/// # Errors
+/// What the host says.
+pub fn watch_for_renewal(flag: &Arc<AtomicBool>) -> io::Result<()> {
+    signal_hook::flag::register(SIGUSR1, flag.clone()).map(|_| ())
 }
