@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::bench::BenchArgs;
+use crate::disks::DiskVerb;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -102,6 +103,9 @@ pub(crate) enum Verb {
     /// Images that machines can be made from
     #[command(subcommand)]
     Image(ImageVerb),
+    /// Disk images: raw, qcow2, vmdk, vdi, vhd and vhdx
+    #[command(subcommand)]
+    Disk(DiskVerb),
     /// Every kind of machine, with what it can do
     Kinds,
     /// Measure speed here, beside native code and other emulators: kernels, programs, boots
@@ -241,7 +245,9 @@ pub(crate) struct MachineArgs {
     /// Virtual CPUs
     #[arg(long, value_name = "N")]
     pub(crate) cpus: Option<u32>,
-    /// A raw disk image, which is not written: changes go to an overlay of the machine's own
+    /// A disk image (raw, qcow2, vmdk, vdi, vhd, vhdx), which is not written: changes go to an
+    /// overlay of the machine's own. ',ro': the guest may not write; ',follow': the image may name
+    /// files outside of its folder; ',format=raw': its content does not tell its format
     #[arg(long = "disk", value_name = "FILE[,ro]")]
     pub(crate) disks: Vec<String>,
     /// A kernel
@@ -293,7 +299,7 @@ pub(crate) struct MachineArgs {
 }
 
 /// A size in bytes: `512M`, `4G`.
-fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     let wrong = "a size is a number and K, M, G or T, such as 4G";
     let split = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(split);

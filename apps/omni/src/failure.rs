@@ -1,6 +1,7 @@
 //! Why a verb failed: one sentence for people, one exit code for scripts.
 
 use omni_control::ControlError;
+use omni_disk::{FormatError, ImageError as ImageFormatError};
 use omni_host::DiskError;
 use omni_image::ImageError;
 use omni_machine::CreateError;
@@ -12,6 +13,7 @@ pub(crate) mod code {
     pub(crate) const FAILURE: u8 = 1;
     pub(crate) const USAGE: u8 = 2;
     pub(crate) const NOT_FOUND: u8 = 3;
+    pub(crate) const EXISTS: u8 = 4;
     pub(crate) const WRONG_STATE: u8 = 5;
     pub(crate) const UNSUPPORTED: u8 = 8;
     pub(crate) const DAMAGED: u8 = 9;
@@ -76,12 +78,24 @@ impl From<CreateError> for Failure {
 
 impl From<DiskError> for Failure {
     fn from(error: DiskError) -> Self {
-        let code = match &error {
-            DiskError::Io(_, error) if error.kind() == io::ErrorKind::PermissionDenied => 7,
-            DiskError::Io(_, error) if error.kind() == io::ErrorKind::NotFound => code::USAGE,
-            DiskError::Format(..) => code::USAGE,
+        let code = match error {
+            DiskError::Image(error) => return error.into(),
+            DiskError::Io(_, ref error) if error.kind() == io::ErrorKind::PermissionDenied => 7,
             DiskError::Io(..) => code::FAILURE,
             DiskError::Overlay(_) => code::DAMAGED,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<ImageFormatError> for Failure {
+    fn from(error: ImageFormatError) -> Self {
+        let code = match &error.error {
+            FormatError::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => 7,
+            FormatError::Io(_) => code::FAILURE,
+            FormatError::Damaged { .. } => code::DAMAGED,
+            FormatError::Unsupported(_) => code::UNSUPPORTED,
+            FormatError::Reference { .. } | FormatError::Request(_) => code::USAGE,
         };
         Self::new(code, error.to_string())
     }

@@ -9,6 +9,7 @@ mod backends;
 mod bench;
 mod clients;
 mod console;
+mod disks;
 mod doctor;
 mod escape;
 mod failure;
@@ -74,6 +75,7 @@ fn verb(verb: &Verb, ui: Ui) -> Result<u8, Failure> {
         Verb::Stats { machines } => look::stats(machines, &dirs()?, ui),
         Verb::Attach { machine } => return life::join(machine, &dirs()?, ui),
         Verb::Image(verb) => images::verb(verb, &dirs()?, ui),
+        Verb::Disk(verb) => return disks::verb(verb, ui),
         Verb::Kinds => look::kinds(ui),
         Verb::Bench(args) => bench::run(args, &dirs()?, ui),
         Verb::Doctor => doctor::report(&dirs()?, ui),

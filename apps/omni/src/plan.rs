@@ -2,6 +2,7 @@
 
 use crate::adopt::Adoption;
 use crate::args::{Accel, MachineArgs};
+use crate::disks;
 use crate::failure::{Failure, code};
 use crate::images;
 use crate::sniff;
@@ -9,8 +10,9 @@ use crate::translate;
 use crate::ui::{Ui, size_text};
 use omni_base::Digest;
 use omni_control::{API, Dirs, DiskFile, Entry, MachineFile, now_text};
+use omni_disk::Format;
 use omni_engine::Tiers;
-use omni_host::{Disk, RawFile, is_terminal, read_bounded, terminal_size};
+use omni_host::{Disk, DiskImage, DiskSource, RawFile, is_terminal, read_bounded, terminal_size};
 use omni_kinds::{KINDS, kind_of, probe_all};
 use omni_machine::{DiskSpec, Group, MachineKind, OptionType, Spec};
 use std::collections::BTreeMap;
@@ -77,10 +79,13 @@ pub(crate) fn plan(
     let options = options(args, source.kind, source.append, interactive)?;
     let mut disks = Vec::new();
     if let Some(path) = &source.disk {
-        disks.push(disk_file(path, false)?);
+        // Known to be raw, whatever its guests have written into it.
+        let format = Some(Format::Raw.name().into());
+        let file = DiskFile { path: path.clone(), format, ..DiskFile::default() };
+        disks.push(disk_file(file, ui)?);
     }
     for text in &args.disks {
-        disks.push(disk(text)?);
+        disks.push(disk(text, ui)?);
     }
     let files_dir = files_dir(dirs, &source.stem, files.get("image"))?;
     let machine = MachineFile {
@@ -148,7 +153,7 @@ pub(crate) fn spec_of(entry: &Entry) -> Result<(Spec, Vec<Disk>), Failure> {
     let mut disks = Vec::new();
     for (at, file) in machine.disks.iter().enumerate() {
         let overlay = entry.overlay(at);
-        let disk = Disk::open(&file.path, (!file.read_only).then_some(&overlay))?;
+        let disk = Disk::open(&source_of(file), (!file.read_only).then_some(&overlay))?;
         let (bytes, image) = (disk.bytes(), disk.image().clone());
         spec.disks.push(DiskSpec { bytes, read_only: file.read_only, image });
         disks.push(disk);
@@ -288,21 +293,45 @@ fn options(
     Ok(options)
 }
 
-fn disk(text: &str) -> Result<DiskFile, Failure> {
-    let (path, read_only) = match text.rsplit_once(',') {
-        Some((path, "ro")) => (path, true),
-        Some((path, "rw")) => (path, false),
-        _ => (text, false),
-    };
-    disk_file(Path::new(path), read_only)
+/// A disk as it is given: `FILE`, then `,ro`, `,follow` and `,format=F` in any order.
+fn disk(text: &str, ui: Ui) -> Result<DiskFile, Failure> {
+    let mut file = DiskFile::default();
+    let mut path = text;
+    while let Some((rest, word)) = path.rsplit_once(',') {
+        match word.strip_prefix("format=") {
+            Some(name) => {
+                let format = Format::of_name(name).ok_or_else(|| disks::no_format(name))?;
+                file.format = Some(format.name().into());
+            }
+            None if word == "ro" => file.read_only = true,
+            None if word == "rw" => file.read_only = false,
+            None if word == "follow" => file.follow = true,
+            // A comma in the name.
+            None => break,
+        }
+        path = rest;
+    }
+    file.path = path.into();
+    disk_file(file, ui)
 }
 
-fn disk_file(path: &Path, read_only: bool) -> Result<DiskFile, Failure> {
-    let path = absolute(path)?;
+fn disk_file(mut file: DiskFile, ui: Ui) -> Result<DiskFile, Failure> {
+    file.path = absolute(&file.path)?;
     // Opened here already, so that a mistake is told before anything is made.
-    let raw = RawFile::open(&path).map_err(|error| no_file(&path, &error))?;
-    Disk::open(&path, None)?;
-    Ok(DiskFile { path, read_only, bytes: raw.bytes().next_multiple_of(512) })
+    RawFile::open(&file.path).map_err(|error| no_file(&file.path, &error))?;
+    let image = DiskImage::open(&source_of(&file))?;
+    for other in image.chain().file_names().skip(1) {
+        // What an image has read for it is not hidden.
+        let (name, other) = (file.path.display(), other.display());
+        ui.say(&format!("omni: the disk {name} is read from {other} too"));
+    }
+    file.bytes = image.chain().bytes().next_multiple_of(512);
+    Ok(file)
+}
+
+fn source_of(file: &DiskFile) -> DiskSource {
+    let format = file.format.as_deref().and_then(Format::of_name);
+    DiskSource { path: file.path.clone(), format, follow: file.follow }
 }
 
 fn published(texts: &[String]) -> Result<Vec<String>, Failure> {
@@ -317,7 +346,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
     read_bounded(path, FILE_BYTES_MAX).map_err(|error| no_file(path, &error))
 }
 
-fn no_file(path: &Path, error: &io::Error) -> Failure {
+pub(crate) fn no_file(path: &Path, error: &io::Error) -> Failure {
     let failure = Failure::io(&path.display().to_string(), error);
     let given = error.kind() == io::ErrorKind::NotFound || failure.code == code::FAILURE;
     Failure { code: if given { code::USAGE } else { failure.code }, ..failure }

@@ -5,7 +5,7 @@ use crate::BenchError;
 use crate::compile::at;
 use crate::peer::KIND;
 use omni_base::PAGE_SIZE;
-use omni_host::{Backends, Disk, Item, Queue, Runner, TempDir};
+use omni_host::{Backends, Disk, DiskSource, Item, Queue, Runner, TempDir};
 use omni_kinds::kind_of;
 use omni_machine::{DiskSpec, Event, IoOp, IoRequest, PortId, PortInfo, PortKind, Spec};
 use omni_memory::{Memory, frames_used};
@@ -38,7 +38,7 @@ pub fn run_machine(words: &[String]) -> Result<(), BenchError> {
             }
             Some(("disk", path)) => {
                 let overlay = scratch.path().join(format!("disk-{}", disks.len()));
-                let disk = Disk::open(Path::new(path), Some(&overlay))?;
+                let disk = Disk::open(&DiskSource::new(Path::new(path)), Some(&overlay))?;
                 let (bytes, image) = (disk.bytes(), disk.image().clone());
                 spec.disks.push(DiskSpec { bytes, read_only: false, image });
                 disks.push(disk);

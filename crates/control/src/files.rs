@@ -56,7 +56,7 @@ pub struct MachineFile {
 }
 
 /// A disk of a machine.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct DiskFile {
     /// The image below, never written.
     pub path: PathBuf,
@@ -64,6 +64,12 @@ pub struct DiskFile {
     pub read_only: bool,
     /// Its size.
     pub bytes: u64,
+    /// Its format, where it was given; its content tells it otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// Whether the image may name files outside of its own folder.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub follow: bool,
 }
 
 /// Where a machine is in its life.

@@ -1,10 +1,11 @@
 //! A disk of a machine on the host: an image that is never written, and an overlay above it.
 
+use crate::disk_files::{DiskImage, DiskSource};
 use crate::files::error_code;
 use crate::overlay::{Overlay, OverlayError};
 use crate::queue::{Item, Queue};
-use crate::raw::RawFile;
 use omni_base::{Digest, PageNo};
+use omni_disk::ImageError;
 use omni_machine::{Event, IoId};
 use omni_memory::{Base, Image, PageRef};
 use std::io;
@@ -19,35 +20,15 @@ const FLUSHES_MAX: usize = 64;
 /// Why a disk could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
-    /// The image cannot be read.
+    /// The host cannot.
     #[error("the disk {0}: {1}")]
     Io(PathBuf, io::Error),
-    /// The image is of a format that is not read yet.
-    #[error(
-        "the disk {0} is {1}; only raw images can be used so far: convert it with \
-         'qemu-img convert -O raw {0} disk.raw'"
-    )]
-    Format(PathBuf, &'static str),
+    /// The image, or one that it is made above, cannot be used.
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// The overlay cannot be used.
     #[error(transparent)]
     Overlay(#[from] OverlayError),
-}
-
-/// The format of a disk image that is not raw, by its magic.
-#[must_use]
-pub fn sniff_disk(head: &[u8]) -> Option<&'static str> {
-    const FORMATS: &[(&[u8], usize, &str)] = &[
-        (b"QFI\xfb", 0, "a qcow2 image"),
-        (b"KDMV", 0, "a VMDK image"),
-        (b"# Disk DescriptorFile", 0, "a VMDK descriptor"),
-        (b"conectix", 0, "a VHD image"),
-        (b"vhdxfile", 0, "a VHDX image"),
-        (b"\x7f\x10\xda\xbe", 0x40, "a VDI image"),
-    ];
-    let hit = |&&(magic, at, _): &&(&[u8], usize, _)| {
-        head.get(at..).is_some_and(|rest| rest.starts_with(magic))
-    };
-    FORMATS.iter().find(hit).map(|&(_, _, name)| name)
 }
 
 /// One disk of a machine: what it begins with, and the thread that makes its writes durable.
@@ -65,26 +46,20 @@ struct Job {
 }
 
 impl Disk {
-    /// Opens a raw image, with the overlay where the machine writes; without one the disk is for
+    /// Opens an image, with the overlay where the machine writes; without one the disk is for
     /// reading only.
     ///
     /// # Errors
-    /// Where the image is no raw image or cannot be read, and where the overlay does not fit.
-    pub fn open(image: &Path, overlay: Option<&Path>) -> Result<Self, DiskError> {
-        let fail = |error| DiskError::Io(image.into(), error);
-        let raw = RawFile::open(image).map_err(fail)?;
-        let mut head = [0; 512];
-        raw.read_at(0, &mut head).map_err(fail)?;
-        if let Some(format) = sniff_disk(&head) {
-            return Err(DiskError::Format(image.into(), format));
-        }
-        let bytes = raw.bytes().next_multiple_of(512);
+    /// Where the image cannot be used, and where the overlay does not fit.
+    pub fn open(source: &DiskSource, overlay: Option<&Path>) -> Result<Self, DiskError> {
+        let image = DiskImage::open(source)?;
+        let bytes = image.chain().bytes().next_multiple_of(512);
         let Some(path) = overlay else {
-            let start = Image::over(Arc::new(raw));
+            let start = Image::over(Arc::new(image));
             return Ok(Self { bytes, persisted: start.clone(), start, writer: None });
         };
-        let identity = raw.digest();
-        let below = Image::over(Arc::new(raw));
+        let identity = image.digest();
+        let below = Image::over(Arc::new(image));
         Self::with_overlay(below, identity, bytes, path)
     }
 
@@ -205,7 +180,7 @@ mod tests {
         let (image, overlay) = (dir.path().join("disk.raw"), dir.path().join("disk.overlay"));
         std::fs::write(&image, vec![7; 10_000]).expect("writable");
         let queue = Arc::new(Queue::default());
-        let mut disk = Disk::open(&image, Some(&overlay)).expect("raw");
+        let mut disk = Disk::open(&DiskSource::new(&image), Some(&overlay)).expect("raw");
         assert_eq!(disk.bytes(), 10_240);
         let mut space = Space::from_image("disk0", 3, disk.image().clone());
         space.store(Gpa(4090), b"hello world").expect("inside");
@@ -213,7 +188,7 @@ mod tests {
         assert_eq!(answer(&queue), Event::IoDone { id: IoId(1), result: Ok(vec![]) });
         space.store(Gpa(0), b"unflushed").expect("inside");
         disk.finish(&space.seal().image).expect("room");
-        let again = Disk::open(&image, Some(&overlay)).expect("raw");
+        let again = Disk::open(&DiskSource::new(&image), Some(&overlay)).expect("raw");
         let space = Space::from_image("disk0", 3, again.image().clone());
         let mut got = [0; 11];
         space.read(Gpa(4090), &mut got).expect("inside");
@@ -231,17 +206,20 @@ mod tests {
         let image = dir.path().join("disk.raw");
         std::fs::write(&image, [1; 512]).expect("writable");
         let queue = Arc::new(Queue::default());
-        let mut disk = Disk::open(&image, None).expect("raw");
+        let mut disk = Disk::open(&DiskSource::new(&image), None).expect("raw");
         disk.flush(&disk.image().clone(), &queue, IoId(9));
         assert_eq!(answer(&queue), Event::IoDone { id: IoId(9), result: Ok(vec![]) });
     }
 
     #[test]
-    fn a_format_that_is_not_raw_is_named() {
+    fn an_image_that_is_damaged_is_refused_with_the_name_of_the_field() {
         let dir = TempDir::new("disk-format").expect("a writable host");
         let image = dir.path().join("disk.qcow2");
-        std::fs::write(&image, b"QFI\xfb\0\0\0\x03").expect("writable");
-        let error = Disk::open(&image, None).err().expect("not raw").to_string();
-        assert!(error.contains("qcow2") && error.contains("qemu-img convert"), "{error}");
+        let mut bytes = b"QFI\xfb\0\0\0\x03".to_vec();
+        bytes.resize(200, 0);
+        std::fs::write(&image, bytes).expect("writable");
+        let error = Disk::open(&DiskSource::new(&image), None).err().expect("not sound");
+        let error = error.to_string();
+        assert!(error.contains("qcow2") && error.contains("cluster_bits"), "{error}");
     }
 }

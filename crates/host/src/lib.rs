@@ -6,6 +6,7 @@
 
 mod console;
 mod disk;
+mod disk_files;
 mod files;
 mod lock;
 mod overlay;
@@ -19,7 +20,8 @@ mod signals;
 mod terminal;
 
 pub use console::{Chunk, Console, Subscription};
-pub use disk::{Disk, DiskError, sniff_disk};
+pub use disk::{Disk, DiskError};
+pub use disk_files::{ChangedImage, DiskImage, DiskSource, NewImage, Processors};
 pub use files::FilesDir;
 pub use lock::FileLock;
 pub use overlay::{Overlay, OverlayError};

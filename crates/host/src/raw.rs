@@ -1,18 +1,22 @@
-//! Raw disk images, read in place and never written.
+//! Files of disk images, read in place and never written.
 
 use omni_base::{Digest, PAGE_SIZE, PAGE_SIZE_U64, PageNo};
+use omni_disk::ReadAt;
 use omni_memory::Base;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, SeekFrom, seek};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A file as the content below a disk.
 #[derive(Debug)]
 pub struct RawFile {
     file: File,
+    path: PathBuf,
     bytes: u64,
+    allocated: u64,
     identity: Digest,
 }
 
@@ -36,7 +40,20 @@ impl RawFile {
         let parts =
             [bytes.to_le_bytes(), meta.mtime().to_le_bytes(), meta.mtime_nsec().to_le_bytes()];
         let identity = Digest::of_parts([name, b"\0", parts.as_flattened()]);
-        Ok(Self { file, bytes, identity })
+        let allocated = meta.blocks().saturating_mul(512);
+        Ok(Self { file, path, bytes, allocated, identity })
+    }
+
+    /// Its full name, without links.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes that it takes from the host, as of the opening.
+    #[must_use]
+    pub fn allocated(&self) -> u64 {
+        self.allocated
     }
 
     /// The size of the file in bytes.
@@ -71,6 +88,31 @@ impl Base for RawFile {
 
     fn digest(&self) -> Digest {
         self.identity
+    }
+}
+
+impl ReadAt for RawFile {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn read_exact_at(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(into, at)
+    }
+
+    fn run_at(&self, at: u64) -> io::Result<(bool, u64)> {
+        let rest = self.bytes.saturating_sub(at).max(1);
+        match seek(&self.file, SeekFrom::Data(at)) {
+            Ok(data) if data > at => Ok((false, rest.min(data - at))),
+            Ok(_) => match seek(&self.file, SeekFrom::Hole(at)) {
+                Ok(hole) if hole > at => Ok((true, rest.min(hole - at))),
+                // A file that has changed, or a file system that does not know.
+                _ => Ok((true, rest)),
+            },
+            // Up to the end there is no data.
+            Err(Errno::NXIO) => Ok((false, rest)),
+            Err(_) => Ok((true, rest)),
+        }
     }
 }
 
