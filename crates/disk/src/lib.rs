@@ -9,6 +9,7 @@ mod chain;
 mod claims;
 mod compress;
 mod error;
+pub mod hostile;
 mod layer;
 mod probe;
 mod qcow2;

@@ -50,6 +50,19 @@ fn checksum(bytes: &[u8], at: usize) -> u32 {
     !all.fold(0u32, |sum, (_, &byte)| sum.wrapping_add(u32::from(byte)))
 }
 
+/// Where the checksums of an image are, and what they are to be.
+pub(crate) fn seals(file: &dyn ReadAt) -> Vec<(u64, [u8; 4])> {
+    let mut sums = Vec::new();
+    let end = file.bytes().saturating_sub(FOOTER_BYTES);
+    for (at, bytes, sum_at) in [(0, 512, 64), (FOOTER_BYTES, 1024, 36), (end, 512, 64)] {
+        let mut part = vec![0; bytes];
+        if file.read_exact_at(at, &mut part).is_ok() {
+            sums.push((at + sum_at as u64, checksum(&part, sum_at).to_be_bytes()));
+        }
+    }
+    sums
+}
+
 #[derive(Debug)]
 pub(crate) enum Vhd {
     Fixed(Arc<dyn ReadAt>),

@@ -148,6 +148,18 @@ impl Qcow2 {
         let index = at >> bits & ((1 << self.header.l2_bits()) - 1);
         Ok((self.header.l2_at(entry)?, index))
     }
+
+    /// Bytes from the beginning of an L2 table's part of the disk on for which there are no tables.
+    fn empty(&self, at: u64) -> Result<u64> {
+        let bits = self.header.cluster_bits + self.header.l2_bits();
+        let first = at >> bits;
+        let end = u64::from(self.header.l1_count).min(first.saturating_add(PIECES_MAX));
+        let mut next = first;
+        while next < end && self.tables.be64(self.header.l1 + 8 * next, "L1 table")? & OFFSET == 0 {
+            next += 1;
+        }
+        Ok((next - first) << bits)
+    }
 }
 
 impl Layer for Qcow2 {
@@ -157,7 +169,7 @@ impl Layer for Qcow2 {
         let (l2, mut index) = self.walk(at)?;
         let Some(l2) = l2 else {
             let bytes = (count - index) * cluster - at % cluster;
-            return Ok(Extent { content: Content::Below, bytes });
+            return Ok(Extent { content: Content::Below, bytes: bytes + self.empty(at + bytes)? });
         };
         // All subclusters of an entry without a bitmap are alike.
         let pieces = if self.header.extended() { SUBCLUSTERS } else { 1 };

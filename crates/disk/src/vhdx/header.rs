@@ -28,6 +28,18 @@ pub(super) fn checksum(bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c_append(sum, &[0; 4]), &bytes[8..])
 }
 
+/// Where the checksums of an image are, and what they are to be.
+pub(crate) fn seals(file: &dyn ReadAt) -> Vec<(u64, [u8; 4])> {
+    let headers = HEADERS_AT.map(|at| (at, HEADER_BYTES));
+    let parts = headers.into_iter().chain(REGIONS_AT.map(|at| (at, REGIONS_BYTES)));
+    let sum = |(at, bytes): (u64, usize)| {
+        let mut part = vec![0; bytes];
+        file.read_exact_at(at, &mut part).ok()?;
+        Some((at + 4, checksum(&part).to_le_bytes()))
+    };
+    parts.filter_map(sum).collect()
+}
+
 /// The header that counts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Headers {

@@ -5,6 +5,7 @@ mod log;
 mod metadata;
 mod write;
 
+pub(crate) use header::seals;
 pub(crate) use write::sink;
 
 use crate::claims::Claims;
