@@ -6,6 +6,7 @@
 mod asm;
 mod board;
 mod bytes;
+mod disk;
 mod guest;
 mod hot;
 #[cfg(feature = "outside")]
@@ -15,6 +16,7 @@ pub mod seeds;
 mod story;
 
 pub use board::{code, elf_image, mmio, tiers};
+pub use disk::{disk_qcow2, disk_vdi, disk_vhd, disk_vhdx, disk_vmdk};
 #[cfg(feature = "outside")]
 pub use outside::{control_frames, image_text, net_frames, overlay};
 pub use saved::{bundle, event_log, snapshot, spec};

@@ -3,7 +3,8 @@
 use crate::bytes::Choices;
 use omni_base::{Digest, PageNo};
 use omni_control::{Frame, MachineFile, Reply, Request, StateFile, read_frame, write_frame};
-use omni_host::{Overlay, sniff_disk};
+use omni_disk::probe_head;
+use omni_host::Overlay;
 use omni_image::{Keyring, Mirror, Reference, hostile};
 use omni_memory::Page;
 use omni_net::{DnsPolicy, GATEWAY_MAC, NetHandle, Protocol, Publish, UserNet, UserNetConfig};
@@ -22,7 +23,7 @@ pub fn image_text(data: &[u8]) {
     }
     let text = String::from_utf8_lossy(bytes);
     let _ = (Mirror::new(&text), text.parse::<Reference>(), text.parse::<Publish>());
-    let _ = (Reference::is_meant(&text), sniff_disk(bytes));
+    let _ = (Reference::is_meant(&text), probe_head(bytes));
 }
 
 /// Frames between a monitor and its clients, and the objects in them.

@@ -166,6 +166,13 @@ fn texts() -> Vec<Vec<u8>> {
     seeds
 }
 
+const DESCRIPTOR: &[u8] = b"# Disk DescriptorFile\nCID=1\nparentCID=ffffffff\n\
+    createType=\"twoGbMaxExtentFlat\"\nRW 100 FLAT \"a\" 3\nRW 7 ZERO\nRW 9 SPARSE \"i\"\n";
+
+fn disks() -> Vec<Vec<u8>> {
+    (1..=48u8).map(|how| with(&[how * 5], &noise(how.into(), 12 * usize::from(how % 4)))).collect()
+}
+
 /// Every target's inputs.
 pub fn all() -> Vec<Seeds> {
     let story = sample_story();
@@ -195,6 +202,11 @@ pub fn all() -> Vec<Seeds> {
         ("event_log", vec![log, with(&[1], &entry)]),
         ("bundle", records.collect()),
         ("spec", specs()),
+        ("disk_qcow2", disks()),
+        ("disk_vmdk", [disks(), vec![with(&[0], DESCRIPTOR)]].concat()),
+        ("disk_vdi", disks()),
+        ("disk_vhd", disks()),
+        ("disk_vhdx", disks()),
         ("image_text", texts()),
         ("net_frames", (0..24).map(|at| with(&[at as u8], &noise(at, 200))).collect()),
         ("control_frames", frames()),

@@ -401,4 +401,32 @@ pub(crate) const FAULTS: &[Fault] = &[
         replace: "",
         test: "-p omni-guest-riscv --test privileged",
     },
+    Fault {
+        name: "a compressed cluster is read a sector short",
+        file: "crates/disk/src/qcow2/read.rs",
+        find: "let sectors = ((entry & (COMPRESSED - 1)) >> shift) + 1;",
+        replace: "let sectors = ((entry & (COMPRESSED - 1)) >> shift).max(1);",
+        test: "-p omni-disk --test qemu made_here",
+    },
+    Fault {
+        name: "sectors of a differencing VHD are counted from the lowest bit",
+        file: "crates/disk/src/vhd.rs",
+        find: "byte[0] >> (7 - sector % 8) & 1 == 1",
+        replace: "byte[0] >> (sector % 8) & 1 == 1",
+        test: "-p omni-disk --test formats differencing_vhd",
+    },
+    Fault {
+        name: "a log of a VHDX is applied without its zeros",
+        file: "crates/disk/src/vhdx/log.rs",
+        find: "        self.zeros.push((at, at + bytes));\n",
+        replace: "",
+        test: "-p omni-disk --test formats the_log",
+    },
+    Fault {
+        name: "a disk image is given files outside of its folder",
+        file: "crates/host/src/disk_files.rs",
+        find: "if !follow && !path.starts_with(&own) {",
+        replace: "if !follow && path == own {",
+        test: "-p omni-host --lib disk_files",
+    },
 ];

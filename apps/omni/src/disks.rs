@@ -191,9 +191,12 @@ fn exists(path: &Path) -> Failure {
 }
 
 fn at(path: &Path) -> impl Fn(io::Error) -> Failure + '_ {
-    move |error| match error.kind() {
-        io::ErrorKind::AlreadyExists => exists(path),
-        _ => Failure::io(&path.display().to_string(), &error),
+    move |error| {
+        if error.kind() == io::ErrorKind::AlreadyExists {
+            exists(path)
+        } else {
+            Failure::io(&path.display().to_string(), &error)
+        }
     }
 }
 
@@ -364,12 +367,13 @@ fn resize(source: &DiskSource, text: &str, shrink: bool, ui: Ui) -> Result<(), F
             format!("the disk has {old}; to cut it to {new} and lose the rest, add --shrink");
         return Err(Failure::usage(text));
     }
-    let mut file = ChangedImage::open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::WouldBlock => {
+    let mut file = ChangedImage::open(path).map_err(|error| {
+        if error.kind() == io::ErrorKind::WouldBlock {
             let text = format!("{} is in use by another program", path.display());
             Failure::new(code::WRONG_STATE, text)
+        } else {
+            at(path)(error)
         }
-        _ => at(path)(error),
     })?;
     match format {
         Format::Raw => file.set_bytes(bytes).and_then(|()| file.sync()).map_err(at(path))?,

@@ -83,6 +83,9 @@ fn refused(format: Format, change: &[(u64, &[u8])]) -> String {
     chain.read_at(0, &mut disk).expect_err("it is wrong somewhere").to_string()
 }
 
+/// A format, what is changed in its sample, and what the error must name.
+type Case<'a> = (Format, &'a [(u64, &'a [u8])], &'a str);
+
 #[test]
 fn what_is_wrong_is_named_by_its_field() {
     let far = [0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0];
@@ -90,7 +93,7 @@ fn what_is_wrong_is_named_by_its_field() {
         let (_, image) = samples().remove(0);
         u64::from_be_bytes(image[40..48].try_into().expect("eight bytes"))
     };
-    let cases: &[(Format, &[(u64, &[u8])], &str)] = &[
+    let cases: &[Case<'_>] = &[
         (Format::Qcow2, &[(20, &[0, 0, 0, 60])], "cluster_bits"),
         (Format::Qcow2, &[(24, &far)], "l1_size"),
         (Format::Qcow2, &[(40, &far)], "l1_table_offset"),

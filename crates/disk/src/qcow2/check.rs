@@ -13,8 +13,8 @@ const GROUP: u64 = 4096;
 /// Groups that are kept at most: 2^26 clusters, which is 4 TiB of clusters of 64 KiB.
 const GROUPS_MAX: usize = 1 << 14;
 
-/// Entries and counts that are looked at in all, so that tables that are used many times over cannot
-/// keep the check busy for ever.
+/// Entries and counts that are looked at in all, so that tables that are used many times over
+/// cannot keep the check busy for ever.
 const STEPS_MAX: u64 = 1 << 28;
 
 /// The references to clusters of the file.

@@ -22,8 +22,8 @@ struct Editor<'a, F> {
 /// Changes the size of the disk in a qcow2 image. A larger disk is zero behind its old end; of a
 /// smaller one the rest is lost, so that is done only where it is meant.
 ///
-/// `below` is the size of the disk that it is made above, 0 where there is none: were that larger, a
-/// larger disk would show what is there.
+/// `below` is the size of the disk that it is made above, 0 where there is none: were that larger,
+/// a larger disk would show what is there.
 ///
 /// While it is changed, an image of version 3 is marked as not closed; where that is broken off,
 /// `qemu-img check -r all` counts its clusters anew.

@@ -41,7 +41,17 @@ pub(super) struct Descriptor {
 }
 
 impl Descriptor {
+    /// Reads a descriptor that is a file of its own.
     pub(super) fn parse(text: &str) -> Result<Self> {
+        Self::read(text, true)
+    }
+
+    /// Reads the descriptor within a sparse extent, whose one extent is that.
+    pub(super) fn parse_within(text: &str) -> Result<Self> {
+        Self::read(text, false)
+    }
+
+    fn read(text: &str, extents: bool) -> Result<Self> {
         let mut found = Self::default();
         for line in text.lines().map(str::trim) {
             let first = line.split_whitespace().next().unwrap_or_default();
@@ -49,7 +59,9 @@ impl Descriptor {
                 ensure(found.extents.len() < EXTENTS_MAX, "descriptor", || {
                     format!("has more than {EXTENTS_MAX} extents")
                 })?;
-                found.extents.push(extent(line)?);
+                if extents {
+                    found.extents.push(extent(line)?);
+                }
             } else if let Some((key, value)) = line.split_once('=').filter(|_| first != "#") {
                 let value = value.trim().trim_matches('"').to_owned();
                 match key.trim() {

@@ -55,7 +55,7 @@ pub(crate) fn open(file: Arc<dyn ReadAt>, name: &Path, files: &dyn Files) -> Res
     }
     let sparse = Sparse::open(file.clone())?;
     let text = match sparse.descriptor {
-        Some((at, bytes)) => Descriptor::parse(&read_text(&*file, at, bytes)?)?,
+        Some((at, bytes)) => Descriptor::parse_within(&read_text(&*file, at, bytes)?)?,
         None => Descriptor::default(),
     };
     let mut info = info(&text, sparse.bytes, if text.sort.is_empty() { "extent" } else { "" });

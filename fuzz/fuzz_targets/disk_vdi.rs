@@ -1,0 +1,4 @@
+//! Target `disk_vdi`: see README.md.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| omni_fuzz::disk_vdi(data));
