@@ -25,6 +25,7 @@ const STORE_FAULTS: &str = "-p omni-store --test faults";
 const IMAGES: &str = "-p omni-memory --test images";
 const TIERS: &str = "-p omni-engine --test tiers";
 const FLOAT: &str = "-p omni-engine --test float";
+const BESIDE: &str = "-p omni-board-virt --test parallel harts_side";
 const HOSTILE: &str = "-p omni-engine --test hostile";
 
 pub(crate) const FAULTS: &[Fault] = &[
@@ -428,5 +429,33 @@ pub(crate) const FAULTS: &[Fault] = &[
         find: "if !follow && !path.starts_with(&own) {",
         replace: "if !follow && path == own {",
         test: "-p omni-host --lib disk_files",
+    },
+    Fault {
+        name: "an atomic operation beside others is a load and a store",
+        file: "crates/tier-x64/src/memory.rs",
+        find: "        if self.tier.beside.is_none() {",
+        replace: "        if bytes > 0 {",
+        test: BESIDE,
+    },
+    Fault {
+        name: "a long reservation is held by the value",
+        file: "crates/engine/src/code.rs",
+        find: "            (true, false) => Hold::Long,",
+        replace: "            (true, false) => Hold::Short,",
+        test: BESIDE,
+    },
+    Fault {
+        name: "nobody is told that his code was written",
+        file: "crates/engine/src/crew.rs",
+        find: "for_each(|no| self.send(own, *no));",
+        replace: "for_each(drop);",
+        test: BESIDE,
+    },
+    Fault {
+        name: "a page is watched while others go on to write it",
+        file: "crates/engine/src/crew.rs",
+        find: "                if !has(unsafe {",
+        replace: "                if self.apart || !has(unsafe {",
+        test: BESIDE,
     },
 ];

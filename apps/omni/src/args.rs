@@ -32,6 +32,12 @@ pub(crate) enum Verb {
         /// Attach the console of the one machine
         #[arg(long, short)]
         attach: bool,
+        /// From now on, run each virtual CPU on a thread of its own
+        #[arg(long, conflicts_with = "turns")]
+        parallel: bool,
+        /// From now on, take the virtual CPUs in turns
+        #[arg(long)]
+        turns: bool,
         #[command(flatten)]
         machines: Machines,
     },
@@ -286,6 +292,10 @@ pub(crate) struct MachineArgs {
     /// Take the virtual CPUs in turns, so that a run can be repeated exactly
     #[arg(long)]
     pub(crate) turns: bool,
+    /// Run each virtual CPU on a thread of its own: faster where there are several, and never
+    /// twice the same
+    #[arg(long, conflicts_with = "turns")]
+    pub(crate) parallel: bool,
     /// The seed of all entropy, so that a run can be repeated
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,

@@ -4,7 +4,7 @@ use crate::adopt::adopt;
 use crate::args::{MachineArgs, Machines, RunArgs};
 use crate::console::{Left, attach};
 use crate::failure::{Failure, code};
-use crate::plan::{Plan, plan, spec_of};
+use crate::plan::{Plan, can_be_parallel, plan, spec_of};
 use crate::ui::Ui;
 use omni_control::{Client, Dirs, Entry, Message, Phase, Registry, Reply, Request};
 use omni_host::is_terminal;
@@ -97,22 +97,34 @@ pub(crate) fn create(args: &MachineArgs, dirs: &Dirs, ui: Ui) -> Result<(), Fail
 pub(crate) fn start(
     machines: &Machines,
     attached: bool,
+    parallel: Option<bool>,
     dirs: &Dirs,
     ui: Ui,
 ) -> Result<u8, Failure> {
     let registry = Registry::open(dirs)?;
+    let startable = |key: &str| {
+        let mut entry = startable(&registry, key)?;
+        if let Some(parallel) = parallel {
+            if parallel {
+                can_be_parallel(kind_of(&entry.machine.kind)?)?;
+            }
+            entry.machine.parallel = parallel;
+            entry.write_machine()?;
+        }
+        Ok::<_, Failure>(entry)
+    };
     if attached {
         let [key] = &machines.machines[..] else {
             return Err(Failure::usage("--attach takes one machine"));
         };
-        let entry = launch(&startable(&registry, key)?, true)?;
+        let entry = launch(&startable(key)?, true)?;
         return Ok(match attach(&entry, true, ui)? {
             Left::Exited(code) => code,
             Left::Detached => 0,
         });
     }
     each(machines, ui, |key| {
-        let entry = launch(&startable(&registry, key)?, false)?;
+        let entry = launch(&startable(key)?, false)?;
         Ok((entry, json!({ "state": "running" })))
     })?;
     Ok(0)

@@ -92,6 +92,7 @@ fn everything(entry: &Entry, digest: bool) -> Value {
         "net": machine.net,
         "publish": machine.publish,
         "seed": machine.seed,
+        "schedule": if machine.parallel { "parallel" } else { "turns" },
         "timeout_ms": machine.timeout_ms,
         "remove": machine.remove,
         "parent": null,

@@ -61,7 +61,14 @@ fn verb(verb: &Verb, ui: Ui) -> Result<u8, Failure> {
     match verb {
         Verb::Run(args) => return life::run(args, &dirs()?, ui),
         Verb::Create(args) => life::create(args, &dirs()?, ui),
-        Verb::Start { attach, machines } => return life::start(machines, *attach, &dirs()?, ui),
+        Verb::Start { attach, parallel, turns, machines } => {
+            let schedule = match (parallel, turns) {
+                (true, _) => Some(true),
+                (_, true) => Some(false),
+                _ => None,
+            };
+            return life::start(machines, *attach, schedule, &dirs()?, ui);
+        }
         Verb::Stop { time, machines } => life::stop(machines, *time, &dirs()?, ui),
         Verb::Kill(machines) => life::ask(machines, &Request::Kill, &dirs()?, ui),
         Verb::Pause(machines) => life::ask(machines, &Request::Pause, &dirs()?, ui),

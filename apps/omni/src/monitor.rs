@@ -9,7 +9,7 @@ use omni_base::Gpa;
 use omni_control::{Dirs, Entry, Phase, Registry, StateFile, now_text};
 use omni_host::{Console, Ended, FileLock, Queue, Runner, Stats, new_session};
 use omni_kinds::kind_of;
-use omni_machine::{Machine, MachineKind, PortId, Region, Spec};
+use omni_machine::{Machine, MachineKind, PortId, Region, Schedule, Spec};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{self, Write};
@@ -146,7 +146,11 @@ fn begin(dir: &Path) -> Result<Begun, Failure> {
     }
     let ports = kind.ports(&spec)?;
     let queue = Arc::new(Queue::default());
-    let machine = kind.create(&spec)?;
+    let mut machine = kind.create(&spec)?;
+    if entry.machine.parallel && !machine.set_schedule(Schedule::Parallel) {
+        let text = format!("machines of kind {} take turns only", spec.kind);
+        return Err(Failure::new(code::UNSUPPORTED, text));
+    }
     let world = World::new(&entry, &ports, disks, &queue)?;
     let socket = dirs()?.socket(&entry.machine.id)?;
     // One left over from a monitor that was killed: the lock says that it is gone.

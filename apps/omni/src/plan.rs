@@ -55,6 +55,9 @@ pub(crate) fn plan(
 ) -> Result<Plan, Failure> {
     let accel = accel_word(args.accel)?;
     let mut source = find_source(args, interactive, dirs, ui)?;
+    if args.parallel {
+        can_be_parallel(source.kind)?;
+    }
     for (role, path) in
         [("kernel", &args.kernel), ("initrd", &args.initrd), ("firmware", &args.firmware)]
     {
@@ -98,6 +101,7 @@ pub(crate) fn plan(
         disks,
         options,
         accel,
+        parallel: args.parallel,
         seed: args.seed.unwrap_or_else(random_seed),
         epoch_s: args.seed.map(|_| Spec::new("").epoch_s),
         net: args.net.clone().unwrap_or_else(|| "user".into()),
@@ -129,6 +133,16 @@ fn accel_word(accel: Accel) -> Result<Option<String>, Failure> {
             Err(Failure::new(code::UNSUPPORTED, text))
         }
     }
+}
+
+/// Whether machines of a kind can use several CPUs of the host at a time.
+pub(crate) fn can_be_parallel(kind: &dyn MachineKind) -> Result<(), Failure> {
+    if kind.info().caps.parallel {
+        return Ok(());
+    }
+    let text =
+        format!("machines of kind {} take turns only: leave --parallel out", kind.info().name);
+    Err(Failure::new(code::UNSUPPORTED, text))
 }
 
 /// Where the guest's own files are: apart for each program, told by name and content.

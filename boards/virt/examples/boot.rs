@@ -6,7 +6,7 @@
 use omni_base::Tick;
 use omni_board_virt::{RiscvVirt, sample_spec};
 use omni_engine::{Tiers, Without};
-use omni_machine::{Effect, Event, Kick, MachineKind, Outside, PortId, Spec, Stop};
+use omni_machine::{Effect, Event, Kick, MachineKind, Outside, PortId, Schedule, Spec, Stop};
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -50,6 +50,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let limit = Duration::from_secs(args.get(2).map_or(Ok(60), |s| s.parse())?);
     let mut machine = RiscvVirt.create(&spec)?;
+    if std::env::var_os("OMNI_PARALLEL").is_some() {
+        machine.set_schedule(Schedule::Parallel);
+    }
     let start = Instant::now();
     let (mut out, mut typed) = (Out::default(), false);
     loop {

@@ -9,6 +9,7 @@ mod fdt;
 mod kind;
 mod layout;
 mod machine;
+mod parallel;
 mod sample;
 mod sbi;
 mod wires;

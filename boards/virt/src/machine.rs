@@ -2,12 +2,14 @@
 
 use crate::boot::{self, BoardTree, Boot, Start};
 use crate::layout::{ISA, RAM_BASE};
-use crate::sbi::HartStatus;
+use crate::sbi::{Caller, HartStatus};
 use crate::wires::Wires;
 use omni_base::Tick;
-use omni_engine::Engine;
+use omni_engine::{Crew, Engine};
 use omni_guest_riscv::{Hart, Turn, Why};
-use omni_machine::{Caps, Control, CreateError, Effect, Event, Kick, Machine, Outside, Spec, Stop};
+use omni_machine::{
+    Caps, Control, CreateError, Effect, Event, Kick, Machine, Outside, Schedule, Spec, Stop,
+};
 use omni_memory::{Memory, Space};
 use omni_state::{Bundle, StateError};
 
@@ -17,9 +19,58 @@ const TURN_TICKS: u64 = 20_000;
 /// Ticks between looks at the kick: well under a millisecond.
 const KICK_TICKS: u64 = 50_000;
 
-/// What machines of this kind can do.
+/// What machines of this kind can do, where harts take turns.
 pub(crate) const CAPS: Caps =
-    Caps { exact_ticks: true, deterministic: true, self_contained: true, parallel: false };
+    Caps { exact_ticks: true, deterministic: true, self_contained: true, parallel: true };
+
+/// What translates for the harts.
+pub(crate) enum Engines {
+    /// In turns.
+    Turns(Box<Engine>),
+    /// Side by side, with one for each.
+    Apart(Crew, Vec<Engine>),
+}
+
+impl Engines {
+    fn of(schedule: Schedule, harts: usize) -> Self {
+        match schedule {
+            Schedule::Turns => Self::Turns(Box::new(Engine::new(harts))),
+            Schedule::Parallel => {
+                let (crew, engines) = Engine::side_by_side(harts);
+                Self::Apart(crew, engines)
+            }
+        }
+    }
+
+    fn schedule(&self) -> Schedule {
+        match self {
+            Self::Turns(_) => Schedule::Turns,
+            Self::Apart(..) => Schedule::Parallel,
+        }
+    }
+
+    /// The one that runs a hart.
+    fn for_hart(&mut self, at: usize) -> &mut Engine {
+        match self {
+            Self::Turns(engine) => engine,
+            Self::Apart(_, engines) => &mut engines[at],
+        }
+    }
+
+    fn all(&self) -> &[Engine] {
+        match self {
+            Self::Turns(engine) => std::slice::from_ref(engine),
+            Self::Apart(_, engines) => engines,
+        }
+    }
+
+    fn all_mut(&mut self) -> &mut [Engine] {
+        match self {
+            Self::Turns(engine) => std::slice::from_mut(engine),
+            Self::Apart(_, engines) => engines,
+        }
+    }
+}
 
 /// A RISC-V `virt` machine.
 pub(crate) struct Virt {
@@ -28,7 +79,7 @@ pub(crate) struct Virt {
     pub(crate) harts: Vec<Hart>,
     pub(crate) wires: Wires,
     // Derived from here on.
-    engine: Engine,
+    pub(crate) engines: Engines,
 }
 
 impl Virt {
@@ -81,8 +132,9 @@ impl Virt {
         let supervisor = boot.start == Start::Supervisor;
         let wires = Wires::new(spec, &shape, Memory { spaces }, boot.htif, supervisor);
         let harts = (0..shape.harts).map(|id| Hart::new(id, RAM_BASE.0)).collect();
-        let engine = Engine::new(usize::try_from(shape.harts).expect("few harts"));
-        Ok(Self { spec: spec.clone(), boot, harts, wires, engine })
+        let count = usize::try_from(shape.harts).expect("few harts");
+        let engines = Engines::of(Schedule::Turns, count);
+        Ok(Self { spec: spec.clone(), boot, harts, wires, engines })
     }
 
     /// What the device tree says of this machine.
@@ -118,27 +170,25 @@ impl Virt {
         Ok(())
     }
 
-    /// The size of RAM in bytes.
-    pub(crate) fn ram_bytes(&self) -> u64 {
-        self.wires.memory.spaces[0].size()
-    }
-
     /// Brings everything up to the present tick: due devices, lines, software interrupts.
     fn settle(&mut self) {
         self.wires.settle();
-        let edges = self.wires.take_software_interrupts();
-        for (at, hart) in self.harts.iter_mut().enumerate() {
-            if edges >> at & 1 == 1 {
-                hart.control.mip |= omni_guest_riscv::trap::irq::SSI;
-            }
-        }
+        self.wires.post_software_interrupts();
+        self.deliver();
         if std::mem::take(&mut self.wires.state.reset) {
             // What was loaded once fits again.
             self.power_on(false).expect("the spec was sound when the machine was made");
         }
     }
 
-    fn runnable(&self, at: usize) -> bool {
+    /// Gives each hart what others have for it.
+    pub(crate) fn deliver(&mut self) {
+        for (hart, post) in self.harts.iter_mut().zip(&mut self.wires.posts) {
+            std::mem::take(post).deliver(hart);
+        }
+    }
+
+    pub(crate) fn runnable(&self, at: usize) -> bool {
         let hart = &self.harts[at];
         let started = self.wires.state.status[at] == HartStatus::Started;
         let (lines, mtime) = (self.wires.levels[at], self.wires.mtime_now());
@@ -163,7 +213,7 @@ impl Virt {
     }
 
     /// When something happens by itself: a device, or the timer of a hart.
-    fn next_deadline(&self) -> Option<u64> {
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
         let now = self.wires.mtime_now();
         let timers = self.harts.iter().filter_map(Hart::next_deadline);
         let timers = timers.filter(|due| *due > now).filter_map(|due| self.wires.tick_at(due));
@@ -176,11 +226,12 @@ impl Virt {
         let deadline = self.next_deadline().unwrap_or(u64::MAX);
         let left = until.min(deadline.max(tick + 1)) - tick;
         let budget = left.min(self.wires.state.turn_left).min(KICK_TICKS);
-        let hart = &mut self.harts[at];
-        let end = hart.run(&mut self.engine, &mut self.wires, Turn { vcpu: at, budget });
+        let (hart, engine) = (&mut self.harts[at], self.engines.for_hart(at));
+        let end = hart.run(engine, &mut self.wires, Turn { vcpu: at, budget });
         self.pass(end.ticks);
         if end.why == Why::Sbi {
-            self.answer(at);
+            Caller { hart: &mut self.harts[at], at, wires: &mut self.wires }.answer();
+            self.deliver();
         }
     }
 
@@ -201,7 +252,17 @@ impl Machine for Virt {
     }
 
     fn caps(&self) -> Caps {
-        CAPS
+        let turns = self.engines.schedule() == Schedule::Turns;
+        Caps { exact_ticks: turns, deterministic: turns, ..CAPS }
+    }
+
+    fn set_schedule(&mut self, schedule: Schedule) -> bool {
+        // One hart is exact by any schedule.
+        let schedule = if self.harts.len() == 1 { Schedule::Turns } else { schedule };
+        if self.engines.schedule() != schedule {
+            self.engines = Engines::of(schedule, self.harts.len());
+        }
+        true
     }
 
     fn tick(&self) -> Tick {
@@ -220,6 +281,9 @@ impl Machine for Virt {
             }
             if kick.taken() {
                 return Stop::Kicked;
+            }
+            if self.run_side_by_side(until.0, kick, outside) {
+                continue;
             }
             match self.turn() {
                 Some(hart) => self.run_turn(hart, until.0),
@@ -260,10 +324,11 @@ impl Machine for Virt {
     }
 
     fn drop_caches(&mut self, seed: u64) {
-        self.engine.drop_caches(seed);
+        self.engines.all_mut().iter_mut().for_each(|engine| engine.drop_caches(seed));
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
-        self.engine.counters().list()
+        let all = self.engines.all().iter().map(Engine::counters);
+        all.reduce(|sum, more| sum + more).unwrap_or_default().list()
     }
 }

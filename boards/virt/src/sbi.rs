@@ -1,8 +1,9 @@
 //! The firmware built into the board: the RISC-V Supervisor Binary Interface, version 2.0.
 
 use crate::layout::{CONSOLE, RAM_BASE};
-use crate::machine::Virt;
+use crate::wires::Wires;
 use omni_base::{Gpa, Tick};
+use omni_guest_riscv::Hart;
 use omni_guest_riscv::trap::irq;
 use omni_machine::Effect;
 use omni_state::{Field, Reader, StateError, Writer};
@@ -75,27 +76,70 @@ const CONSOLE_BYTES_MAX: u64 = 4096;
 
 type Answer = Result<u64, Error>;
 
-impl Virt {
-    /// Answers the environment call that hart `hart` stands at.
-    pub(crate) fn answer(&mut self, hart: usize) {
-        let x = |number: u8| self.harts[hart].x(number);
+/// What one hart has for another, which takes it before it runs on.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Post {
+    /// It starts: at this address, with these in a0 and a1.
+    start: Option<[u64; 3]>,
+    /// A software interrupt of S is pending.
+    interrupt: bool,
+}
+
+impl Post {
+    /// A software interrupt.
+    pub(crate) fn interrupt(&mut self) {
+        self.interrupt = true;
+    }
+
+    fn start(&mut self, at: [u64; 3]) {
+        *self = Self { start: Some(at), interrupt: false };
+    }
+
+    /// Whether there is anything.
+    pub(crate) fn is_some(self) -> bool {
+        self != Self::default()
+    }
+
+    /// Does to the hart what it says.
+    pub(crate) fn deliver(self, hart: &mut Hart) {
+        if let Some([pc, a0, a1]) = self.start {
+            hart.enter_supervisor(pc, a0, a1);
+        }
+        if self.interrupt {
+            hart.control.mip |= irq::SSI;
+        }
+    }
+}
+
+/// A hart and the board it calls from.
+pub(crate) struct Caller<'a> {
+    pub(crate) hart: &'a mut Hart,
+    /// Its number.
+    pub(crate) at: usize,
+    pub(crate) wires: &'a mut Wires,
+}
+
+impl Caller<'_> {
+    /// Answers the environment call that the hart stands at. What concerns other harts is posted.
+    pub(crate) fn answer(&mut self) {
+        let x = |number: u8| self.hart.x(number);
         let args = [x(10), x(11), x(12), x(13), x(14), x(15)];
         let (extension, function) = (x(17), x(16));
         // The call is past before it is answered: an answer may start the hart elsewhere.
-        let control = &mut self.harts[hart].control;
+        let control = &mut self.hart.control;
         control.pc = control.pc.wrapping_add(4);
         if extension <= 0xf {
-            let value = self.legacy(hart, extension, args[0]);
-            self.harts[hart].set_x(10, value);
+            let value = self.legacy(extension, args[0]);
+            self.hart.set_x(10, value);
             return;
         }
         let answer = match extension {
             ext::BASE => Ok(base(function, args[0])),
-            ext::TIME if function == 0 => self.set_timer(hart, args[0]),
+            ext::TIME if function == 0 => self.set_timer(args[0]),
             ext::IPI if function == 0 => self.send_ipi(args[0], args[1]),
             // Translations are never stale here; only the harts named must exist.
             ext::RFENCE if function <= 2 => self.named(args[0], args[1]).map(|_| 0),
-            ext::HSM => match self.hart_state(hart, function, args) {
+            ext::HSM => match self.hart_state(function, args) {
                 Some(answer) => answer,
                 // The hart is elsewhere now, with its registers set.
                 None => return,
@@ -109,14 +153,14 @@ impl Virt {
             Ok(value) => (0, value),
             Err(error) => ((error as i64).cast_unsigned(), 0),
         };
-        self.harts[hart].set_x(10, error);
-        self.harts[hart].set_x(11, value);
+        self.hart.set_x(10, error);
+        self.hart.set_x(11, value);
     }
 
-    fn legacy(&mut self, hart: usize, extension: u64, arg: u64) -> u64 {
+    fn legacy(&mut self, extension: u64, arg: u64) -> u64 {
         let none = u64::MAX;
         match extension {
-            ext::SET_TIMER_LEGACY => self.set_timer(hart, arg).map_or(none, |_| 0),
+            ext::SET_TIMER_LEGACY => self.set_timer(arg).map_or(none, |_| 0),
             ext::PUTCHAR_LEGACY => {
                 self.put_console(vec![(arg & 0xff) as u8]);
                 0
@@ -135,14 +179,14 @@ impl Virt {
         self.wires.outbox.push((tick, Effect::Output { port: CONSOLE, bytes }));
     }
 
-    fn set_timer(&mut self, hart: usize, value: u64) -> Answer {
-        self.harts[hart].control.stimecmp = value;
+    fn set_timer(&mut self, value: u64) -> Answer {
+        self.hart.control.stimecmp = value;
         Ok(0)
     }
 
     /// The harts that a mask and its base name.
     fn named(&self, mask: u64, base: u64) -> Result<Vec<usize>, Error> {
-        let count = self.harts.len();
+        let count = self.wires.posts.len();
         if base == u64::MAX {
             return Ok((0..count).collect());
         }
@@ -155,17 +199,17 @@ impl Virt {
 
     fn send_ipi(&mut self, mask: u64, base: u64) -> Answer {
         for hart in self.named(mask, base)? {
-            self.harts[hart].control.mip |= irq::SSI;
+            self.wires.posts[hart].interrupt();
         }
         Ok(0)
     }
 
     /// Hart state management; `None` where the caller does not come back.
-    fn hart_state(&mut self, hart: usize, function: u64, args: [u64; 6]) -> Option<Answer> {
+    fn hart_state(&mut self, function: u64, args: [u64; 6]) -> Option<Answer> {
         match function {
             0 => Some(self.hart_start(args)),
             1 => {
-                self.wires.state.status[hart] = HartStatus::Stopped;
+                self.wires.state.status[self.at] = HartStatus::Stopped;
                 None
             }
             2 => Some(self.target(args[0]).map(|hart| match self.wires.state.status[hart] {
@@ -175,12 +219,12 @@ impl Virt {
             })),
             // Retentive suspend is `wfi`; a non-retentive one starts anew where it is told.
             3 if args[0] == 0 => {
-                self.harts[hart].control.waiting = true;
+                self.hart.control.waiting = true;
                 Some(Ok(0))
             }
             3 if args[0] == 0x8000_0000 => {
-                self.harts[hart].enter_supervisor(args[1], hart as u64, args[2]);
-                self.harts[hart].control.waiting = true;
+                self.hart.enter_supervisor(args[1], self.at as u64, args[2]);
+                self.hart.control.waiting = true;
                 None
             }
             3 => Some(Err(Error::InvalidParam)),
@@ -190,7 +234,7 @@ impl Virt {
 
     fn target(&self, hart: u64) -> Result<usize, Error> {
         let hart = usize::try_from(hart).map_err(|_| Error::InvalidParam)?;
-        if hart < self.harts.len() { Ok(hart) } else { Err(Error::InvalidParam) }
+        if hart < self.wires.posts.len() { Ok(hart) } else { Err(Error::InvalidParam) }
     }
 
     fn hart_start(&mut self, args: [u64; 6]) -> Answer {
@@ -198,11 +242,13 @@ impl Virt {
         if self.wires.state.status[target] != HartStatus::Stopped {
             return Err(Error::AlreadyAvailable);
         }
-        let in_ram = args[1].checked_sub(RAM_BASE.0).is_some_and(|at| at < self.ram_bytes());
+        let in_ram = args[1]
+            .checked_sub(RAM_BASE.0)
+            .is_some_and(|at| at < self.wires.memory.spaces[0].size());
         if !in_ram {
             return Err(Error::InvalidAddress);
         }
-        self.harts[target].enter_supervisor(args[1], args[0], args[2]);
+        self.wires.posts[target].start([args[1], args[0], args[2]]);
         self.wires.state.status[target] = HartStatus::Started;
         Ok(0)
     }

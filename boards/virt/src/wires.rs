@@ -6,7 +6,7 @@ use crate::layout::{
     ACLINT, CONSOLE, DISK_0, Item, NET, PLIC, RAM_BASE, Range, SSWI, SYSCON, VIRTIO_CONSOLE,
     Virtio, What, items,
 };
-use crate::sbi::HartStatus;
+use crate::sbi::{HartStatus, Post};
 use omni_base::{Gpa, PageNo, Tick};
 use omni_devices::virtio::{Block, Console, Entropy, Net, VirtioMmio, mac_from_seed};
 use omni_devices::{Aclint, GoldfishRtc, Plic, PowerRequest, Sswi, Syscon, TimeBase, Uart16550};
@@ -63,6 +63,8 @@ pub(crate) struct Wires {
     // Derived from here on.
     /// The interrupt lines of each hart, as bits of `mip`, from devices outside the hart.
     pub(crate) levels: [u64; LEVELS],
+    /// What waits for each hart; nothing, but while harts run.
+    pub(crate) posts: Vec<Post>,
     /// Effects caused and not yet told to the outside.
     pub(crate) outbox: Vec<(Tick, Effect)>,
 }
@@ -136,6 +138,7 @@ impl Wires {
             supervisor,
             harts,
             levels: [0; LEVELS],
+            posts: vec![Post::default(); harts],
             outbox: Vec::new(),
         }
     }
@@ -154,7 +157,12 @@ impl Wires {
     }
 
     pub(crate) fn mtime_now(&self) -> u64 {
-        self.aclint.mtime(Tick(self.state.tick))
+        self.mtime_at(self.state.tick)
+    }
+
+    /// What `mtime` is at a tick.
+    pub(crate) fn mtime_at(&self, tick: u64) -> u64 {
+        self.aclint.mtime(Tick(tick))
     }
 
     /// The tick at which `mtime` reaches a value.
@@ -209,8 +217,14 @@ impl Wires {
             | bit(self.plic.asserted(2 * hart + 1), irq::SEI)
     }
 
-    pub(crate) fn take_software_interrupts(&mut self) -> u8 {
-        self.sswi.take_edges()
+    /// Posts the software interrupts that harts have caused by the device for them.
+    pub(crate) fn post_software_interrupts(&mut self) {
+        let edges = self.sswi.take_edges();
+        for (at, post) in self.posts.iter_mut().enumerate() {
+            if edges >> at & 1 == 1 {
+                post.interrupt();
+            }
+        }
     }
 
     /// Tells the outside what was caused.
@@ -499,6 +513,10 @@ impl Parts {
 }
 
 impl Board for Wires {
+    // Harts in turns have the board to themselves.
+    fn hold(&mut self) {}
+    fn release(&mut self) {}
+
     fn ram(&mut self) -> &mut Space {
         &mut self.memory.spaces[0]
     }

@@ -30,6 +30,9 @@ pub struct MachineFile {
     pub options: BTreeMap<String, String>,
     /// How its code is run: `jit` or `interp`; as its monitor's environment says where it is none.
     pub accel: Option<String>,
+    /// Whether its virtual CPUs run side by side, not in turns.
+    #[serde(default)]
+    pub parallel: bool,
     /// The seed of its entropy.
     pub seed: u64,
     /// Its wall clock at the start; the host's at each start where there is none.

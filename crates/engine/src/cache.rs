@@ -168,6 +168,11 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
+    /// An empty cache, of vCPUs that take turns or of one that runs beside others.
+    pub(crate) fn new(apart: bool) -> Self {
+        Self { compiler: Compiler::new(apart), ..Self::default() }
+    }
+
     /// The time, so many ticks into a run.
     pub(crate) fn time(&self, ticks: u64) -> u64 {
         self.clock + ticks
@@ -352,7 +357,8 @@ impl Cache {
     /// Frees every block, and begins anew with the numbers of mappings. No block may be running.
     pub(crate) fn clear(&mut self) {
         let (generation, clock) = (self.generation, self.clock);
-        *self = Self { generation, clock, ..Self::default() };
+        let compiler = std::mem::take(&mut self.compiler);
+        *self = Self { generation, clock, compiler, ..Self::default() };
     }
 
     /// Links an exit of a block to another of the same page, which dies with it.

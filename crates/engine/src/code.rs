@@ -2,7 +2,8 @@
 
 use omni_base::PAGE_SIZE_U64;
 use omni_ir::{
-    AtomicOp, Binary, Block, Cond, FloatOp, Format, Inst, Size, Slot, Term, Unary, Val, Width,
+    AtomicOp, Binary, Block, Cond, Fence, FloatOp, Format, Inst, Size, Slot, Term, Unary, Val,
+    Width,
 };
 
 /// A slot that is always zero, for constants that are.
@@ -10,6 +11,24 @@ pub(crate) const ZERO: u8 = Slot::END + 1;
 
 /// Four slots for constants of operations without a form for them.
 const SCRATCH: u8 = Slot::END + 2;
+
+/// What a short reservation was of: the value that was loaded.
+pub(crate) const RESERVED: u8 = Slot::END + 6;
+
+/// Not zero where the next reservation must be a long one.
+pub(crate) const LONG_NEXT: u8 = Slot::END + 7;
+
+/// How a reservation is held from its load to its store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Hold {
+    /// By the address alone: vCPUs take turns, and it is lost with the turn.
+    Turn,
+    /// Side by side, with nothing but registers between load and store, in one block: a store that
+    /// finds the value that was loaded is as good as a load and a store right now.
+    Short,
+    /// Side by side, however the two are apart: stores of others to the place are seen.
+    Long,
+}
 
 /// No block is linked here.
 pub(crate) const NO_LINK: u32 = u32::MAX;
@@ -47,8 +66,10 @@ macro_rules! ops {
             Store8, Store16, Store32, Store64,
             Atomic(AtomicOp, Size),
             CompareSwap(Size),
-            LoadReserved(Size),
-            StoreConditional(Size),
+            LoadReserved(Size, Hold),
+            StoreConditional(Size, Hold),
+            /// Stores before it are seen by others before loads after it are made.
+            Fence,
             /// The rounding mode is in the slot `imm`.
             Float(FloatOp, Format),
             Call,
@@ -138,7 +159,9 @@ impl Compiler {
             self.leave(to);
             self.leave(or);
         }
-        block.insts.iter().for_each(|inst| self.inst(inst));
+        for at in 0..block.insts.len() {
+            self.inst(block, at);
+        }
         self.term(block.term);
         Code {
             uops: self.uops.as_slice().into(),
@@ -151,15 +174,15 @@ impl Compiler {
 
 /// The number of the first operation for each one of the block, for its terminator, and of all.
 #[cfg(target_arch = "x86_64")] // For machine code alone.
-pub(crate) fn marks(block: &Block) -> Box<[u16]> {
-    let mut into = Compiler::default();
+pub(crate) fn marks(block: &Block, apart: bool) -> Box<[u16]> {
+    let mut into = Compiler::new(apart);
     let mut marks = Vec::with_capacity(block.insts.len() + 2);
     let mut mark = |into: &Compiler| {
         marks.push(u16::try_from(into.uops.len()).expect("a block is short"));
     };
-    for inst in &block.insts {
+    for at in 0..block.insts.len() {
         mark(&into);
-        into.inst(inst);
+        into.inst(block, at);
     }
     mark(&into);
     into.term(block.term);
@@ -174,9 +197,24 @@ pub(crate) struct Compiler {
     leaves: Vec<Leave>,
     pcs: Vec<u16>,
     start: u64,
+    /// The vCPU runs beside others.
+    apart: bool,
 }
 
 impl Compiler {
+    pub(crate) fn new(apart: bool) -> Self {
+        Self { apart, ..Self::default() }
+    }
+
+    /// How the reservation of the operation at `at` is held.
+    fn hold(&self, block: &Block, at: usize) -> Hold {
+        match (self.apart, block.reserves_shortly(at)) {
+            (false, _) => Hold::Turn,
+            (true, true) => Hold::Short,
+            (true, false) => Hold::Long,
+        }
+    }
+
     fn leave(&mut self, pc: u64) -> u64 {
         self.leaves.push(Leave { pc, link: NO_LINK });
         self.leaves.len() as u64 - 1
@@ -199,7 +237,8 @@ impl Compiler {
         }
     }
 
-    fn inst(&mut self, inst: &Inst) {
+    fn inst(&mut self, block: &Block, at: usize) {
+        let inst = &block.insts[at];
         match *inst {
             Inst::Start(pc) => {
                 if self.pcs.is_empty() {
@@ -224,13 +263,21 @@ impl Compiler {
                 let args = [self.slot(base, 0), self.slot(value, 1), 0];
                 self.push(Op::Deposit, dst.0, args, u64::from(at) | u64::from(bits) << 8);
             }
-            Inst::Load(..)
-            | Inst::Store(..)
-            | Inst::Atomic(..)
-            | Inst::CompareSwap { .. }
-            | Inst::LoadReserved(..)
-            | Inst::StoreConditional(..) => self.memory(inst),
-            // One vCPU at a time on one thread: every order is the program's.
+            Inst::Load(..) | Inst::Store(..) | Inst::Atomic(..) | Inst::CompareSwap { .. } => {
+                self.memory(inst)
+            }
+            Inst::LoadReserved(size, dst, from) => {
+                let from = self.slot(from, 0);
+                let op = Op::LoadReserved(size, self.hold(block, at));
+                self.push(op, dst.0, [from, 0, 0], 0);
+            }
+            Inst::StoreConditional(size, dst, to, value) => {
+                let args = [self.slot(to, 0), self.slot(value, 1), 0];
+                let op = Op::StoreConditional(size, self.hold(block, at));
+                self.push(op, dst.0, args, 0);
+            }
+            // In turns every order is the program's; hosts with machine code order the rest.
+            Inst::Fence(Fence::Full) if self.apart => self.push(Op::Fence, 0, [0; 3], 0),
             Inst::Fence(_) => {}
             Inst::Float { op, format, dst, args: [a, b, c], round } => {
                 // The rounding mode takes the last scratch slot, so at most three are constants.
@@ -298,19 +345,13 @@ impl Compiler {
                 let args = [self.slot(at, 0), self.slot(expect, 1), self.slot(value, 2)];
                 self.push(Op::CompareSwap(size), dst.0, args, 0);
             }
-            Inst::LoadReserved(size, dst, at) => {
-                let at = self.slot(at, 0);
-                self.push(Op::LoadReserved(size), dst.0, [at, 0, 0], 0);
-            }
-            Inst::StoreConditional(size, dst, at, value) => {
-                let args = [self.slot(at, 0), self.slot(value, 1), 0];
-                self.push(Op::StoreConditional(size), dst.0, args, 0);
-            }
             Inst::Start(_)
             | Inst::Unary(..)
             | Inst::Binary(..)
             | Inst::Select(..)
             | Inst::Deposit { .. }
+            | Inst::LoadReserved(..)
+            | Inst::StoreConditional(..)
             | Inst::Fence(_)
             | Inst::Float { .. }
             | Inst::Call(..)

@@ -1,5 +1,7 @@
 //! What the engine counts as it runs: figures for people, on which nothing depends.
 
+use std::ops::Add;
+
 /// Declares the figures once, for the type and for the list of their names.
 macro_rules! counters {
     ($( $(#[$doc:meta])* $name:ident, )*) => {
@@ -15,6 +17,13 @@ macro_rules! counters {
             #[must_use]
             pub fn list(&self) -> Vec<(&'static str, u64)> {
                 vec![$( (stringify!($name), self.$name), )*]
+            }
+        }
+
+        impl Add for Counters {
+            type Output = Self;
+            fn add(self, more: Self) -> Self {
+                Self { $( $name: self.$name + more.$name, )* }
             }
         }
     };

@@ -151,7 +151,19 @@ pub struct At {
 }
 
 /// Memory, devices and helpers as the code of one vCPU sees them.
+///
+/// Where vCPUs run side by side, this is called while the vCPU has the world to itself, between
+/// `hold` and `release`.
 pub trait Env {
+    /// The world is this vCPU's from now on. Nothing to do where vCPUs take turns.
+    fn hold(&mut self);
+
+    /// Other vCPUs may have the world until the next `hold`.
+    fn release(&mut self);
+
+    /// Whether a helper must find all other vCPUs at rest: it writes memory in several steps.
+    fn wants_stillness(&self, helper: Helper) -> bool;
+
     /// The guest's RAM.
     fn ram(&mut self) -> &mut Space;
 

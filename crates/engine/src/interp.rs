@@ -1,9 +1,10 @@
 //! Tier 0: runs compiled operations one after the other. The reference for every other tier.
 
-use crate::code::{Code, Op, Uop, own_forms};
+use crate::code::{Code, Hold, LONG_NEXT, Op, RESERVED, Uop, own_forms};
 use crate::memory::{MemoryPath, Slow};
 use crate::{At, Env, NOT_RESERVED, Regs};
 use omni_ir::{AtomicOp, Binary, Helper, Size, Trap, Width};
+use std::sync::atomic::{Ordering, fence};
 
 /// How a block was left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -173,24 +174,14 @@ macro_rules! interpreter {
                             old => old
                         );
                     }
-                    Op::LoadReserved(size) => {
-                        slow!(mem.load_aligned(a!(), size), old => {
-                            regs.0[usize::from(mem.reservation.0)] = a!();
-                            sign(old, bits(size))
-                        });
+                    Op::LoadReserved(size, hold) => {
+                        let loaded = load_reserved(mem, regs, a!(), size, hold);
+                        slow!(loaded, old => old);
                     }
-                    Op::StoreConditional(size) => {
-                        let (address, value) = (a!(), b!());
-                        let reserved = regs.0[usize::from(mem.reservation.0)];
-                        let lost = address != reserved || reserved == NOT_RESERVED;
-                        // The permission to store is asked for either way.
-                        let done = mem.atomic(address, size, |_| {
-                            (!lost).then_some(value)
-                        });
-                        match done {
-                            Ok(Slow { stop, .. }) => {
-                                regs.0[usize::from(mem.reservation.0)] = NOT_RESERVED;
-                                dst!() = u64::from(lost);
+                    Op::StoreConditional(size, hold) => {
+                        match store_conditional(mem, regs, (a!(), b!()), size, hold) {
+                            Ok(Slow { value, stop }) => {
+                                dst!() = value;
                                 if stop {
                                     return Outcome::Yield(usize::from(uop.insn), at);
                                 }
@@ -198,6 +189,7 @@ macro_rules! interpreter {
                             Err(trap) => return Outcome::Trap(usize::from(uop.insn), trap),
                         }
                     }
+                    Op::Fence => fence(Ordering::SeqCst),
                     Op::Float(op, format) => {
                         let args = [a!(), b!(), regs.0[usize::from(uop.c)]];
                         let round = regs.0[(uop.imm & 0xff) as usize];
@@ -249,6 +241,59 @@ macro_rules! interpreter {
 }
 own_forms!(interpreter);
 
+/// Loads and reserves. Gives the value, sign-extended.
+#[inline(never)]
+fn load_reserved<E: Env>(
+    mem: &mut MemoryPath<'_, E>,
+    regs: &mut Regs,
+    address: u64,
+    size: Size,
+    hold: Hold,
+) -> Result<Slow, Trap> {
+    let next_is_long = regs.0[usize::from(LONG_NEXT)] != 0;
+    let slow = if hold == Hold::Long || hold == Hold::Short && next_is_long {
+        mem.reserve(address, size)?
+    } else {
+        mem.load_aligned(address, size)?
+    };
+    let value = sign(slow.value, bits(size));
+    regs.0[usize::from(mem.reservation.0)] = address;
+    regs.0[usize::from(RESERVED)] = value;
+    regs.0[usize::from(LONG_NEXT)] = 0;
+    Ok(Slow { value, stop: slow.stop })
+}
+
+/// Stores if the reservation holds, which is over then. Gives zero if so, else one.
+#[inline(never)]
+fn store_conditional<E: Env>(
+    mem: &mut MemoryPath<'_, E>,
+    regs: &mut Regs,
+    (address, value): (u64, u64),
+    size: Size,
+    hold: Hold,
+) -> Result<Slow, Trap> {
+    let reservation = usize::from(mem.reservation.0);
+    let other = address != regs.0[reservation] || address == NOT_RESERVED;
+    // The permission to store is asked for either way.
+    let (slow, lost) = match hold {
+        Hold::Turn => (mem.atomic(address, size, |_| (!other).then_some(value))?, other),
+        Hold::Short => {
+            let loaded = regs.0[usize::from(RESERVED)];
+            let store = |old| (!other && old == loaded).then_some(value);
+            let slow = mem.atomic(address, size, store)?;
+            (slow, other || slow.value != loaded)
+        }
+        Hold::Long => {
+            let (slow, lost) = mem.store_reserved(address, size, other, value)?;
+            // A short reservation does not last as far as here: the next one must.
+            regs.0[usize::from(LONG_NEXT)] = u64::from(lost && !other);
+            (slow, lost)
+        }
+    };
+    regs.0[reservation] = NOT_RESERVED;
+    Ok(Slow { value: u64::from(lost), stop: slow.stop })
+}
+
 fn call<E: Env>(
     mem: &mut MemoryPath<'_, E>,
     helper: Helper,
@@ -256,6 +301,9 @@ fn call<E: Env>(
     args: [u64; 3],
     when: At,
 ) -> Result<Slow, Trap> {
+    if mem.env.wants_stillness(helper) {
+        mem.lanes.still(mem.own);
+    }
     let reply = mem.env.call(helper, regs, args, when)?;
     let changed = mem.hear();
     Ok(Slow { value: reply.value, stop: reply.stop || changed })

@@ -8,8 +8,10 @@ use crate::memory::MemoryPath;
 use crate::profiler::Phase;
 use crate::tlb::layout;
 use crate::{Env, Frontend, NanRule, Regs, Without, code};
-use omni_ir::Block;
-use omni_tier_x64::{Features, FloatRule, Guest, Layout, Of, Techniques, Tier, Why, control};
+use omni_ir::{Block, Slot};
+use omni_tier_x64::{
+    Beside, Features, FloatRule, Guest, Layout, Of, Techniques, Tier, Why, control,
+};
 use std::ptr::NonNull;
 
 /// The base register points this far into a view, so that displacements of slots are short.
@@ -96,6 +98,7 @@ pub(crate) struct Jit {
     arena: Arena,
     /// How many slots are registers.
     slots: usize,
+    apart: bool,
 }
 
 /// Relative to the base register.
@@ -107,7 +110,8 @@ fn displacement(offset: usize) -> i32 {
 impl Jit {
     /// The tier for a guest, or nothing where the host lacks what it takes: then the interpreter
     /// does all.
-    pub(crate) fn new<F: Frontend>(front: &F) -> Option<Self> {
+    /// Code for a vCPU that runs beside others is made where it is `apart`.
+    pub(crate) fn new<F: Frontend>(front: &F, apart: bool) -> Option<Self> {
         if !Self::has_features() {
             return None;
         }
@@ -117,6 +121,10 @@ impl Jit {
             floats: hot.floats,
             reservation: front.reservation(),
             flags: front.float_flags(),
+            beside: apart.then_some(Beside {
+                reserved: Slot(code::RESERVED),
+                long_next: Slot(code::LONG_NEXT),
+            }),
             float: match front.nan_rule() {
                 NanRule::RiscV => FloatRule::CanonicalNan,
                 NanRule::Arm { .. } | NanRule::X86Sse => FloatRule::Step,
@@ -143,7 +151,7 @@ impl Jit {
         let arena = Arena::new(tier.prologue()).ok()?;
         let last = front.registers().iter().map(|reg| usize::from(reg.slot.0)).max();
         let own = usize::from(front.reservation().0.max(front.float_flags().0));
-        Some(Self { tier, arena, slots: last.unwrap_or(0).max(own) + 1 })
+        Some(Self { tier, arena, slots: last.unwrap_or(0).max(own) + 1, apart })
     }
 
     /// Whether the host has what it takes for any guest.
@@ -168,7 +176,7 @@ impl Jit {
         // SAFETY: E6: the file of the view, which nobody else refers to.
         let to = unsafe { file.as_mut() };
         to.0[..self.slots].copy_from_slice(&regs.0[..self.slots]);
-        to.set(omni_ir::Slot(code::ZERO), 0);
+        to.set(Slot(code::ZERO), 0);
         let mut control = Self::control(base);
         // SAFETY: E6: code does not run, so nobody else refers to the block.
         let words = unsafe { control.as_mut() };
@@ -237,7 +245,11 @@ impl Jit {
             jump: offset(exit.jump),
             guard: exit.guard.map(offset),
         });
-        Some(Native { entry: offset(0), exits: exits.collect(), marks: code::marks(block) })
+        Some(Native {
+            entry: offset(0),
+            exits: exits.collect(),
+            marks: code::marks(block, self.apart),
+        })
     }
 
     /// The address of a block's code.
@@ -270,7 +282,9 @@ impl Jit {
         // SAFETY: E6: code does not run, so nobody else refers to the block.
         let words = unsafe { control.as_mut() };
         (words.budget, words.context) = (left, context);
+        stepping.mem.enter_code();
         self.enter(base, native);
+        stepping.mem.leave_code();
         stepping.take_flags();
         // SAFETY: E6: code has been left, so nobody else refers to the block.
         let words = unsafe { control.as_ref() };
@@ -344,7 +358,19 @@ impl<E: Env> Stepping<'_, '_, E> {
         file.set(slot, file.get(slot) | flags);
     }
 
+    fn apart_and_stale(&self) -> bool {
+        self.mem.lanes.apart() && self.mem.tlb.must_stop()
+    }
+
+    /// Runs an operation, between two stretches of code.
     fn step(&mut self, place: u32) -> u32 {
+        self.mem.leave_code();
+        let leave = self.step_held(place);
+        self.mem.enter_code();
+        leave
+    }
+
+    fn step_held(&mut self, place: u32) -> u32 {
         self.mem.counters.steps += 1;
         self.take_flags();
         let (id, inst) = (place >> 10, (place & 1023) as usize);
@@ -361,10 +387,14 @@ impl<E: Env> Stepping<'_, '_, E> {
         // SAFETY: E6: the file of the view, which nobody else refers to now.
         let file = unsafe { self.file.as_mut() };
         let first = native.mark(inst);
-        let outcome = interp::run::<E, { interp::STEP }>(&run, first, 0, file, self.mem);
+        let mut outcome = interp::run::<E, { interp::STEP }>(&run, first, 0, file, self.mem);
         self.mem.mark.begin(Phase::MachineCode);
         if outcome == Outcome::Done {
-            return 0;
+            // Others may have written this code, while it was left for the step.
+            if !self.apart_and_stale() {
+                return 0;
+            }
+            outcome = Outcome::Yield(cached.code.uops[first].insn.into(), run.end);
         }
         self.out = Some((id, outcome));
         1

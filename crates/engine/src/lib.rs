@@ -8,6 +8,7 @@ mod arena;
 mod cache;
 mod code;
 mod counters;
+mod crew;
 mod float;
 mod front;
 mod index;
@@ -17,12 +18,15 @@ mod jit;
 mod memory;
 mod profiler;
 mod run;
+mod tiers;
 mod tlb;
 
 pub use counters::Counters;
+pub use crew::{Crew, Still, beside};
 pub use front::{
     Access, At, Code, Context, Entry, Env, Exit, Flow, Frontend, HotSlots, Mapping, Mode,
     NOT_RESERVED, NanRule, RegSlot, Regs, Reply, Target,
 };
 pub use profiler::{MadeCode, Phase, Profiler, phase_here, set_profiler};
-pub use run::{Engine, Tiers, Without};
+pub use run::Engine;
+pub use tiers::{Tiers, Without};

@@ -3,15 +3,18 @@
 
 use crate::cache::Cache;
 use crate::counters::Counters;
+use crate::crew::{Granule, Known, Lanes};
 use crate::float::FloatRules;
 use crate::interp::bits;
 use crate::profiler::{Marker, Phase};
 use crate::tlb::Tlb;
 use crate::{Access, At, Env, Mapping, Target};
-use omni_base::{PAGE_SIZE, PAGE_SIZE_U64, PageNo};
+use omni_base::{PAGE_SIZE_U64, PageNo};
 use omni_ir::{Size, Slot, Trap};
-use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 /// What a slow access gives.
 #[derive(Clone, Copy, Default, Debug)]
@@ -27,17 +30,42 @@ const TABLES_MAX: usize = 8192;
 /// Stores to a table without a walk by it between, before it is taken for an ordinary page.
 const STORES_MAX: u8 = 32;
 
-/// The pages of tables that TLB entries were made from, all of them watched; with each the number
-/// of stores since a walk used it.
-pub(crate) type Tables = BTreeMap<PageNo, u8>;
+/// The TLB of the vCPU that runs. Others may drop what is in it while this one is in code, so no
+/// reference to it is held from one use to the next.
+pub(crate) struct OwnTlb<'a>(NonNull<Tlb>, PhantomData<&'a mut Tlb>);
+
+impl OwnTlb<'_> {
+    /// # Safety
+    /// The vCPU must have its TLB, by E9, whenever this is used.
+    pub(crate) unsafe fn new(tlb: *mut Tlb) -> Self {
+        Self(NonNull::new(tlb).expect("it points into the crew"), PhantomData)
+    }
+}
+
+impl Deref for OwnTlb<'_> {
+    type Target = Tlb;
+    #[inline(always)]
+    fn deref(&self) -> &Tlb {
+        // SAFETY: E9: as `new` asks.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl DerefMut for OwnTlb<'_> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Tlb {
+        // SAFETY: E9: as `new` asks.
+        unsafe { self.0.as_mut() }
+    }
+}
 
 /// All that accesses of one vCPU go through.
 pub(crate) struct MemoryPath<'a, E> {
     pub(crate) env: &'a mut E,
-    pub(crate) tlb: &'a mut Tlb,
-    /// The TLBs of the other vCPUs.
-    pub(crate) others: [&'a mut [Tlb]; 2],
-    pub(crate) tables: &'a mut Tables,
+    pub(crate) tlb: OwnTlb<'a>,
+    /// All vCPUs, and which this one is.
+    pub(crate) lanes: &'a Lanes,
+    pub(crate) own: usize,
     pub(crate) pages: &'a mut Cache,
     pub(crate) float: FloatRules,
     pub(crate) float_flags: Slot,
@@ -47,9 +75,34 @@ pub(crate) struct MemoryPath<'a, E> {
 }
 
 impl<E: Env> MemoryPath<'_, E> {
-    fn each_tlb(&mut self, mut each: impl FnMut(&mut Tlb)) {
-        each(self.tlb);
-        self.others.iter_mut().flat_map(|tlbs| tlbs.iter_mut()).for_each(each);
+    /// What all vCPUs know.
+    fn known(&mut self) -> &mut Known {
+        // SAFETY: E9: the crew is held, or there is one thread.
+        unsafe { &mut *self.lanes.known() }
+    }
+
+    /// Lets other vCPUs have the world while this one runs code.
+    pub(crate) fn enter_code(&mut self) {
+        if self.lanes.apart() {
+            self.env.release();
+            self.lanes.enter_code(self.own);
+        }
+    }
+
+    /// Takes the world back, and hears what became of this vCPU's code.
+    pub(crate) fn leave_code(&mut self) {
+        if self.lanes.apart() {
+            self.lanes.leave_code(self.own);
+            self.env.hold();
+            self.read_mail();
+        }
+    }
+
+    /// Hears which of its code others have written.
+    pub(crate) fn read_mail(&mut self) {
+        for no in self.lanes.mail(self.own) {
+            self.forget_code(no);
+        }
     }
 
     /// Hears what RAM has to say, and drops what is stale. Says whether the code that runs may
@@ -59,17 +112,9 @@ impl<E: Env> MemoryPath<'_, E> {
             return self.tlb.must_stop();
         }
         let changes = self.env.ram().take_changes();
-        for no in changes.moved {
-            self.each_tlb(|tlb| tlb.page_moved(no));
-        }
-        for no in changes.written {
-            if self.tables.remove(&no).is_some() {
-                self.each_tlb(|tlb| tlb.table_written(no));
-            }
-            self.forget_code(no);
-        }
+        self.lanes.tell(self.own, &changes);
         // A table whose entries mean what they meant is one still; as code they are other bytes.
-        for no in changes.amended {
+        for no in changes.written.into_iter().chain(changes.amended) {
             self.forget_code(no);
         }
         self.tlb.must_stop()
@@ -78,19 +123,35 @@ impl<E: Env> MemoryPath<'_, E> {
     fn forget_code(&mut self, no: PageNo) {
         if self.pages.has_page(no) {
             for at in self.pages.invalidate(no) {
-                self.each_tlb(|tlb| tlb.drop_fetch_ids(at));
+                // Numbers of mappings are this engine's own: of all vCPUs that take turns.
+                if self.lanes.apart() {
+                    self.tlb.drop_fetch_ids(at);
+                } else {
+                    self.lanes.each_tlb(self.own, |_| true, |tlb| tlb.drop_fetch_ids(at));
+                }
             }
             self.counters.pages_dropped += 1;
             self.tlb.stop();
         }
     }
 
-    /// Watches a page, so that the next write to it is heard of.
-    pub(crate) fn watch(&mut self, no: PageNo) {
-        if !self.env.ram().is_watched(no) {
+    /// Watches a page, so that the next write to it is heard of. Says whether it was not before.
+    fn watch(&mut self, no: PageNo) -> bool {
+        let new = !self.env.ram().is_watched(no);
+        if new {
             self.env.ram().watch(no);
-            self.each_tlb(|tlb| tlb.page_watched(no));
+            self.lanes.each_tlb(self.own, |tlb| tlb.has_page(no), |tlb| tlb.page_watched(no));
         }
+        new
+    }
+
+    /// Watches a page that a block is made of.
+    pub(crate) fn watch_code(&mut self, no: PageNo) {
+        if self.lanes.apart() {
+            let bit = 1 << self.own;
+            *self.known().code.entry(no).or_default() |= bit;
+        }
+        self.watch(no);
     }
 
     fn translate(&mut self, at: u64, size: Size, access: Access) -> Result<Mapping, Trap> {
@@ -100,27 +161,32 @@ impl<E: Env> MemoryPath<'_, E> {
             Access::Store => self.counters.walks_store += 1,
             Access::Fetch => self.counters.walks_fetch += 1,
         }
-        let mapping = self.env.translate(at, size, access)?;
-        // The walk may have set accessed and dirty bits.
-        self.hear();
-        if mapping.keep && mapping.depth > 0 && !self.tlb.knows(at, &mapping) {
-            self.note(at, &mapping);
+        loop {
+            let mapping = self.env.translate(at, size, access)?;
+            // The walk may have set accessed and dirty bits.
+            self.hear();
+            let new = mapping.keep && mapping.depth > 0 && !self.tlb.knows(at, &mapping);
+            // A table that was not watched may have been written since it was read.
+            if !(new && self.note(at, &mapping) && self.lanes.apart()) {
+                return Ok(mapping);
+            }
         }
-        Ok(mapping)
     }
 
-    /// Notes the tables of a walk, and watches them.
-    fn note(&mut self, at: u64, mapping: &Mapping) {
-        if self.tables.len() >= TABLES_MAX {
-            self.each_tlb(Tlb::flush);
-            self.tables.clear();
+    /// Notes the tables of a walk, and watches them. Says whether one was not watched before.
+    fn note(&mut self, at: u64, mapping: &Mapping) -> bool {
+        if self.known().tables.len() >= TABLES_MAX {
+            self.lanes.each_tlb(self.own, |_| true, Tlb::flush);
+            self.known().tables.clear();
             self.counters.tlb_flushes += 1;
         }
+        let mut new = false;
         for &no in &mapping.tables[..usize::from(mapping.depth)] {
-            self.watch(no);
-            self.tables.insert(no, 0);
+            new |= self.watch(no);
+            self.known().tables.insert(no, 0);
         }
         self.tlb.note(at, mapping);
+        new
     }
 
     /// The page of RAM that code is in, entered into the TLB; `None` where it is not RAM.
@@ -147,6 +213,7 @@ impl<E: Env> MemoryPath<'_, E> {
             Target::Device(gpa) => {
                 self.counters.device_loads += 1;
                 let _device = self.mark.within(Phase::Device);
+                self.lanes.still(self.own);
                 let reply = self.env.device_load(at, gpa, size, when)?;
                 let changed = self.hear();
                 Ok(Slow { value: reply.value, stop: reply.stop || changed })
@@ -204,6 +271,7 @@ impl<E: Env> MemoryPath<'_, E> {
             Target::Device(gpa) => {
                 self.counters.device_stores += 1;
                 let _device = self.mark.within(Phase::Device);
+                self.lanes.still(self.own);
                 let reply = self.env.device_store(at, gpa, size, value, when)?;
                 let changed = self.hear();
                 Ok(reply.stop || changed)
@@ -221,28 +289,98 @@ impl<E: Env> MemoryPath<'_, E> {
         &mut self,
         at: u64,
         size: Size,
-        change: impl FnOnce(u64) -> Option<u64>,
+        change: impl Fn(u64) -> Option<u64>,
     ) -> Result<Slow, Trap> {
         if !at.is_multiple_of(size.bytes()) {
             return Err(self.env.bad_atomic(at, Access::Store));
         }
         let place = match self.tlb.store_ptr(at, size.bytes()) {
             Some(ptr) => Place { page: page_of(ptr, at), table: None },
-            None => {
-                let mapping = self.translate(at, size, Access::Store)?;
-                let Target::Ram(no) = mapping.target else {
-                    return Err(self.env.bad_atomic(at, Access::Store));
-                };
-                self.open(at, no, &mapping)?
-            }
+            None => self.open_atomic(at, size)?.1,
         };
-        let shift = 64 - bits(size);
-        let old = read(place.page, at, size);
-        let value = ((old << shift).cast_signed() >> shift).cast_unsigned();
-        if let Some(new) = change(value) {
-            self.put(place, at, size, new);
+        Ok(self.change(place, at, size, change))
+    }
+
+    /// The page of an atomic access, and its number.
+    fn open_atomic(&mut self, at: u64, size: Size) -> Result<(PageNo, Place), Trap> {
+        let mapping = self.translate(at, size, Access::Store)?;
+        let Target::Ram(no) = mapping.target else {
+            return Err(self.env.bad_atomic(at, Access::Store));
+        };
+        Ok((no, self.open(at, no, &mapping)?))
+    }
+
+    fn change(
+        &mut self,
+        place: Place,
+        at: u64,
+        size: Size,
+        change: impl Fn(u64) -> Option<u64>,
+    ) -> Slow {
+        let (old, new) = exchange(place.page, at, size, change);
+        if let (Some(table), Some(new)) = (place.table, new)
+            && old != new
+        {
+            self.entries_written(table, at, size);
         }
-        Ok(Slow { value, stop: self.tlb.must_stop() })
+        Slow { value: old, stop: self.tlb.must_stop() }
+    }
+
+    /// A load that reserves what it loads from, in a way that stores of other vCPUs side by side
+    /// are seen: they have no entry for the page until the reservation is over.
+    pub(crate) fn reserve(&mut self, at: u64, size: Size) -> Result<Slow, Trap> {
+        if !at.is_multiple_of(size.bytes()) {
+            return Err(self.env.bad_atomic(at, Access::Load));
+        }
+        let mapping = self.translate(at, size, Access::Load)?;
+        let Target::Ram(no) = mapping.target else {
+            return Err(self.env.bad_atomic(at, Access::Load));
+        };
+        let own = self.own;
+        self.known().reserved[own] = Some(Granule::of(no, at));
+        self.lanes.each_tlb(own, |tlb| tlb.has_page(no), |tlb| tlb.page_watched(no));
+        self.load_ram(at, size, no, mapping.keep)
+    }
+
+    /// The store that belongs to `reserve`, unless that was `lost` already. Says whether it is.
+    pub(crate) fn store_reserved(
+        &mut self,
+        at: u64,
+        size: Size,
+        lost: bool,
+        value: u64,
+    ) -> Result<(Slow, bool), Trap> {
+        if !at.is_multiple_of(size.bytes()) {
+            return Err(self.env.bad_atomic(at, Access::Store));
+        }
+        let (no, place) = self.open_atomic(at, size)?;
+        let own = self.own;
+        let reserved = self.known().reserved[own].take();
+        let lost = lost || reserved != Some(Granule::of(no, at));
+        let slow = self.change(place, at, size, |_| (!lost).then_some(value));
+        Ok((slow, lost))
+    }
+
+    /// Lets go of what is reserved by `reserve`.
+    pub(crate) fn forget_reservation(&mut self) {
+        let own = self.own;
+        self.known().reserved[own] = None;
+    }
+
+    /// Breaks what other vCPUs have reserved there, as this one stores.
+    fn break_reservations(&mut self, no: PageNo, at: u64) {
+        let (own, granule) = (self.own, Granule::of(no, at));
+        for (lane, reserved) in self.known().reserved.iter_mut().enumerate() {
+            if lane != own && *reserved == Some(granule) {
+                *reserved = None;
+            }
+        }
+    }
+
+    fn is_reserved_by_others(&mut self, no: PageNo) -> bool {
+        let own = self.own;
+        let mut reserved = self.known().reserved.iter().enumerate();
+        reserved.any(|(lane, of)| lane != own && of.is_some_and(|granule| granule.page == no))
     }
 
     fn load_crossing(&mut self, at: u64, size: Size) -> Result<Slow, Trap> {
@@ -283,7 +421,8 @@ impl<E: Env> MemoryPath<'_, E> {
         // A store to a table of its own mapping makes the mapping stale at once.
         let own_table = mapping.tables[..usize::from(mapping.depth)].contains(&no);
         // Who finds an entry for stores may load there too.
-        if !mapping.keep || !mapping.load || own_table || self.env.ram().is_watched(no) {
+        let allowed = mapping.keep && mapping.load && !own_table;
+        if !allowed || self.env.ram().is_watched(no) || self.is_reserved_by_others(no) {
             return;
         }
         self.tlb.insert_store(at, no, ptr);
@@ -307,6 +446,7 @@ impl<E: Env> MemoryPath<'_, E> {
         let page = if quiet { ram.write_ptr_watched(no) } else { ram.write_ptr(no) };
         let page = page.ok_or_else(|| self.env.bad_atomic(at, Access::Store))?;
         self.hear();
+        self.break_reservations(no, at);
         if !quiet {
             self.keep_store(at, no, page, mapping);
         }
@@ -316,18 +456,21 @@ impl<E: Env> MemoryPath<'_, E> {
     /// Whether a store to the page is one to a table that is used, and counts it. A page that is
     /// written time and again without a walk by it is none any more, or is being cleared.
     fn is_table(&mut self, no: PageNo) -> bool {
-        if !self.env.ram().is_watched(no) || self.pages.has_page(no) {
+        let code = self.pages.has_page(no) || self.known().code.contains_key(&no);
+        if code || !self.env.ram().is_watched(no) {
             return false;
         }
-        let Some(stores) = self.tables.get_mut(&no) else { return false };
+        let Some(stores) = self.known().tables.get_mut(&no) else { return false };
         *stores = stores.saturating_add(1);
         *stores <= STORES_MAX
     }
 
     /// Whether a store to a page of code misses the lines that blocks come from: they stay.
     fn is_beside_code(&mut self, at: u64, no: PageNo) -> bool {
-        self.env.ram().is_watched(no)
-            && !self.tables.contains_key(&no)
+        // Side by side, only the page as a whole is known to have code of others.
+        !self.lanes.apart()
+            && self.env.ram().is_watched(no)
+            && !self.known().tables.contains_key(&no)
             && self.pages.misses_code(no, (at % PAGE_SIZE_U64) as usize)
     }
 
@@ -338,9 +481,14 @@ impl<E: Env> MemoryPath<'_, E> {
         if let Some((table, old)) = old
             && old != read(place.page, at, size)
         {
-            let offset = (at % PAGE_SIZE_U64) as usize;
-            self.each_tlb(|tlb| tlb.entries_written(table, offset, count(size)));
+            self.entries_written(table, at, size);
         }
+    }
+
+    fn entries_written(&mut self, table: PageNo, at: u64, size: Size) {
+        let offset = (at % PAGE_SIZE_U64) as usize;
+        let drop = |tlb: &mut Tlb| tlb.entries_written(table, offset, count(size));
+        self.lanes.each_tlb(self.own, |tlb| tlb.has_table(table), drop);
     }
 }
 
@@ -374,20 +522,77 @@ fn page_of(ptr: NonNull<u8>, at: u64) -> NonNull<u8> {
     })
 }
 
-/// The value at `at` in the page at `page`, which it does not leave.
+/// The value at `at` in the page at `page`, which it does not leave; read in one step where it is
+/// aligned.
 fn read(page: NonNull<u8>, at: u64, size: Size) -> u64 {
-    let offset = (at % PAGE_SIZE_U64) as usize;
-    // SAFETY: E2: `page` is a page of RAM.
-    let page = unsafe { page.cast::<[u8; PAGE_SIZE]>().as_ref() };
-    let mut bytes = [0; 8];
-    bytes[..count(size)].copy_from_slice(&page[offset..][..count(size)]);
-    u64::from_le_bytes(bytes)
+    // SAFETY: E2: `page` is a page of RAM, and the value is within it.
+    let ptr = unsafe { page.add((at % PAGE_SIZE_U64) as usize) };
+    macro_rules! read {
+        ($int:ty) => {
+            // SAFETY: E2 and E10: the bytes are readable.
+            u64::from(<$int>::from_le(unsafe { ptr.cast::<$int>().read_unaligned() }))
+        };
+    }
+    match size {
+        Size::B1 => read!(u8),
+        Size::B2 => read!(u16),
+        Size::B4 => read!(u32),
+        Size::B8 | Size::B16 => read!(u64),
+    }
 }
 
-/// Puts a value at `at` in the page at `page`, which it does not leave.
+/// Puts a value at `at` in the page at `page`, which it does not leave; in one step where it is
+/// aligned.
 fn write(page: NonNull<u8>, at: u64, size: Size, value: u64) {
-    let offset = (at % PAGE_SIZE_U64) as usize;
-    // SAFETY: E3: `page` is a page of RAM that its space owns.
-    let page = unsafe { page.cast::<[u8; PAGE_SIZE]>().as_mut() };
-    page[offset..][..count(size)].copy_from_slice(&value.to_le_bytes()[..count(size)]);
+    // SAFETY: E3: `page` is a page of RAM, and the value is within it.
+    let ptr = unsafe { page.add((at % PAGE_SIZE_U64) as usize) };
+    macro_rules! write {
+        ($int:ty) => {
+            // SAFETY: E3 and E10: the space owns the page.
+            unsafe { ptr.cast::<$int>().write_unaligned((value as $int).to_le()) }
+        };
+    }
+    match size {
+        Size::B1 => write!(u8),
+        Size::B2 => write!(u16),
+        Size::B4 => write!(u32),
+        Size::B8 | Size::B16 => write!(u64),
+    }
+}
+
+/// Changes the aligned value at `at` in one step, where `change` says so. Gives the old value and
+/// the new one, both sign-extended.
+fn exchange(
+    page: NonNull<u8>,
+    at: u64,
+    size: Size,
+    change: impl Fn(u64) -> Option<u64>,
+) -> (u64, Option<u64>) {
+    // SAFETY: E3: `page` is a page of RAM that its space owns, and the value is within it.
+    let ptr = unsafe { page.add((at % PAGE_SIZE_U64) as usize) };
+    let shift = 64 - bits(size);
+    let extend = |value: u64| ((value << shift).cast_signed() >> shift).cast_unsigned();
+    macro_rules! exchange {
+        ($int:ty, $atomic:ty) => {{
+            // SAFETY: E3 and E10: the value is aligned, and whoever else is at it is so in one
+            // step.
+            let word = unsafe { <$atomic>::from_ptr(ptr.as_ptr().cast()) };
+            let mut found = word.load(Ordering::SeqCst);
+            loop {
+                let old = extend(u64::from(<$int>::from_le(found)));
+                let Some(new) = change(old) else { return (old, None) };
+                let to = (new as $int).to_le();
+                match word.compare_exchange(found, to, Ordering::SeqCst, Ordering::SeqCst) {
+                    Ok(_) => return (old, Some(extend(new))),
+                    Err(other) => found = other,
+                }
+            }
+        }};
+    }
+    match size {
+        Size::B1 => exchange!(u8, AtomicU8),
+        Size::B2 => exchange!(u16, AtomicU16),
+        Size::B4 => exchange!(u32, AtomicU32),
+        Size::B8 | Size::B16 => exchange!(u64, AtomicU64),
+    }
 }

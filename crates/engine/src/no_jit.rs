@@ -25,7 +25,7 @@ pub(crate) enum Left {
 pub(crate) enum Jit {}
 
 impl Jit {
-    pub(crate) fn new<F: Frontend>(_: &F) -> Option<Self> {
+    pub(crate) fn new<F: Frontend>(_: &F, _: bool) -> Option<Self> {
         None
     }
 

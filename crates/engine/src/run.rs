@@ -4,17 +4,17 @@
 use crate::cache::{BlockId, Cache, Cached, Key, Shape, translate};
 use crate::code::{self, NO_LINK};
 use crate::counters::Counters;
+use crate::crew::Crew;
 use crate::float::FloatRules;
 use crate::interp::{self, Outcome, Run};
 use crate::jit::{Jit, Left};
-use crate::memory::{MemoryPath, Tables};
+use crate::memory::{MemoryPath, OwnTlb};
 use crate::profiler::{MadeCode, Marker, Phase, marked, now_ns, profiler};
 use crate::tlb::Tlb;
-use crate::{Entry, Env, Exit, Frontend, Mode, Regs};
+use crate::{Entry, Env, Exit, Frontend, Mode, Regs, Tiers, Without};
 use omni_base::{PAGE_SIZE, PAGE_SIZE_U64, PageNo};
 use omni_ir::Trap;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Entries of a jump cache; a power of two.
 const JUMPS: usize = 4096;
@@ -43,111 +43,14 @@ impl Jumps {
     }
 }
 
-/// Which tiers run code. No choice can be noticed but by the time it takes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Tiers {
-    /// The interpreter alone.
-    Interpreter,
-    /// Machine code for what was interpreted so often, where the host has such a tier.
-    Compiled {
-        /// How often; with zero, nothing is interpreted that has code.
-        after: u32,
-    },
-}
-
-/// How often a block is interpreted before it gets code: a third of the blocks of a boot run once.
-const COMPILE_AFTER: u32 = 64;
-
-/// What new engines begin with: zero for the interpreter, else one more than `after`.
-static TIERS: AtomicU32 = AtomicU32::new(COMPILE_AFTER + 1);
-
-impl Tiers {
-    /// Whether this host can run machine code that is made here.
-    #[must_use]
-    pub fn can_compile() -> bool {
-        Jit::can_be()
-    }
-
-    /// Makes it what engines begin with from now on, for all of this process.
-    pub fn make_default(self) {
-        let word = match self {
-            Self::Interpreter => 0,
-            Self::Compiled { after } => after.saturating_add(1),
-        };
-        TIERS.store(word, Ordering::Relaxed);
-    }
-}
-
-impl Default for Tiers {
-    fn default() -> Self {
-        match TIERS.load(Ordering::Relaxed) {
-            0 => Self::Interpreter,
-            more => Self::Compiled { after: more - 1 },
-        }
-    }
-}
-
-/// What machine code is made without, to see what each technique is worth. None of it can be
-/// noticed but by the time it takes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Without {
-    /// One probe of the TLB for accesses near to each other.
-    pub sharing: bool,
-    /// Registers of the block's own.
-    pub registers: bool,
-    /// Two guest instructions at once.
-    pub pairs: bool,
-    /// Floating point on the host.
-    pub floats: bool,
-    /// Blocks round loops and through calls.
-    pub traces: bool,
-    /// Links from block to block, and the jump cache.
-    pub links: bool,
-}
-
-/// What new engines begin with, a bit for each field.
-static WITHOUT: AtomicU32 = AtomicU32::new(0);
-
-impl Without {
-    /// The names of the fields, in their order, as a user writes them.
-    pub const NAMES: [&'static str; 6] =
-        ["sharing", "registers", "pairs", "floats", "traces", "links"];
-
-    /// Makes engines of this process do without these from now on; unknown names are given back.
-    ///
-    /// # Errors
-    /// The first name that is none of `NAMES`.
-    pub fn make_default<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<(), &'a str> {
-        let mut bits = 0;
-        for name in names {
-            let at = Self::NAMES.iter().position(|known| *known == name).ok_or(name)?;
-            bits |= 1 << at;
-        }
-        WITHOUT.store(bits, Ordering::Relaxed);
-        Ok(())
-    }
-}
-
-impl Default for Without {
-    fn default() -> Self {
-        let bits = WITHOUT.load(Ordering::Relaxed);
-        let has = |at: u32| bits >> at & 1 == 1;
-        Self {
-            sharing: has(0),
-            registers: has(1),
-            pairs: has(2),
-            floats: has(3),
-            traces: has(4),
-            links: has(5),
-        }
-    }
-}
-
-/// The translator of one machine: nothing in it is state.
+/// The translator of one machine, or of one vCPU of it where they run side by side: nothing in it
+/// is state.
 pub struct Engine {
     cache: Cache,
-    tables: Tables,
-    tlbs: Vec<Tlb>,
+    crew: Crew,
+    /// The only vCPU that this runs, where others have engines of their own.
+    only: Option<usize>,
+    /// For each vCPU that this runs.
     jumps: Vec<Jumps>,
     tiers: Tiers,
     without: Without,
@@ -162,18 +65,35 @@ pub struct Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("vcpus", &self.tlbs.len()).finish_non_exhaustive()
+        f.debug_struct("Engine").field("crew", &self.crew).finish_non_exhaustive()
     }
 }
 
 impl Engine {
-    /// An engine for a machine of so many vCPUs, with nothing cached.
+    /// An engine for a machine of so many vCPUs that take turns, with nothing cached.
     #[must_use]
     pub fn new(vcpus: usize) -> Self {
+        Self::of(Crew::new(vcpus, false), None, vcpus)
+    }
+
+    /// Engines for the vCPUs of a machine that run side by side, each on a thread of its own, and
+    /// what they have in common. The engine at each place runs the vCPU of that number alone.
+    ///
+    /// # Panics
+    /// Where there are more than 64.
+    #[must_use]
+    pub fn side_by_side(vcpus: usize) -> (Crew, Vec<Self>) {
+        assert!(vcpus <= 64, "a set of vCPUs is a word");
+        let crew = Crew::new(vcpus, true);
+        let engines = (0..vcpus).map(|vcpu| Self::of(crew.clone(), Some(vcpu), 1));
+        (crew.clone(), engines.collect())
+    }
+
+    fn of(crew: Crew, only: Option<usize>, vcpus: usize) -> Self {
         Self {
-            cache: Cache::default(),
-            tables: Tables::default(),
-            tlbs: (0..vcpus).map(|_| Tlb::new()).collect(),
+            cache: Cache::new(only.is_some()),
+            crew,
+            only,
             jumps: (0..vcpus).map(|_| Jumps::new()).collect(),
             tiers: Tiers::default(),
             without: Without::default(),
@@ -193,13 +113,16 @@ impl Engine {
     #[must_use]
     pub fn counters(&self) -> Counters {
         let (blocks, bytes) = self.cache.held();
+        let (rest, mut tlb_held_bytes) = (self.crew.rest(), 0);
+        self.each_tlb(|tlb| tlb_held_bytes += tlb.held_bytes());
+        drop(rest);
         let instructions = self.counters.instructions;
         Counters {
             instructions_interpreted: instructions - self.counters.instructions_compiled,
             blocks_held: blocks,
             blocks_held_bytes: bytes,
             code_held_bytes: self.jit.as_ref().map_or(0, |jit| jit.used() as u64),
-            tlb_held_bytes: self.tlbs.iter().map(Tlb::held_bytes).sum(),
+            tlb_held_bytes,
             ..self.counters
         }
     }
@@ -207,12 +130,15 @@ impl Engine {
     /// Drops a seed-chosen part of what is cached, which nobody can notice, and runs code by
     /// other tiers than before.
     pub fn drop_caches(&mut self, seed: u64) {
+        let crew = self.crew.clone();
+        let rest = crew.rest();
         if seed & 1 == 0 {
             self.clear_code();
         }
         if seed & 2 == 0 {
-            self.tlbs.iter_mut().for_each(Tlb::flush);
+            self.each_tlb(Tlb::flush);
         }
+        drop(rest);
         if seed & 4 == 0 {
             self.jumps.iter_mut().for_each(|jumps| *jumps = Jumps::new());
         }
@@ -222,12 +148,25 @@ impl Engine {
         }
     }
 
+    /// Does something with the TLB of each vCPU that this runs. The crew must be held.
+    fn each_tlb(&self, mut each: impl FnMut(&mut Tlb)) {
+        for vcpu in self.vcpus() {
+            // SAFETY: E9: the crew is held, or there is one thread.
+            each(unsafe { &mut *self.crew.0.tlb(vcpu) });
+        }
+    }
+
+    /// The vCPUs that this runs.
+    fn vcpus(&self) -> std::ops::Range<usize> {
+        self.only.map_or(0..self.crew.0.count(), |only| only..only + 1)
+    }
+
     /// Forgets every block, and all that leads to their code. Numbers of mappings begin anew, so
-    /// nothing may know the old ones.
+    /// nothing may know the old ones. The crew must be held.
     fn clear_code(&mut self) {
         self.cache.clear();
         self.counters.code_flushes += 1;
-        self.tlbs.iter_mut().for_each(Tlb::forget_code);
+        self.each_tlb(Tlb::forget_code);
         if let Some(jit) = &mut self.jit {
             jit.clear();
         }
@@ -246,10 +185,23 @@ impl Engine {
         regs: &mut Regs,
         entry: Entry,
     ) -> Exit {
-        marked(|mark| self.run_marked(front, vcpu, env, (regs, entry), mark))
+        if self.only.is_none() {
+            return marked(|mark| self.run_held(front, vcpu, env, (regs, entry), mark));
+        }
+        let crew = self.crew.clone();
+        // The crew before the world, always.
+        env.release();
+        let held = crew.0.take(vcpu);
+        env.hold();
+        let exit = marked(|mark| self.run_held(front, vcpu, env, (regs, entry), mark));
+        env.release();
+        drop(held);
+        env.hold();
+        exit
     }
 
-    fn run_marked<F: Frontend, E: Env>(
+    /// The same, while the vCPU holds the crew where there are threads.
+    fn run_held<F: Frontend, E: Env>(
         &mut self,
         front: &F,
         vcpu: usize,
@@ -257,28 +209,29 @@ impl Engine {
         (regs, entry): (&mut Regs, Entry),
         mark: Marker<'_>,
     ) -> Exit {
+        assert!(self.vcpus().contains(&vcpu), "this engine runs the vCPU");
         let full = self.cache.is_full() || self.jit.as_ref().is_some_and(Jit::is_full);
         if full {
             self.clear_code();
         }
         if self.tiers != Tiers::Interpreter && self.jit.is_none() && !self.no_jit {
-            self.jit = Jit::new(front);
+            self.jit = Jit::new(front, self.only.is_some());
             self.no_jit = self.jit.is_none();
         }
-        let (before, rest) = self.tlbs.split_at_mut(vcpu);
-        let (own, after) = rest.split_first_mut().expect("the vCPU exists");
         if env.ram().epoch() != self.epoch {
             self.epoch = env.ram().epoch();
-            own.epoch_ended();
-            before.iter_mut().chain(after.iter_mut()).for_each(Tlb::epoch_ended);
+            self.each_tlb(Tlb::epoch_ended);
         }
+        let (first, lanes) = (self.vcpus().start, &*self.crew.0);
+        // SAFETY: E9: the crew is held whenever this is used, as code alone runs without it.
+        let mut own = unsafe { OwnTlb::new(lanes.tlb(vcpu)) };
         own.select(entry.fetch, entry.data);
         let bank = own.bank(entry.mode);
         let mut mem = MemoryPath {
             env,
             tlb: own,
-            others: [before, after],
-            tables: &mut self.tables,
+            lanes,
+            own: vcpu,
             pages: &mut self.cache,
             float: FloatRules { nan: front.nan_rule() },
             float_flags: front.float_flags(),
@@ -287,6 +240,12 @@ impl Engine {
             mark,
         };
         mem.counters.runs += 1;
+        if self.only.is_some() {
+            mem.read_mail();
+            if regs.get(mem.reservation) == crate::NOT_RESERVED {
+                mem.forget_reservation();
+            }
+        }
         // Devices may have written since the run before.
         mem.hear();
         let after = match self.tiers {
@@ -295,7 +254,7 @@ impl Engine {
         };
         let without = self.without;
         let jit = if after == u32::MAX { None } else { self.jit.as_mut() };
-        let looking = Looking { front, mode: entry.mode, jumps: &mut self.jumps[vcpu] };
+        let looking = Looking { front, mode: entry.mode, jumps: &mut self.jumps[vcpu - first] };
         let Some(jit) = jit else {
             regs.set(omni_ir::Slot(code::ZERO), 0);
             let file = NonNull::from(regs);
@@ -682,7 +641,7 @@ impl<F: Frontend> Looking<'_, F> {
         }
         let began = now_ns();
         mem.mark.begin_at(Phase::Translation, pc);
-        mem.watch(page);
+        mem.watch_code(page);
         let ptr = mem.env.ram().read_ptr(page);
         let ptr = ptr.ok_or_else(|| mem.env.bad_atomic(pc, crate::Access::Fetch))?;
         // SAFETY: E2: the page is readable, and nothing writes while a front-end looks at it.
@@ -698,7 +657,7 @@ impl<F: Frontend> Looking<'_, F> {
             mem.counters.blocks_found += 1;
             return Ok((id, false));
         }
-        mem.watch(second);
+        mem.watch_code(second);
         let both = both_pages(mem.env.ram(), page, second);
         let both = both.ok_or_else(|| mem.env.bad_atomic(pc, crate::Access::Fetch))?;
         let block = crossing(self.front, &both, pc, self.mode);
@@ -764,12 +723,10 @@ mod tests {
     #[test]
     fn numbers_of_mappings_begin_anew_when_nothing_knows_the_old_ones() {
         let mut engine = Engine::new(2);
-        for tlb in &mut engine.tlbs {
-            let id = engine.cache.link_id(0x5000, PageNo(3));
-            tlb.insert_fetch(0x5000, PageNo(3), id);
-        }
+        let id = engine.cache.link_id(0x5000, PageNo(3));
+        engine.each_tlb(|tlb| tlb.insert_fetch(0x5000, PageNo(3), id));
         engine.clear_code();
-        assert!(engine.tlbs.iter().all(|tlb| tlb.fetch(0x5000).is_none()));
+        engine.each_tlb(|tlb| assert_eq!(tlb.fetch(0x5000), None));
         assert_eq!(engine.cache.link_id(0x6000, PageNo(4)), 1);
     }
 }

@@ -247,6 +247,16 @@ impl Tlb {
         old.into_iter().for_each(|used| self.drop_range(used.view, used.whole()));
     }
 
+    /// Whether entries may lead to the page. Cheap, and may say yes.
+    pub(crate) fn has_page(&self, no: PageNo) -> bool {
+        self.reverse.has(no)
+    }
+
+    /// Whether something may have been made from the table. Cheap, and may say yes.
+    pub(crate) fn has_table(&self, table: PageNo) -> bool {
+        self.uses.get(table, 0).is_some()
+    }
+
     /// Forgets where a page was read: its content is in another frame now.
     pub(crate) fn page_moved(&mut self, no: PageNo) {
         self.drop_page(no, Side::Load);

@@ -200,6 +200,11 @@ impl Frontend for Listed {
 struct World(Space);
 
 impl Env for World {
+    fn hold(&mut self) {}
+    fn release(&mut self) {}
+    fn wants_stillness(&self, _: Helper) -> bool {
+        false
+    }
     fn ram(&mut self) -> &mut Space {
         &mut self.0
     }

@@ -121,13 +121,18 @@ impl World {
 
     fn see(&mut self, place: u64, entry: u64) {
         if entry & SEEN == 0 {
-            let entry = (entry | SEEN).to_le_bytes();
-            self.ram.amend(Gpa(place), &entry).expect("tables are in RAM");
+            let amended = self.ram.amend(Gpa(place), entry, entry | SEEN);
+            assert_eq!(amended, Ok(true), "tables are in RAM, and nobody else writes");
         }
     }
 }
 
 impl Env for World {
+    fn hold(&mut self) {}
+    fn release(&mut self) {}
+    fn wants_stillness(&self, _: Helper) -> bool {
+        false
+    }
     fn ram(&mut self) -> &mut Space {
         &mut self.ram
     }
@@ -298,16 +303,16 @@ fn guests_that_change_their_tables_see_what_each_walk_would_give() {
 #[test]
 fn code_in_a_page_that_is_amended_as_a_table_is_read_again() {
     let mut ram = ram(&mut Random(0));
-    let word = |op: u64, no: u64| ((op | no << 16) as u32).to_le_bytes();
     // By the window, page 7 is code: a constant, and a trap.
+    let code = |no: u64| no << 16 | 255 << 32;
     let pc = WINDOW + 7 * 4096;
-    ram.store(Gpa(7 * 4096), &[word(0, 5), word(255, 0)].concat()).expect("fits");
+    ram.store(Gpa(7 * 4096), &code(4).to_le_bytes()).expect("fits");
     let mut world = World { ram, root: 0 };
     let (mut engine, mut regs) = (Engine::new(1), Regs::default());
     let context = Context([0, 0]);
     let entry = Entry { pc, mode: Mode(0), fetch: context, data: context, budget: 9 };
     for no in [5, 6, 7] {
-        world.ram.amend(Gpa(7 * 4096), &word(0, no)).expect("fits");
+        assert_eq!(world.ram.amend(Gpa(7 * 4096), code(no - 1), code(no)), Ok(true));
         let exit = engine.run(&Machine, 0, &mut world, &mut regs, entry);
         assert_eq!((exit.ticks, regs.get(Slot(0))), (1, constant(no)));
     }

@@ -118,6 +118,11 @@ impl World {
 }
 
 impl Env for World {
+    fn hold(&mut self) {}
+    fn release(&mut self) {}
+    fn wants_stillness(&self, _: Helper) -> bool {
+        false
+    }
     fn ram(&mut self) -> &mut Space {
         &mut self.ram
     }

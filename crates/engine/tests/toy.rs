@@ -78,6 +78,11 @@ fn mapping(target: Target, tables: [PageNo; 6], depth: u8) -> Mapping {
 }
 
 impl Env for World {
+    fn hold(&mut self) {}
+    fn release(&mut self) {}
+    fn wants_stillness(&self, _: Helper) -> bool {
+        false
+    }
     fn ram(&mut self) -> &mut Space {
         &mut self.ram
     }

@@ -1,7 +1,7 @@
 //! Tests of the runner with a machine that counts, sleeps and echoes.
 
 use super::*;
-use omni_machine::{Caps, IoId, IoOp, Spec};
+use omni_machine::{Caps, IoId, IoOp, Schedule, Spec};
 use omni_state::Bundle;
 use std::sync::Mutex;
 
@@ -23,6 +23,9 @@ impl Machine for Echo {
     }
     fn caps(&self) -> Caps {
         Caps { exact_ticks: true, deterministic: true, self_contained: true, parallel: false }
+    }
+    fn set_schedule(&mut self, schedule: Schedule) -> bool {
+        schedule == Schedule::Turns
     }
     fn tick(&self) -> Tick {
         self.tick

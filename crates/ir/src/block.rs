@@ -13,7 +13,7 @@ impl Slot {
     pub const TEMPS: u8 = 160;
 
     /// One past the last temporary; tiers use the slots from here on as they like.
-    pub const END: u8 = 250;
+    pub const END: u8 = 248;
 
     /// Whether it is a temporary.
     #[must_use]
@@ -370,4 +370,36 @@ pub struct Block {
     pub term: Term,
     /// Guest instructions in the block, which is what running all of it costs in ticks.
     pub ticks: u32,
+}
+
+impl Block {
+    /// Whether the load-reserved or store-conditional at this place is one of a pair of equal size
+    /// with nothing but registers between, but for ways out of the block. Then no access tells
+    /// when between the two the value was read.
+    #[must_use]
+    #[allow(clippy::wildcard_enum_match_arm, reason = "what is not one of two operations")]
+    pub fn reserves_shortly(&self, at: usize) -> bool {
+        let other = |inst: &&Inst| {
+            !matches!(
+                inst,
+                Inst::Start(_)
+                    | Inst::Unary(..)
+                    | Inst::Binary(..)
+                    | Inst::Select(..)
+                    | Inst::Deposit { .. }
+                    | Inst::ExitIf(..)
+            )
+        };
+        match self.insts[at] {
+            Inst::LoadReserved(size, ..) => matches!(
+                self.insts[at + 1..].iter().find(other),
+                Some(Inst::StoreConditional(of, ..)) if *of == size
+            ),
+            Inst::StoreConditional(size, ..) => matches!(
+                self.insts[..at].iter().rev().find(other),
+                Some(Inst::LoadReserved(of, ..)) if *of == size
+            ),
+            _ => false,
+        }
+    }
 }

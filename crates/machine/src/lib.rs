@@ -14,5 +14,5 @@ pub use kind::{
     Confidence, CreateError, Group, KindInfo, MachineKind, OptionSpec, OptionType, PortInfo,
     PortKind, Region,
 };
-pub use machine::{Caps, Kick, Machine, Stop, digest};
+pub use machine::{Caps, Kick, Machine, Schedule, Stop, digest};
 pub use spec::{Blob, DiskSpec, Spec};

@@ -20,6 +20,16 @@ pub struct Caps {
     pub parallel: bool,
 }
 
+/// How the vCPUs of a machine share the host.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Schedule {
+    /// In turns on one thread: exact and deterministic.
+    #[default]
+    Turns,
+    /// Each on a thread of its own, at once: what they do to each other depends on the host.
+    Parallel,
+}
+
 /// Why `Machine::run` came back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stop {
@@ -65,8 +75,12 @@ pub trait Machine: Send {
     /// What it was made from.
     fn spec(&self) -> &Spec;
 
-    /// What it can do.
+    /// What it can do, by its present schedule.
     fn caps(&self) -> Caps;
+
+    /// Lets its vCPUs run by this schedule from now on; says whether it can. How they run is no
+    /// part of the state: what was saved under one schedule may go on under the other.
+    fn set_schedule(&mut self, schedule: Schedule) -> bool;
 
     /// Where it is on its timeline.
     fn tick(&self) -> Tick;

@@ -6,7 +6,7 @@ use crate::{Image, Page};
 use omni_base::{Digest, Gpa, PAGE_SIZE, PAGE_SIZE_U64, PageNo};
 use std::ptr::NonNull;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 
 /// An access outside its space, or to a page that the host cannot read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -132,12 +132,7 @@ impl Space {
             let count = (PAGE_SIZE - here.offset()).min(into.len() - done);
             let part = &mut into[done..done + count];
             match self.peek(here.page()) {
-                Some(ptr) => {
-                    // SAFETY: M3: the slot's frame is readable, and `&self` means that no one
-                    // writes.
-                    let page = unsafe { ptr.cast::<[u8; PAGE_SIZE]>().as_ref() };
-                    part.copy_from_slice(&page[here.offset()..][..count]);
-                }
+                Some(ptr) => copy_out(ptr, here.offset(), part),
                 None => {
                     let mut page = [0; PAGE_SIZE];
                     self.read_below(here.page(), &mut page)?;
@@ -170,34 +165,35 @@ impl Space {
             let here = Gpa(at.0 + done as u64);
             let count = (PAGE_SIZE - here.offset()).min(bytes.len() - done);
             let ptr = self.own(here.page())?;
-            // SAFETY: M1 and M3: the slot owns the frame now, and `&mut self` means that no one
-            // else looks.
-            let page = unsafe { ptr.cast::<[u8; PAGE_SIZE]>().as_mut() };
-            page[here.offset()..][..count].copy_from_slice(&bytes[done..done + count]);
+            copy_in(ptr, here.offset(), &bytes[done..done + count]);
             done += count;
         }
         Ok(())
     }
 
-    /// Writes `bytes` within one page, in a way that only refines what the page says as a table:
-    /// it stays watched, and is reported as amended.
+    /// Replaces the aligned word `from` at `at` by `to`, in a way that only refines what the page
+    /// says as a table: it stays watched, and is reported as amended. Says no, and writes nothing,
+    /// where another word is there: vCPUs on other threads store too.
     ///
     /// # Errors
-    /// As `store`, and where the bytes cross into another page.
-    pub fn amend(&mut self, at: Gpa, bytes: &[u8]) -> Result<(), Fault> {
-        self.check(at, bytes.len())?;
-        if at.offset() + bytes.len() > PAGE_SIZE {
+    /// As `store`, and where the word is not aligned.
+    pub fn amend(&mut self, at: Gpa, from: u64, to: u64) -> Result<bool, Fault> {
+        self.check(at, size_of::<u64>())?;
+        if !at.0.is_multiple_of(8) {
             return Err(Fault(at));
         }
         let ptr = self.own_quietly(at.page())?;
-        // SAFETY: M1 and M3: the slot owns the frame now, and `&mut self` means that no one else
-        // looks.
-        let page = unsafe { ptr.cast::<[u8; PAGE_SIZE]>().as_mut() };
-        page[at.offset()..][..bytes.len()].copy_from_slice(bytes);
-        if self.is_watched(at.page()) {
+        // SAFETY: M2: the word is within the frame.
+        let word = unsafe { ptr.add(at.offset()) };
+        // SAFETY: M1, M3 and M5: the slot owns the frame, the word is aligned, and whoever else
+        // is at it is so in one step.
+        let word = unsafe { AtomicU64::from_ptr(word.as_ptr().cast()) };
+        let (from, to) = (from.to_le(), to.to_le());
+        let done = word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if done && self.is_watched(at.page()) {
             self.changes.amended.push(at.page());
         }
-        Ok(())
+        Ok(done)
     }
 
     /// Writes `count` bytes of `value` at `at`.
@@ -436,6 +432,42 @@ impl Drop for Space {
             drop(unsafe { Frame::from_ptr(address(bits)) });
         }
     }
+}
+
+/// Copies bytes of a page out; an aligned word in one step.
+fn copy_out(page: NonNull<u8>, offset: usize, into: &mut [u8]) {
+    assert!(offset + into.len() <= PAGE_SIZE);
+    // SAFETY: M2: the byte is within the frame.
+    let from = unsafe { page.add(offset) };
+    if let Ok(word) = <&mut [u8; 8]>::try_from(&mut *into)
+        && offset.is_multiple_of(8)
+    {
+        // SAFETY: M3 and M5: the word is readable and aligned.
+        let from = unsafe { AtomicU64::from_ptr(from.as_ptr().cast()) };
+        *word = from.load(Ordering::Acquire).to_ne_bytes();
+        return;
+    }
+    // SAFETY: M3 and M5: the frame is readable, and `into` is no part of it.
+    unsafe { from.as_ptr().copy_to_nonoverlapping(into.as_mut_ptr(), into.len()) };
+}
+
+/// Copies bytes into a page that its slot owns; an aligned word in one step, and all of them after
+/// what was copied before.
+fn copy_in(page: NonNull<u8>, offset: usize, bytes: &[u8]) {
+    assert!(offset + bytes.len() <= PAGE_SIZE);
+    // SAFETY: M2: the byte is within the frame.
+    let to = unsafe { page.add(offset) };
+    if let Ok(word) = <[u8; 8]>::try_from(bytes)
+        && offset.is_multiple_of(8)
+    {
+        // SAFETY: M1, M3 and M5: the frame is the slot's, and the word is aligned.
+        let to = unsafe { AtomicU64::from_ptr(to.as_ptr().cast()) };
+        to.store(u64::from_ne_bytes(word), Ordering::Release);
+        return;
+    }
+    fence(Ordering::Release);
+    // SAFETY: M1, M3 and M5: the frame is the slot's, and `bytes` is no part of it.
+    unsafe { to.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
 }
 
 /// The address in a slot that has one.

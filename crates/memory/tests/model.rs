@@ -38,7 +38,9 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (at.clone(), 0usize..6000).prop_map(|(at, count)| Op::Read(at, count)),
         4 => (at.clone(), vec(any::<u8>(), 0..5000)).prop_map(|(at, b)| Op::Store(at, b)),
         2 => (at.clone(), 0u64..9000, any::<u8>()).prop_map(|(at, n, v)| Op::Fill(at, n, v)),
-        2 => (at, any::<u8>()).prop_map(|(at, v)| Op::Amend(at, v)),
+        2 => (at, any::<u8>()).prop_map(|(at, v)| {
+            Op::Amend(if v % 4 == 0 { at } else { at & !7 }, v)
+        }),
         2 => Just(Op::Seal),
         1 => Just(Op::Fork),
         2 => page.clone().prop_map(Op::Watch),
@@ -140,11 +142,16 @@ impl Pair {
                 }
             }
             Op::Amend(at, value) => {
-                let inside = at < BYTES as u64;
-                assert_eq!(self.space.amend(Gpa(at), &[value]).is_ok(), inside);
+                let place = at as usize & !7;
+                let word = self.model.get(place..place + 8);
+                let inside = word.is_some() && at % 8 == 0;
+                let from = word.map_or(0, |word| u64::from_le_bytes(word.try_into().expect("8")));
+                let to = u64::from(value) | from << 8;
+                assert_eq!(self.space.amend(Gpa(at), !from, to).ok(), inside.then_some(false));
+                assert_eq!(self.space.amend(Gpa(at), from, to).ok(), inside.then_some(true));
                 if inside {
                     let no = Gpa(at).page();
-                    self.model[at as usize] = value;
+                    self.model[place..place + 8].copy_from_slice(&to.to_le_bytes());
                     self.dirty.insert(no);
                     if self.watched.contains(&no) {
                         self.amended.insert(no);

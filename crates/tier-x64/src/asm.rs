@@ -222,6 +222,17 @@ impl Asm {
         self.encode(form, src.0, dst.into());
     }
 
+    /// `*dst = src` where `*dst` is rax, else `rax = *dst`, in one step; of 4 or 8 bytes.
+    pub(crate) fn lock_cmpxchg(&mut self, w: W, dst: Mem, src: Gpr) {
+        self.encode(Form { prefix: Some(0xf0), ..form(&[0x0f, 0xb1], w) }, src.0, dst.into());
+    }
+
+    /// Stores before are seen by all before loads after are made: `lock or dword [rsp], 0`, which
+    /// takes less time than `mfence`.
+    pub(crate) fn fence(&mut self) {
+        self.bytes.extend_from_slice(&[0xf0, 0x83, 0x0c, 0x24, 0]);
+    }
+
     /// `*dst = imm`, of 1, 2, 4 or 8 bytes; 8 bytes are sign-extended.
     pub(crate) fn store_imm(&mut self, bytes: u64, dst: Mem, imm: i32) {
         let (opcode, prefix) = match bytes {

@@ -6,7 +6,7 @@ use crate::local::{self, Local};
 use crate::map::Loc;
 use crate::share::Shares;
 use crate::{Of, Techniques, Tier};
-use omni_ir::{Binary, Block, Cond, Inst, Slot, Term, Unary, Val, Width};
+use omni_ir::{Binary, Block, Cond, Fence, Inst, Slot, Term, Unary, Val, Width};
 
 /// The size of a page of code, whose mapping one number stands for.
 const PAGE: u64 = 4096;
@@ -262,6 +262,7 @@ impl Emit<'_> {
             return;
         }
         match *inst {
+            Inst::Fence(Fence::Full) if self.tier.beside.is_some() => self.asm.fence(),
             Inst::Start(_) | Inst::Fence(_) => {}
             Inst::Unary(op, dst, a) => self.unary(op, dst, a),
             Inst::Binary(op, width, dst, a, b) => self.binary(op, width, dst, a, b),

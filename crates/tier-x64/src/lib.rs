@@ -19,7 +19,7 @@ mod thunks;
 
 pub use block::{Compiled, Exit};
 pub use layout::{Layout, Why, control};
-pub use map::{FloatRule, Guest};
+pub use map::{Beside, FloatRule, Guest};
 
 use map::Map;
 use omni_ir::{Block, Slot};
@@ -67,6 +67,7 @@ pub struct Tier {
     float: FloatRule,
     reservation: Slot,
     flags: Slot,
+    beside: Option<Beside>,
     thunks: Thunks,
     prologue: Vec<u8>,
 }
@@ -88,9 +89,20 @@ impl Tier {
     ) -> Self {
         let map = Map::new(&layout, guest);
         let (thunks, prologue) = thunks::make(&map, &layout);
-        let Guest { reservation, flags, .. } = *guest;
+        let Guest { reservation, flags, beside, .. } = *guest;
         let float = if techniques.floats { guest.float } else { FloatRule::Step };
-        Self { map, layout, features, techniques, float, reservation, flags, thunks, prologue }
+        Self {
+            map,
+            layout,
+            features,
+            techniques,
+            float,
+            reservation,
+            flags,
+            beside,
+            thunks,
+            prologue,
+        }
     }
 
     /// What the arena begins with: how code is entered and left.

@@ -29,6 +29,17 @@ pub struct Guest<'a> {
     pub flags: Slot,
     /// How floating-point operations are made.
     pub float: FloatRule,
+    /// The vCPU runs beside others, on a thread of its own.
+    pub beside: Option<Beside>,
+}
+
+/// What code of a vCPU that runs beside others must know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Beside {
+    /// The slot of the value that was loaded with a reservation.
+    pub reserved: Slot,
+    /// The slot that is not zero where a step must make the next reservation.
+    pub long_next: Slot,
 }
 
 /// How floating-point operations are made.

@@ -1,6 +1,6 @@
 //! Accesses to memory: the probe of the TLB, and what follows where it hits.
 
-use crate::asm::{Alu, Cc, Gpr, Jump, Mem, RAX, RBP, RCX, RDX, Shift, W, Xmm};
+use crate::asm::{Alu, Cc, Gpr, Jump, Mem, RAX, RBP, RCX, RDX, Shift, W, Xmm, offset};
 use crate::block::{Emit, Stub};
 use crate::map::{GROUP_REGS, Loc};
 use crate::share::Part;
@@ -174,7 +174,8 @@ impl Emit<'_> {
         self.resume(found.misses, 1);
     }
 
-    /// Turns are the vCPU's own, so an atomic access is a load and a store.
+    /// In turns of the vCPU's own, an atomic access is a load and a store; beside others, the
+    /// store is one that finds what was loaded, or all begins anew.
     pub(crate) fn atomic(&mut self, op: AtomicOp, size: Size, dst: Slot, at: Val, value: Val) {
         let bytes = size.bytes();
         let constant = self.value_of(value).map(|value| i32::try_from(value.cast_signed()));
@@ -202,6 +203,7 @@ impl Emit<'_> {
         self.asm.lea(W::Q, RCX, found.mem);
         let place = Mem::at(RCX, 0);
         self.old_value(bytes, RAX, place);
+        let again = self.asm.here();
         match (alu, choice, constant) {
             (Some(alu), _, Some(Ok(by))) => {
                 self.asm.mov(W::Q, RDX, RAX);
@@ -222,7 +224,16 @@ impl Emit<'_> {
             }
             (None, None, _) => self.put_in(RDX, value),
         }
-        self.asm.store(bytes, place, RDX);
+        if self.tier.beside.is_none() {
+            self.asm.store(bytes, place, RDX);
+        } else {
+            self.asm.lock_cmpxchg(w, place, RDX);
+            let other = self.asm.jcc(Cc::Ne);
+            self.asm.bind_to(other, offset(again));
+            if bytes == 4 {
+                self.asm.extend(4, true, RAX, RAX);
+            }
+        }
         self.done(dst, RAX);
         self.resume(found.misses, 1);
     }
@@ -235,39 +246,69 @@ impl Emit<'_> {
         }
     }
 
-    fn reservation(&self) -> Mem {
-        let at = self.tier.layout.slots + 8 * i32::from(self.tier.reservation.0);
-        Mem::at(RBP, at)
+    fn word_of(&self, slot: Slot) -> Mem {
+        Mem::at(RBP, self.tier.layout.slots + 8 * i32::from(slot.0))
+    }
+
+    /// Whether a reservation needs the interpreter: of an odd size, or one that stores of others
+    /// must be seen to break.
+    fn reserves_by_step(&self, bytes: u64) -> bool {
+        let long = self.tier.beside.is_some() && !self.block.reserves_shortly(self.inst);
+        long || !matches!(bytes, 4 | 8)
     }
 
     pub(crate) fn load_reserved(&mut self, size: Size, dst: Slot, at: Val) {
         let bytes = size.bytes();
-        if !matches!(bytes, 4 | 8) {
+        if self.reserves_by_step(bytes) {
             return self.step(dst);
         }
+        let long = self.tier.beside.map(|beside| {
+            self.asm.alu_imm(Alu::Cmp, W::Q, self.word_of(beside.long_next), 0);
+            self.asm.jcc(Cc::Ne)
+        });
         let found = self.probe(Side::Load, at, 0, bytes, true);
-        self.asm.store(8, self.reservation(), found.at);
+        self.asm.store(8, self.word_of(self.tier.reservation), found.at);
         let target = self.target(dst);
         self.old_value(bytes, target, found.mem);
+        if let Some(beside) = self.tier.beside {
+            self.asm.store(8, self.word_of(beside.reserved), target);
+        }
         self.done(dst, target);
         self.resume(found.misses, 1);
+        self.resume([long, None], 1);
     }
 
     pub(crate) fn store_conditional(&mut self, size: Size, dst: Slot, at: Val, value: Val) {
         let bytes = size.bytes();
-        if !matches!(bytes, 4 | 8) {
+        if self.reserves_by_step(bytes) {
             return self.step(dst);
         }
         // The permission to store is asked for whether the reservation holds or not.
         let found = self.probe(Side::Store, at, 0, bytes, true);
-        let reservation = self.reservation();
+        let reservation = self.word_of(self.tier.reservation);
         self.asm.alu(Alu::Cmp, W::Q, found.at, reservation);
         let lost = self.asm.jcc(Cc::Ne);
-        let value = self.in_gpr(value, RDX);
-        self.asm.store(bytes, found.mem, value);
+        let changed = match self.tier.beside {
+            None => {
+                let value = self.in_gpr(value, RDX);
+                self.asm.store(bytes, found.mem, value);
+                None
+            }
+            Some(beside) => {
+                self.asm.lea(W::Q, RCX, found.mem);
+                let value = self.in_gpr(value, RDX);
+                self.asm.mov(W::Q, RAX, self.word_of(beside.reserved));
+                let w = if bytes == 8 { W::Q } else { W::D };
+                self.asm.lock_cmpxchg(w, Mem::at(RCX, 0), value);
+                Some(self.asm.jcc(Cc::Ne))
+            }
+        };
         self.asm.mov_imm(RAX, 0);
         let end = self.asm.jmp();
         self.asm.bind(lost);
+        if let Some(changed) = changed {
+            self.asm.bind(changed);
+        }
         self.asm.mov_imm(RAX, 1);
         self.asm.bind(end);
         self.asm.store_imm(8, reservation, -1);

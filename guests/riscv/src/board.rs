@@ -7,6 +7,12 @@ use omni_memory::Space;
 
 /// The board around the harts.
 pub trait Board {
+    /// The board is this hart's from now on, where harts run side by side.
+    fn hold(&mut self);
+
+    /// Other harts may have the board until the next `hold`.
+    fn release(&mut self);
+
     /// Guest RAM.
     fn ram(&mut self) -> &mut Space;
 

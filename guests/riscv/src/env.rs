@@ -114,6 +114,18 @@ impl<B: Board> HartEnv<'_, B> {
 }
 
 impl<B: Board> Env for HartEnv<'_, B> {
+    fn hold(&mut self) {
+        self.board.hold();
+    }
+
+    fn release(&mut self) {
+        self.board.release();
+    }
+
+    fn wants_stillness(&self, helper: Helper) -> bool {
+        helper == helper::SWAP_PAIR
+    }
+
     fn ram(&mut self) -> &mut Space {
         self.board.ram()
     }

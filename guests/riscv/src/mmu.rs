@@ -29,6 +29,8 @@ mod pte {
 enum Fault {
     Page,
     Access,
+    /// Another hart has changed the entry that was to be amended: the walk must begin anew.
+    Raced,
 }
 
 /// A translation in the making.
@@ -72,9 +74,9 @@ impl Control {
         let asked = Asked { at, size, access, privilege };
         self.map(board, asked).map_err(|fault| {
             let cause = match (fault, access) {
-                (Fault::Page, Access::Fetch) => cause::FETCH_PAGE,
-                (Fault::Page, Access::Load) => cause::LOAD_PAGE,
-                (Fault::Page, Access::Store) => cause::STORE_PAGE,
+                (Fault::Page | Fault::Raced, Access::Fetch) => cause::FETCH_PAGE,
+                (Fault::Page | Fault::Raced, Access::Load) => cause::LOAD_PAGE,
+                (Fault::Page | Fault::Raced, Access::Store) => cause::STORE_PAGE,
                 (Fault::Access, Access::Fetch) => cause::FETCH_ACCESS,
                 (Fault::Access, Access::Load) => cause::LOAD_ACCESS,
                 (Fault::Access, Access::Store) => cause::STORE_ACCESS,
@@ -89,7 +91,12 @@ impl Control {
             let tables = [PageNo(0); 6];
             Walk { at: asked.at, load: true, store: true, tables, depth: 0, span: 12 }
         } else {
-            self.walk(board, asked)?
+            loop {
+                match self.walk(board, asked) {
+                    Err(Fault::Raced) => {}
+                    walk => break walk?,
+                }
+            }
         };
         let page = walk.at & !(PAGE_SIZE_U64 - 1);
         let (rights, whole) = self.pmp_rights(page, PAGE_SIZE_U64, asked.privilege);
@@ -181,8 +188,10 @@ impl Control {
             if !self.table_allows(place, Access::Store) {
                 return Err(Fault::Access);
             }
+            if !write_entry(board, offset, entry, entry | wanted)? {
+                return Err(Fault::Raced);
+            }
             entry |= wanted;
-            write_entry(board, offset, entry)?;
         }
         let vpn = asked.at >> 12;
         let page = ppn & !below | vpn & below;
@@ -230,7 +239,8 @@ fn read_entry<B: Board>(board: &mut B, at: Gpa) -> Result<u64, Fault> {
     board.ram().load(at).map(u64::from_le_bytes).map_err(|_| Fault::Access)
 }
 
-/// Sets accessed and dirty bits, which makes no translation wrong.
-fn write_entry<B: Board>(board: &mut B, at: Gpa, entry: u64) -> Result<(), Fault> {
-    board.ram().amend(at, &entry.to_le_bytes()).map_err(|_| Fault::Access)
+/// Sets accessed and dirty bits, which makes no translation wrong. Says no where the entry is
+/// another by now.
+fn write_entry<B: Board>(board: &mut B, at: Gpa, from: u64, to: u64) -> Result<bool, Fault> {
+    board.ram().amend(at, from, to).map_err(|_| Fault::Access)
 }

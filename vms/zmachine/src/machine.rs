@@ -7,7 +7,8 @@ use crate::state::{Cpu, Input, Screen, Wait};
 use crate::story::Story;
 use omni_base::{Gpa, Tick};
 use omni_machine::{
-    Caps, Control, Effect, Event, IoId, IoRequest, Kick, Machine, Outside, PortId, Spec, Stop,
+    Caps, Control, Effect, Event, IoId, IoRequest, Kick, Machine, Outside, PortId, Schedule, Spec,
+    Stop,
 };
 use omni_memory::Memory;
 use omni_state::Bundle;
@@ -227,6 +228,10 @@ impl Machine for Vm {
 
     fn caps(&self) -> Caps {
         CAPS
+    }
+
+    fn set_schedule(&mut self, schedule: Schedule) -> bool {
+        schedule == Schedule::Turns
     }
 
     fn tick(&self) -> Tick {

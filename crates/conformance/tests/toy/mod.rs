@@ -4,7 +4,8 @@
 use omni_base::{Gpa, PageNo, Tick};
 use omni_machine::{
     Caps, Confidence, Control, CreateError, Effect, Event, Group, IoId, IoOp, IoRequest, Kick,
-    KindInfo, Machine, MachineKind, Outside, PortId, PortInfo, PortKind, Region, Spec, Stop,
+    KindInfo, Machine, MachineKind, Outside, PortId, PortInfo, PortKind, Region, Schedule, Spec,
+    Stop,
 };
 use omni_memory::{Memory, Space};
 use omni_state::{Bundle, record};
@@ -341,6 +342,9 @@ impl Machine for Live {
     }
     fn caps(&self) -> Caps {
         CAPS
+    }
+    fn set_schedule(&mut self, schedule: Schedule) -> bool {
+        schedule == Schedule::Turns
     }
     fn tick(&self) -> Tick {
         Tick(self.cpu.tick)

@@ -59,6 +59,11 @@ impl Reverse {
         self.nodes.len() >= REFS_MAX && self.free.is_empty()
     }
 
+    /// Whether the page has references.
+    pub(super) fn has(&self, no: PageNo) -> bool {
+        self.heads.contains_key(&no)
+    }
+
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }

@@ -3,7 +3,7 @@
 use omni_base::{Gpa, Tick};
 use omni_machine::{
     Caps, Confidence, CreateError, Effect, Event, Group, Kick, KindInfo, Machine, MachineKind,
-    Outside, PortId, PortInfo, Region, Spec, Stop,
+    Outside, PortId, PortInfo, Region, Schedule, Spec, Stop,
 };
 use omni_memory::{Memory, Space};
 use omni_state::{Bundle, record};
@@ -99,6 +99,9 @@ impl Machine for Live {
     }
     fn caps(&self) -> Caps {
         self.caps
+    }
+    fn set_schedule(&mut self, schedule: Schedule) -> bool {
+        schedule == Schedule::Turns
     }
     fn tick(&self) -> Tick {
         Tick(self.state.tick)

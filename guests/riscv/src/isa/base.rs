@@ -255,8 +255,21 @@ pub(super) fn addiw(cx: &mut Lower<'_>, o: RegImm) {
     }
 }
 
-fn fence(cx: &mut Lower<'_>, _: Fence) {
-    cx.b.fence(Order::Full);
+fn fence(cx: &mut Lower<'_>, o: Fence) {
+    // The sets are of input, output, reads and writes, from the highest bit down.
+    let (stores, loads) = (o.pred.0 & 0b0101 != 0, o.succ.0 & 0b1010 != 0);
+    if o.fm.0 == 0b1000 && o.pred.0 == 0b0011 && o.succ.0 == 0b0011 {
+        // `fence.tso`: all but stores before loads.
+        cx.b.fence(Order::Acquire);
+        cx.b.fence(Order::Release);
+        return;
+    }
+    let order = match (stores, loads) {
+        (true, true) => Order::Full,
+        (true, false) => Order::Release,
+        (false, _) => Order::Acquire,
+    };
+    cx.b.fence(order);
 }
 
 fn ecall(cx: &mut Lower<'_>, _: None) {

@@ -22,6 +22,8 @@ pub struct TestBoard {
 }
 
 impl Board for TestBoard {
+    fn hold(&mut self) {}
+    fn release(&mut self) {}
     fn ram(&mut self) -> &mut Space {
         &mut self.ram
     }
