@@ -194,7 +194,7 @@ fn mistakes_have_their_exit_codes_and_one_line_of_talk() {
         (&["run", "--memory", "1G", "story.z5"], 2, "no option 'memory'"),
         (&["run", "--option", "width=many", "story.z5"], 2, "width"),
         (&["run", "--initrd", "text", "story.z5"], 2, "--initrd"),
-        (&["run", "--disk", "disk.qcow2", "story.z5"], 2, "qemu-img convert"),
+        (&["run", "--disk", "disk.qcow2", "story.z5"], 9, "the qcow2 image is damaged"),
         (&["run", "--disk", "none.raw", "story.z5"], 2, "none.raw"),
         (&["run", "--accel", "kvm", "story.z5"], 8, "--accel"),
         (&["run", "--signature", "out", "story.z5"], 2, "begin_signature"),
