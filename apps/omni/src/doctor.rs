@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use crate::ui::{Ui, size_text};
 use omni_control::Dirs;
+use omni_engine::HostSupport;
 use omni_host::{free_bytes, host_memory, is_terminal, kernel_release, private_dir};
 use omni_image::{Keyring, Mirror};
 use serde_json::{Value, json};
@@ -52,7 +53,9 @@ impl Finding {
 
 /// Looks at everything and tells.
 pub(crate) fn report(dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
-    let mut findings = vec![cpu(), memory(), kernel(), kvm(), tun(), terminal(), mirror(), keys()];
+    let code = machine_code(&HostSupport::here());
+    let mut findings = vec![cpu(), memory(), kernel(), code, kvm(), tun(), terminal()];
+    findings.extend([mirror(), keys()]);
     findings.extend(PEERS.iter().map(|&(program, package)| peer(program, package)));
     findings.extend([
         place("state directory", &dirs.state),
@@ -133,6 +136,54 @@ fn memory() -> Finding {
 fn kernel() -> Finding {
     let release = kernel_release();
     Finding::new("kernel", Grade::Good, release.clone(), json!(release))
+}
+
+/// Whether guests are translated to code of this host, which is some ten times as fast as what is
+/// there otherwise.
+fn machine_code(support: &HostSupport) -> Finding {
+    let names = |features: &[(&'static str, bool)], wanted: bool| {
+        let names = features.iter().filter(|(_, has)| *has == wanted).map(|(name, _)| *name);
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let features = support.needed.iter().chain(&support.useful);
+    let features: serde_json::Map<String, Value> =
+        features.map(|(name, has)| ((*name).to_owned(), json!(has))).collect();
+    let usable = support.is_enough();
+    let memory = support.memory.as_deref();
+    let value =
+        json!({ "usable": usable, "features": features, "mapped_by": memory.as_deref().ok() });
+    let arch = std::env::consts::ARCH;
+    let (grade, text, advice) = match memory {
+        _ if !support.tier => {
+            let text = format!("guests are interpreted: there is no translator to code of {arch}");
+            (Grade::Missing, text, Some("an x86-64 host runs guests several times as fast"))
+        }
+        Err(why) => {
+            let text = format!("guests are interpreted: {why}");
+            let advice = "allow memory that is mapped twice, once to be written and once to be \
+                          run: a seccomp filter or SELinux (execmem) may forbid it";
+            (Grade::Missing, text, Some(advice))
+        }
+        Ok(_) if !usable => {
+            let lacks = names(&support.needed, false);
+            let text = format!("guests are interpreted: this processor has no {lacks}");
+            (Grade::Missing, text, Some("x86-64-v2 is needed; a virtual machine may hide it"))
+        }
+        Ok(by) => {
+            let (has, lacks) = (names(&support.useful, true), names(&support.useful, false));
+            let mut text = format!("guests are translated to code of {arch}, mapped by {by}");
+            if !has.is_empty() {
+                text.push_str(&format!("; uses {has}"));
+            }
+            let slow = "fused operations of floating point are interpreted, as there is no fma";
+            (Grade::Good, text, (!lacks.is_empty()).then_some(slow))
+        }
+    };
+    let finding = Finding::new("machine code", grade, text, value);
+    match advice {
+        Some(advice) => finding.advise(advice),
+        None => finding,
+    }
 }
 
 /// The device, and whether its hardware is real: some clouds emulate it, which is far slower than
@@ -246,6 +297,36 @@ fn place(name: &'static str, path: &Path) -> Finding {
             let text = format!("{shown} cannot be written: {error}");
             Finding::new(name, Grade::Bad, text, json!({ "path": path }))
                 .advise("set OMNI_HOME to a directory of yours")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn support() -> HostSupport {
+        HostSupport {
+            tier: true,
+            needed: vec![("popcnt", true)],
+            useful: vec![("fma", true)],
+            memory: Ok("memfd"),
+        }
+    }
+
+    #[test]
+    fn what_keeps_guests_from_machine_code_is_said_with_what_to_do() {
+        let good = machine_code(&support());
+        assert!(good.grade == Grade::Good && good.advice.is_none());
+        assert!(good.text.contains("memfd") && good.value["usable"] == true);
+        let memory = Err("Operation not permitted".into());
+        let refused = machine_code(&HostSupport { memory, ..support() });
+        assert!(refused.text.contains("not permitted") && refused.value["usable"] == false);
+        let old = machine_code(&HostSupport { needed: vec![("popcnt", false)], ..support() });
+        assert!(old.text.contains("popcnt"));
+        let other = machine_code(&HostSupport { tier: false, ..support() });
+        for bad in [refused, old, other] {
+            assert!(bad.grade == Grade::Missing && bad.advice.is_some(), "{}", bad.text);
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Memory for machine code: written by one mapping, run by another, never both by one.
 #![allow(unsafe_code, reason = "maps memory and runs what was written there; SAFETY.md")]
 
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::mm::{
-    Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags, madvise, mmap_anonymous, mprotect,
-    mremap, munmap,
+    Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags, madvise, mmap, mmap_anonymous,
+    mprotect, mremap, munmap,
 };
 use std::io;
 use std::ptr::NonNull;
@@ -28,14 +29,51 @@ pub(crate) struct Arena {
 // SAFETY: E1: the mappings belong to the arena alone, and move with the engine.
 unsafe impl Send for Arena {}
 
-/// Two mappings of the same fresh memory, the first to be written, the second to be run.
-///
-/// It is memory without a name, as tools that profile look up what runs in such only by the map
-/// that a process makes for them.
-fn map_twice() -> io::Result<(NonNull<u8>, NonNull<u8>)> {
-    let some = |at: *mut std::ffi::c_void| {
-        NonNull::new(at.cast::<u8>()).ok_or_else(|| io::Error::other("a mapping at address zero"))
-    };
+/// A way to map fresh memory twice, first to be written, then to be run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Way {
+    /// Shared memory without a name, which `mremap` maps a second time. Tools that profile look up
+    /// what runs in such only by the map that a process makes for them.
+    Remap,
+    /// A file in memory, for hosts that forbid the other way: `perf` takes the code for the file's.
+    File,
+}
+
+impl Way {
+    /// The best first.
+    pub(crate) const ALL: [Self; 2] = [Self::Remap, Self::File];
+
+    /// The call of the host that it rests on.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Remap => "mremap",
+            Self::File => "memfd",
+        }
+    }
+
+    fn map_twice(self) -> io::Result<(NonNull<u8>, NonNull<u8>)> {
+        let (write, run) = match self {
+            Self::Remap => by_remap()?,
+            Self::File => by_file()?,
+        };
+        let flags = MprotectFlags::READ | MprotectFlags::EXEC;
+        // SAFETY: E8: a whole mapping of ours, which nobody refers to yet.
+        let protected = unsafe { mprotect(run.as_ptr().cast(), SIZE, flags) };
+        if let Err(error) = protected {
+            unmap(write);
+            unmap(run);
+            let text = format!("the host forbids memory that code is run in: {error}");
+            return Err(io::Error::new(io::Error::from(error).kind(), text));
+        }
+        Ok((write, run))
+    }
+}
+
+fn some(at: *mut std::ffi::c_void) -> io::Result<NonNull<u8>> {
+    NonNull::new(at.cast::<u8>()).ok_or_else(|| io::Error::other("a mapping at address zero"))
+}
+
+fn by_remap() -> io::Result<(NonNull<u8>, NonNull<u8>)> {
     let prot = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: E8: a fresh mapping at an address of the host's choice touches no other memory.
     let write = unsafe { mmap_anonymous(std::ptr::null_mut(), SIZE, prot, MapFlags::SHARED) };
@@ -44,14 +82,20 @@ fn map_twice() -> io::Result<(NonNull<u8>, NonNull<u8>)> {
     // stays as it is.
     let run = unsafe { mremap(write.as_ptr().cast(), 0, SIZE, MremapFlags::MAYMOVE) };
     let run = run.map_err(io::Error::from).and_then(some).inspect_err(|_| unmap(write))?;
-    let flags = MprotectFlags::READ | MprotectFlags::EXEC;
-    // SAFETY: E8: a whole mapping of ours, which nobody refers to yet.
-    let protected = unsafe { mprotect(run.as_ptr().cast(), SIZE, flags) };
-    if protected.is_err() {
-        unmap(write);
-        unmap(run);
-        return Err(io::Error::other("the host forbids memory that code is run in"));
-    }
+    Ok((write, run))
+}
+
+fn by_file() -> io::Result<(NonNull<u8>, NonNull<u8>)> {
+    let file = memfd_create("omnivisor-code", MemfdFlags::CLOEXEC)?;
+    ftruncate(&file, SIZE as u64)?;
+    let map = |prot| {
+        // SAFETY: E8: a fresh mapping at an address of the host's choice touches no other memory,
+        // and nobody else has the file.
+        let at = unsafe { mmap(std::ptr::null_mut(), SIZE, prot, MapFlags::SHARED, &file, 0) };
+        at.map_err(io::Error::from).and_then(some)
+    };
+    let write = map(ProtFlags::READ | ProtFlags::WRITE)?;
+    let run = map(ProtFlags::READ).inspect_err(|_| unmap(write))?;
     Ok((write, run))
 }
 
@@ -61,10 +105,26 @@ impl Arena {
     /// # Errors
     /// Where the host has no memory, or forbids that code is made.
     pub(crate) fn new(prologue: &[u8]) -> io::Result<Self> {
-        let (write, run) = map_twice()?;
-        let mut arena = Self { write, run, used: 0, held: 0 };
-        arena.put(prologue);
-        Ok(arena)
+        Self::by(&Way::ALL, prologue).map(|(arena, _)| arena)
+    }
+
+    /// An arena by the first of these ways that the host allows, and which that was.
+    ///
+    /// # Errors
+    /// What the host said of the last of them.
+    pub(crate) fn by(ways: &[Way], prologue: &[u8]) -> io::Result<(Self, Way)> {
+        let mut last = io::Error::other("there is no way");
+        for way in ways {
+            match way.map_twice() {
+                Ok((write, run)) => {
+                    let mut arena = Self { write, run, used: 0, held: 0 };
+                    arena.put(prologue);
+                    return Ok((arena, *way));
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
     }
 
     /// Where the next code goes.
@@ -132,5 +192,58 @@ impl Drop for Arena {
     fn drop(&mut self) {
         unmap(self.write);
         unmap(self.run);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `mov eax, 42; ret`, and the place of the number.
+    const CODE: [u8; 6] = [0xb8, 42, 0, 0, 0, 0xc3];
+    const NUMBER: usize = 1;
+
+    fn run(arena: &Arena, at: usize) -> u32 {
+        let code = std::ptr::with_exposed_provenance::<()>(arena.address(at) as usize);
+        // SAFETY: E7: the bytes there are those of a function of this type.
+        let code = unsafe { std::mem::transmute::<*const (), extern "sysv64" fn() -> u32>(code) };
+        code()
+    }
+
+    #[test]
+    fn what_is_written_by_one_mapping_runs_by_the_other_in_either_way() {
+        for way in Way::ALL {
+            let arena = Arena::by(&[way], &CODE);
+            let (mut arena, by) = arena.expect("this host allows both");
+            assert_eq!((by, run(&arena, 0)), (way, 42));
+            arena.patch(NUMBER, 43);
+            assert_eq!(run(&arena, 0), 43);
+            // Far on, after the pages of the writing side were given back.
+            while arena.used() < 2 * WRITTEN_MAX {
+                arena.put(&[0xcc; 4096]);
+            }
+            let at = arena.used();
+            arena.put(&CODE);
+            assert_eq!((run(&arena, at), run(&arena, 0)), (42, 43));
+        }
+    }
+
+    #[test]
+    fn no_mapping_is_written_and_run() {
+        let arenas = Way::ALL.map(|way| Arena::by(&[way], &CODE).expect("allowed here").0);
+        let maps = std::fs::read_to_string("/proc/self/maps").expect("the host is Linux");
+        for arena in &arenas {
+            let begins = format!("{:x}-", arena.address(0));
+            let line = maps.lines().find(|line| line.starts_with(&begins)).expect("it is mapped");
+            assert!(line.contains(" r-xs "), "{line}");
+        }
+        assert!(!maps.lines().any(|line| line.contains(" rwx")), "{maps}");
+    }
+
+    #[test]
+    fn where_a_way_is_refused_the_next_is_taken() {
+        let (_, by) = Arena::by(&Way::ALL, &[]).expect("this host allows both");
+        assert_eq!(by, Way::Remap);
+        assert!(Arena::by(&[], &[]).is_err());
     }
 }
