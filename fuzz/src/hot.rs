@@ -127,7 +127,7 @@ fn one(from: &mut Choices<'_>, at: usize, into: &mut Vec<u32>) {
         },
         14 if kind & 0x80 == 0 => {
             let (low, high) = (u32::from(from.u16()), u32::from(from.u16()));
-            into.push(low & !3 | u32::from(kind >> 4) % 3 | (high & !3) << 16);
+            into.push((low & !3) | (u32::from(kind >> 4) % 3) | ((high & !3) << 16));
         }
         14 => into.push(from.u64() as u32),
         // Round again some of the time.

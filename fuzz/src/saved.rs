@@ -17,7 +17,7 @@ pub(crate) const KINDS: &[&dyn MachineKind] = &[&RiscvVirt, &ZMachine];
 pub(crate) fn samples() -> &'static [Snapshot] {
     static SAMPLES: OnceLock<Vec<Snapshot>> = OnceLock::new();
     SAMPLES.get_or_init(|| {
-        let busy: Vec<u8> = (0..600u32).map(|at| (at * 7919 >> 4) as u8 | 0xe0).collect();
+        let busy: Vec<u8> = (0..600u32).map(|at| ((at * 7919) >> 4) as u8 | 0xe0).collect();
         let board = |supervisor, harts| {
             let image = guest::accesses(supervisor, &mut Choices(&busy));
             RiscvVirt.create(&small_board(image, harts)).expect("the guest is ours")
