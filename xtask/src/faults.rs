@@ -123,8 +123,22 @@ pub(crate) const FAULTS: &[Fault] = &[
     Fault {
         name: "the checks of a log are not looked at",
         file: "crates/lifecycle/src/record.rs",
-        find: "            player.check(check)?;\n",
-        replace: "            let _ = check;\n",
+        find: "            return Err(self.diverged(check.moment, Some(what)));\n",
+        replace: "            let _ = what;\n",
+        test: CONTRACT,
+    },
+    Fault {
+        name: "the pulses of a log are not looked at",
+        file: "crates/lifecycle/src/record.rs",
+        find: "            self.pulse(pulse)?;\n",
+        replace: "            let _ = pulse;\n",
+        test: CONTRACT,
+    },
+    Fault {
+        name: "a check that came late is believed to be of its end",
+        file: "crates/lifecycle/src/log_file.rs",
+        find: "let moment = Moment { events, tick };",
+        replace: "let moment = Moment { events, ..moment };\n                let _ = tick;",
         test: CONTRACT,
     },
     Fault {
@@ -171,7 +185,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "the length of an entry of a log is believed",
-        file: "crates/lifecycle/src/log.rs",
+        file: "crates/lifecycle/src/log_file.rs",
         find: "if *check != length_check(*chain, length) {",
         replace: "if *check == [0; 4] && *check != length_check(*chain, length) {",
         test: TOY,

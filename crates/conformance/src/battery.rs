@@ -108,6 +108,7 @@ fn any_moment_can_be_visited(case: &Case) {
         if step % 6 == 0 {
             timeline.rung(case.kinds, &mut *machine).expect("can be saved");
         }
+        timeline.log.pulse(&*machine);
         seen.push((timeline.log.now(&*machine), digest(&mut *machine)));
     }
     for (moment, want) in seen.into_iter().rev() {

@@ -69,6 +69,14 @@ pub enum Difference {
         /// The first byte of its fields that differs.
         offset: usize,
     },
+    /// A record differs, at a place that is not known.
+    #[error("record '{path}' ({kind}) differs")]
+    Somewhere {
+        /// Its path.
+        path: String,
+        /// Its kind.
+        kind: String,
+    },
     /// The bytes of the records cannot be read, and differ.
     #[error("the records differ from byte {offset} on")]
     Records {
@@ -181,6 +189,8 @@ pub struct Divergence {
     pub at: Moment,
     /// The last checked moment at which they were still the same, if there was one.
     pub same_until: Option<Moment>,
+    /// The last moment at which their records were still the same, where that is later.
+    pub records_until: Option<Moment>,
     /// What differs; `None` where the machine halted before the moment.
     pub what: Option<Difference>,
 }
@@ -193,8 +203,12 @@ impl std::fmt::Display for Divergence {
             None => write!(f, "the machine halted before")?,
         }
         match self.same_until {
-            Some(moment) => write!(f, "; they were the same at {moment}"),
-            None => write!(f, "; no earlier moment was checked"),
+            Some(moment) => write!(f, "; they were the same at {moment}")?,
+            None => write!(f, "; no earlier moment was checked")?,
+        }
+        match self.records_until {
+            Some(moment) => write!(f, ", and their records at {moment}"),
+            None => Ok(()),
         }
     }
 }

@@ -46,6 +46,9 @@ pub enum LifecycleError {
     /// The moment is not on the recorded timeline.
     #[error("{0} is not on the recorded timeline")]
     NoMoment(Moment),
+    /// A rung that is kept elsewhere cannot be had.
+    #[error("the rung at {0} cannot be read: {1}")]
+    Rung(Moment, std::io::Error),
     /// The replay went another way than the recording.
     #[error("{0}")]
     Diverged(Box<Divergence>),

@@ -1,6 +1,6 @@
 //! Recording and replay.
 
-use crate::{Check, Difference, Divergence, LifecycleError, Log, Mark, Moment, run_to};
+use crate::{Check, Difference, Divergence, LifecycleError, Log, Mark, Moment, Pulse, run_to};
 use omni_base::Tick;
 use omni_machine::{Effect, Event, Kick, Machine, MachineKind, Outside, Stop};
 
@@ -62,6 +62,22 @@ pub fn replay(
     from: Moment,
     to: Moment,
 ) -> Result<Outcome, LifecycleError> {
+    let mut outcome = Outcome::new();
+    replay_into(kinds, machine, log, (from, to), &mut outcome)?;
+    Ok(outcome)
+}
+
+/// As `replay`, from the first moment to the second; each effect goes to `outside` as it comes.
+///
+/// # Errors
+/// As `replay`.
+pub fn replay_into(
+    kinds: &[&dyn MachineKind],
+    machine: &mut dyn Machine,
+    log: &Log,
+    (from, to): (Moment, Moment),
+    outside: &mut dyn Outside,
+) -> Result<(), LifecycleError> {
     log.fits(kinds, machine)?;
     if let Some(moment) = [from, to].into_iter().find(|moment| !log.holds(*moment)) {
         return Err(LifecycleError::NoMoment(moment));
@@ -69,40 +85,55 @@ pub fn replay(
     if to < from || machine.tick() != from.tick {
         return Err(LifecycleError::NoMoment(from));
     }
-    let mut player = Player { machine, outcome: Outcome::new(), now: from, same_until: None };
+    let mut player = Player { machine, outside, now: from, same: (None, None) };
     if from == log.start() && Mark::of(player.machine).digest() != log.start_digest() {
         return Err(player.diverged(from, Some(Difference::Start)));
     }
     for at in from.events..=to.events {
-        let after = log.checks().partition_point(|check| check.moment < player.now);
-        let checks = log.checks()[after..].iter();
-        for check in checks.take_while(|c| c.moment.events == at && c.moment <= to) {
-            player.check(check)?;
-        }
+        player.look(log, at, to)?;
         if let Some((tick, event)) = log.events().get(at).filter(|_| at < to.events) {
             player.run(Moment { events: at, tick: *tick })?;
-            player.machine.apply(event, &mut player.outcome);
+            player.machine.apply(event, player.outside);
             player.now.events += 1;
         }
     }
-    player.run(to)?;
-    Ok(player.outcome)
+    player.run(to)
 }
 
 /// A replay on its way.
 struct Player<'a> {
     machine: &'a mut dyn Machine,
-    outcome: Outcome,
+    outside: &'a mut dyn Outside,
     now: Moment,
-    same_until: Option<Moment>,
+    /// Where state and records were last seen to be the same.
+    same: (Option<Moment>, Option<Moment>),
 }
 
 impl Player<'_> {
     fn run(&mut self, to: Moment) -> Result<(), LifecycleError> {
-        let stop = run_to(self.machine, to.tick, &Kick::default(), &mut self.outcome);
+        let stop = run_to(self.machine, to.tick, &Kick::default(), self.outside);
         self.now.tick = to.tick;
         let short = self.machine.tick() < to.tick && matches!(stop, Stop::Halted { .. });
         if short { Err(self.diverged(to, None)) } else { Ok(()) }
+    }
+
+    /// Holds the machine against all marks from now on that are before the event of this number.
+    fn look(&mut self, log: &Log, at: usize, to: Moment) -> Result<(), LifecycleError> {
+        let (now, near) = (self.now, |moment: Moment| moment.events == at && moment <= to);
+        let after = log.pulses().partition_point(|pulse| pulse.moment < now);
+        let pulses = log.pulses()[after..].iter().take_while(|one| near(one.moment));
+        let after = log.checks().partition_point(|check| check.moment < now);
+        let mut checks = log.checks()[after..].iter().take_while(|one| near(one.moment)).peekable();
+        for pulse in pulses {
+            while let Some(check) = checks.next_if(|check| check.moment <= pulse.moment) {
+                self.check(check)?;
+            }
+            self.pulse(pulse)?;
+        }
+        for check in checks {
+            self.check(check)?;
+        }
+        Ok(())
     }
 
     fn check(&mut self, check: &Check) -> Result<(), LifecycleError> {
@@ -110,12 +141,22 @@ impl Player<'_> {
         if let Some(what) = check.mark.difference(&Mark::of(self.machine)) {
             return Err(self.diverged(check.moment, Some(what)));
         }
-        self.same_until = Some(check.moment);
+        self.same = (Some(check.moment), None);
+        Ok(())
+    }
+
+    fn pulse(&mut self, pulse: &Pulse) -> Result<(), LifecycleError> {
+        self.run(pulse.moment)?;
+        if let Some(what) = pulse.difference(self.machine) {
+            return Err(self.diverged(pulse.moment, Some(what)));
+        }
+        self.same.1 = Some(pulse.moment);
         Ok(())
     }
 
     fn diverged(&self, at: Moment, what: Option<Difference>) -> LifecycleError {
-        LifecycleError::Diverged(Box::new(Divergence { at, same_until: self.same_until, what }))
+        let (same_until, records_until) = self.same;
+        LifecycleError::Diverged(Box::new(Divergence { at, same_until, records_until, what }))
     }
 }
 

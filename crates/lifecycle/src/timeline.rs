@@ -1,15 +1,70 @@
 //! Going back: a ladder of snapshots and replay between the rungs.
 
-use crate::{LifecycleError, Log, Moment, Snapshot, replay, restore, take};
-use omni_machine::{Machine, MachineKind};
+use crate::{LifecycleError, Log, Moment, Snapshot, replay_into, restore, take};
+use omni_base::Digest;
+use omni_machine::{Machine, MachineKind, Outside};
+use std::fmt::Debug;
+use std::io;
+use std::sync::Arc;
+
+/// Where the snapshots of rungs are that are not in memory.
+pub trait Shelf: Debug + Send + Sync {
+    /// The snapshot of this name.
+    ///
+    /// # Errors
+    /// Where it is not there, is damaged, or the host cannot read it.
+    fn snapshot(&self, id: Digest) -> io::Result<Snapshot>;
+}
 
 /// A snapshot on a timeline.
 #[derive(Clone, Debug)]
 pub struct Rung {
     /// When.
     pub moment: Moment,
+    held: Held,
+}
+
+#[derive(Clone, Debug)]
+enum Held {
+    Here(Snapshot),
+    Shelved(Digest, Arc<dyn Shelf>),
+}
+
+impl Rung {
+    /// A rung that is in memory.
+    #[must_use]
+    pub fn new(moment: Moment, snapshot: Snapshot) -> Self {
+        Self { moment, held: Held::Here(snapshot) }
+    }
+
+    /// A rung that is read when it is used.
+    #[must_use]
+    pub fn shelved(moment: Moment, id: Digest, shelf: Arc<dyn Shelf>) -> Self {
+        Self { moment, held: Held::Shelved(id, shelf) }
+    }
+
+    /// Whether it is in memory.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        matches!(self.held, Held::Here(_))
+    }
+
     /// The machine then.
-    pub snapshot: Snapshot,
+    ///
+    /// # Errors
+    /// Where it is kept elsewhere and cannot be had.
+    pub fn snapshot(&self) -> Result<Snapshot, LifecycleError> {
+        match &self.held {
+            Held::Here(snapshot) => Ok(snapshot.clone()),
+            Held::Shelved(id, shelf) => {
+                let fail = |error| LifecycleError::Rung(self.moment, error);
+                let snapshot = shelf.snapshot(*id).map_err(fail)?;
+                let fits = snapshot.tick == self.moment.tick;
+                let other = || io::Error::other("it is of another tick");
+                if fits { Ok(snapshot) } else { Err(fail(other())) }
+            }
+        }
+    }
 }
 
 /// A recorded stretch of a machine's life, any moment of which can be visited.
@@ -30,7 +85,7 @@ impl Timeline {
         machine: &mut dyn Machine,
     ) -> Result<Self, LifecycleError> {
         let log = Log::new(kinds, machine)?;
-        let rung = Rung { moment: log.start(), snapshot: take(kinds, machine)? };
+        let rung = Rung::new(log.start(), take(kinds, machine)?);
         Ok(Self { log, rungs: vec![rung] })
     }
 
@@ -43,7 +98,26 @@ impl Timeline {
         if start.tick != moment.tick || start.digest() != log.start_digest() {
             return Err(LifecycleError::NoMoment(moment));
         }
-        Ok(Self { log, rungs: vec![Rung { moment, snapshot: start }] })
+        Ok(Self { log, rungs: vec![Rung::new(moment, start)] })
+    }
+
+    /// A timeline read back with its rungs, in any order. Rungs of moments that the log does not
+    /// hold are left out: a writer that was stopped may have come further with them.
+    ///
+    /// # Errors
+    /// Where no rung is at the log's start.
+    pub fn from_rungs(log: Log, rungs: Vec<Rung>) -> Result<Self, LifecycleError> {
+        let (start, end) = (log.start(), log.end());
+        let mut timeline = Self { log, rungs: Vec::new() };
+        for rung in rungs {
+            if rung.moment <= end && timeline.log.holds(rung.moment) {
+                timeline.add(rung);
+            }
+        }
+        match timeline.rungs.first() {
+            Some(first) if first.moment == start => Ok(timeline),
+            _ => Err(LifecycleError::NoMoment(start)),
+        }
     }
 
     /// The rungs, oldest first.
@@ -63,9 +137,18 @@ impl Timeline {
         machine: &mut dyn Machine,
     ) -> Result<(), LifecycleError> {
         self.log.check(machine);
-        let rung = Rung { moment: self.log.now(machine), snapshot: take(kinds, machine)? };
-        self.rungs.push(rung);
+        self.add(Rung::new(self.log.now(machine), take(kinds, machine)?));
         Ok(())
+    }
+
+    /// Adds a rung of any moment, such as one that was visited. There is one of a moment; one
+    /// in memory takes the place of one that is not.
+    pub fn add(&mut self, rung: Rung) {
+        match self.rungs.binary_search_by_key(&rung.moment, |rung| rung.moment) {
+            Ok(at) if rung.is_here() => self.rungs[at] = rung,
+            Ok(_) => {}
+            Err(at) => self.rungs.insert(at, rung),
+        }
     }
 
     /// Gives up every rung but the first that `keep` does not want. Moments stay reachable, from
@@ -87,12 +170,7 @@ impl Timeline {
     ) -> Result<Box<dyn Machine>, LifecycleError> {
         let at = self.rungs.partition_point(|rung| rung.moment <= moment);
         let below = at.checked_sub(1).ok_or(LifecycleError::NoMoment(moment))?;
-        let rung = &self.rungs[below];
-        let mut machine = restore(kinds, &rung.snapshot)?;
-        match replay(kinds, &mut *machine, &self.log, rung.moment, moment) {
-            Ok(_) => Ok(machine),
-            Err(error) => Err(self.named(kinds, &mut *machine, error)),
-        }
+        self.run(kinds, &self.rungs[below], moment, &mut Nowhere)
     }
 
     /// Replays all of it from the first rung, held against every check.
@@ -100,10 +178,36 @@ impl Timeline {
     /// # Errors
     /// As `visit`.
     pub fn verify(&self, kinds: &[&dyn MachineKind]) -> Result<Box<dyn Machine>, LifecycleError> {
-        let first = &self.rungs[0];
-        let mut machine = restore(kinds, &first.snapshot)?;
-        match replay(kinds, &mut *machine, &self.log, first.moment, self.log.end()) {
-            Ok(_) => Ok(machine),
+        self.play(kinds, self.log.start(), self.log.end(), &mut Nowhere)
+    }
+
+    /// Replays from the rung at `from`, or the last before, to a moment, held against every check;
+    /// what came out of the machine meanwhile goes to `outside` once more.
+    ///
+    /// # Errors
+    /// As `visit`.
+    pub fn play(
+        &self,
+        kinds: &[&dyn MachineKind],
+        from: Moment,
+        to: Moment,
+        outside: &mut dyn Outside,
+    ) -> Result<Box<dyn Machine>, LifecycleError> {
+        let at = self.rungs.partition_point(|rung| rung.moment <= from);
+        let below = at.checked_sub(1).ok_or(LifecycleError::NoMoment(from))?;
+        self.run(kinds, &self.rungs[below], to, outside)
+    }
+
+    fn run(
+        &self,
+        kinds: &[&dyn MachineKind],
+        rung: &Rung,
+        to: Moment,
+        outside: &mut dyn Outside,
+    ) -> Result<Box<dyn Machine>, LifecycleError> {
+        let mut machine = restore(kinds, &rung.snapshot()?)?;
+        match replay_into(kinds, &mut *machine, &self.log, (rung.moment, to), outside) {
+            Ok(()) => Ok(machine),
             Err(error) => Err(self.named(kinds, &mut *machine, error)),
         }
     }
@@ -118,11 +222,19 @@ impl Timeline {
         let LifecycleError::Diverged(mut found) = error else { return error };
         let rung = self.rungs.iter().find(|rung| rung.moment == found.at);
         if let (Some(rung), true) = (rung, found.what.is_some())
+            && let Ok(then) = rung.snapshot()
             && let Ok(here) = take(kinds, machine)
-            && let Some(what) = rung.snapshot.difference(&here)
+            && let Some(what) = then.difference(&here)
         {
             found.what = Some(what);
         }
         LifecycleError::Diverged(found)
     }
+}
+
+/// Takes effects that nobody wants.
+struct Nowhere;
+
+impl Outside for Nowhere {
+    fn emit(&mut self, _: omni_base::Tick, _: omni_machine::Effect) {}
 }

@@ -5,12 +5,14 @@
 mod counter;
 
 use counter::{COUNTER, Counter, FREE, HELD, LATER, Lie, OTHER};
-use omni_base::{PageNo, Tick};
+use omni_base::{Digest, PageNo, Tick};
 use omni_lifecycle::{
-    Difference, LifecycleError, Log, Moment, Outcome, Timeline, kind_of, replay, run_to, take,
+    Check, Difference, LifecycleError, Log, LogError, LogWriter, Moment, Outcome, Rung, Shelf,
+    Snapshot, Timeline, kind_of, replay, run_to, take,
 };
 use omni_machine::{Event, Kick, Machine, MachineKind, PortId, Spec, digest};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 const SOUND: &Counter = &Counter { lie: Lie::None, info: &COUNTER };
 const KINDS: &[&dyn MachineKind] = &[SOUND];
@@ -173,18 +175,130 @@ fn a_log_grows_by_what_is_new() {
     let whole = timeline.log.to_bytes();
     let mut machine = create(SOUND);
     let mut log = Log::new(KINDS, &mut *machine).expect("deterministic");
-    let mut cursor = omni_lifecycle::LogCursor::default();
-    let mut grown = log.append(&mut cursor);
+    let mut writer = LogWriter::new(log.head());
+    let mut grown = writer.take();
     for step in 1..=10 {
         run_to(&mut *machine, Tick(step * 100), &Kick::default(), &mut Outcome::new());
         machine.apply(&input(3), &mut Outcome::new());
         log.event(machine.tick(), input(3));
+        writer.event(machine.tick(), &input(3));
         if step % 2 == 0 {
             log.check(&mut *machine);
+            writer.check(log.checks().last().expect("just made"));
         }
-        grown.extend(log.append(&mut cursor));
-        assert!(log.append(&mut cursor).is_empty());
+        grown.extend(writer.take());
+        assert!(writer.take().is_empty());
         assert_eq!(Log::from_bytes(&grown), Ok((log.clone(), 0)));
     }
     assert_eq!(grown, whole);
+}
+
+#[test]
+fn a_check_that_comes_late_belongs_to_its_moment() {
+    let (timeline, _) = recorded();
+    let log = &timeline.log;
+    let mut writer = LogWriter::new(log.head());
+    log.events().iter().for_each(|(tick, event)| writer.event(*tick, event));
+    log.checks().iter().rev().for_each(|check| writer.check(check));
+    let bytes = writer.take();
+    assert_ne!(bytes, log.to_bytes());
+    let (read, torn) = Log::from_bytes(&bytes).expect("sound");
+    assert_eq!((&read, torn), (log, 0));
+    assert_eq!(read.to_bytes(), log.to_bytes());
+}
+
+#[test]
+fn a_check_of_no_moment_is_refused() {
+    let (timeline, _) = recorded();
+    let mark = timeline.log.checks()[0].mark.clone();
+    // Not the tick between those events; the head only is what the writer holds it against.
+    for (events, tick) in [(1, 99), (1, 201), (0, 101)] {
+        let mut writer = LogWriter::new(timeline.log.head());
+        timeline.log.events().iter().for_each(|(tick, event)| writer.event(*tick, event));
+        let moment = Moment { events, tick: Tick(tick) };
+        writer.check(&Check { moment, mark: mark.clone() });
+        let error = Log::from_bytes(&writer.take()).expect_err("no such moment");
+        assert!(matches!(error, LogError::Shape { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_pulse_names_the_record_that_differs_between_rungs() {
+    let mut machine = create(SOUND);
+    let mut log = Log::new(KINDS, &mut *machine).expect("deterministic");
+    for step in 1..=10 {
+        run_to(&mut *machine, Tick(step * 100), &Kick::default(), &mut Outcome::new());
+        log.pulse(&*machine);
+    }
+    log.check(&mut *machine);
+    let read = Log::from_bytes(&log.to_bytes()).expect("sound").0;
+    assert_eq!(read, log);
+    let (start, end) = (log.start(), log.end());
+    replay(KINDS, &mut *create(SOUND), &read, start, end).expect("the same way");
+    let kind = Counter { lie: Lie::DriftsInRecord, info: &COUNTER };
+    let found = match replay(&[&kind], &mut *create(&kind), &read, start, end) {
+        Err(LifecycleError::Diverged(found)) => *found,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(found.at, Moment { events: 0, tick: Tick(500) });
+    assert_eq!(found.same_until, None);
+    assert_eq!(found.records_until, Some(Moment { events: 0, tick: Tick(400) }));
+    let (path, kind) = ("state".to_owned(), "counter".to_owned());
+    assert_eq!(found.what, Some(Difference::Somewhere { path, kind }));
+}
+
+#[test]
+fn zeros_after_a_loss_of_power_are_a_torn_end() {
+    let whole = recorded().0.log.to_bytes();
+    for cut in [whole.len(), whole.len() - 1, whole.len() - 8, whole.len() - 40] {
+        let mut bytes = whole[..cut].to_vec();
+        let (_, torn) = Log::from_bytes(&bytes).expect("torn at most");
+        bytes.extend([0; 64]);
+        // Where the zeros begin within an entry that says it is longer, only its end tells.
+        let read = Log::from_bytes(&bytes);
+        assert!(torn > 8 || read.is_ok_and(|(_, lost)| lost >= 64), "{cut}");
+    }
+}
+
+/// Snapshots by number, some of which are lost.
+#[derive(Debug)]
+struct Kept(Vec<Snapshot>);
+
+impl Shelf for Kept {
+    fn snapshot(&self, id: Digest) -> std::io::Result<Snapshot> {
+        let found = self.0.get(usize::from(id.0[0]));
+        found.cloned().ok_or_else(|| std::io::Error::other("it is lost"))
+    }
+}
+
+#[test]
+fn a_timeline_with_rungs_elsewhere_visits_the_same_moments() {
+    let (timeline, _) = recorded();
+    let all: Vec<Rung> = timeline.rungs().to_vec();
+    let snapshots = all.iter().map(|rung| rung.snapshot().expect("in memory")).collect();
+    let shelf = Arc::new(Kept(snapshots));
+    let name = |at: usize| Digest([u8::try_from(at).expect("few"); 32]);
+    let shelved = |(at, rung): (usize, &Rung)| {
+        Rung::shelved(rung.moment, name(at), shelf.clone() as Arc<dyn Shelf>)
+    };
+    let mut rungs: Vec<Rung> = all.iter().enumerate().map(shelved).rev().collect();
+    // One of a moment that the log lost, and one that belongs to none.
+    rungs.push(Rung::shelved(Moment { events: 10, tick: Tick(9000) }, name(0), shelf.clone()));
+    rungs.push(Rung::shelved(Moment { events: 3, tick: Tick(9) }, name(0), shelf.clone()));
+    let log = timeline.log.clone();
+    let far = Timeline::from_rungs(log.clone(), rungs.clone()).expect("it has its start");
+    assert_eq!(far.rungs().len(), all.len());
+    for tick in (0..=1000).step_by(50) {
+        let moment = log.at(Tick(tick));
+        let (mut here, mut there) = (
+            timeline.visit(KINDS, moment).expect("on the timeline"),
+            far.visit(KINDS, moment).expect("on the timeline"),
+        );
+        assert_eq!(digest(&mut *here), digest(&mut *there), "{moment}");
+    }
+    rungs.retain(|rung| rung.moment != log.start());
+    assert!(Timeline::from_rungs(log.clone(), rungs).is_err(), "without its start");
+    let lost = Rung::shelved(log.start(), name(99), shelf);
+    let lost = Timeline::from_rungs(log.clone(), vec![lost]).expect("there until it is read");
+    assert!(matches!(lost.visit(KINDS, log.end()), Err(LifecycleError::Rung(..))));
 }
