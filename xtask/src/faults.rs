@@ -17,6 +17,7 @@ pub(crate) struct Fault {
 const TOY: &str = "-p omni-conformance --test planted a_sound";
 const STORY: &str = "-p omni-conformance --test kinds story::";
 const BOARD: &str = "-p omni-conformance --test kinds board::";
+const RECORDING: &str = "-p omni-recording --test recorder";
 const CONTRACT: &str = "-p omni-lifecycle --test contract";
 const FILE: &str = "-p omni-lifecycle --test file";
 const MODEL: &str = "-p omni-memory --test model";
@@ -140,6 +141,22 @@ pub(crate) const FAULTS: &[Fault] = &[
         find: "let moment = Moment { events, tick };",
         replace: "let moment = Moment { events, ..moment };\n                let _ = tick;",
         test: CONTRACT,
+    },
+    Fault {
+        name: "an event that finds its machine asleep is not recorded",
+        file: "crates/host/src/runner.rs",
+        find: "if let Some(tape) = &mut self.tape {\n            tape.event(",
+        replace: "if let (Some(tape), None) = (&mut self.tape, self.idle) {\n            \
+                  tape.event(",
+        test: RECORDING,
+    },
+    Fault {
+        name: "an event that comes while a recording begins is lost",
+        file: "crates/recording/src/recorder.rs",
+        find: "self.active().as_mut() {\n            active.send",
+        replace: "self.active().as_mut().filter(|one| !one.threads.is_empty()) {\n            \
+                  active.send",
+        test: RECORDING,
     },
     Fault {
         name: "a run past its mark is not noticed",

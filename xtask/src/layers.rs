@@ -17,7 +17,7 @@ const LAYERS: &[&[&str]] = &[
     ],
     &["omni-board-*"],
     &["omni-kinds"],
-    &["omni-conformance", "omni-control", "omni-bench"],
+    &["omni-conformance", "omni-control", "omni-bench", "omni-recording"],
     &["omni"],
 ];
 
@@ -27,6 +27,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("omni-board-*", &["omni-host", "omni-net", "omni-image", "omni-lifecycle"]),
     ("omni-kinds", &["omni-host", "omni-net", "omni-image", "omni-lifecycle"]),
     ("omni-control", &["omni-guest-*", "omni-vm-*", "omni-board-*"]),
+    ("omni-recording", &["omni-guest-*", "omni-vm-*", "omni-board-*"]),
     ("omni-conformance", &["omni-guest-*", "omni-vm-*", "omni-board-*"]),
 ];
 

@@ -31,7 +31,7 @@ pub use place::{
 };
 pub use queue::{Call, Item, Queue};
 pub use raw::RawFile;
-pub use runner::{Backends, Ended, Runner, Stats};
+pub use runner::{Backends, Ended, Runner, Stats, Tape};
 pub use sampler::{Sample, Sampler, Tell};
 pub use signals::{Signal, watch_for_renewal, watch_signals};
 pub use terminal::{RawMode, is_terminal, terminal_size};

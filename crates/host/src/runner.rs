@@ -25,6 +25,16 @@ pub trait Backends: Send {
     fn full(&self) -> bool;
 }
 
+/// Is told of everything that enters a machine, and sees it between slices; it must not block for
+/// long. Both are on the runner's thread.
+pub trait Tape: Send {
+    /// An event is let in at this tick.
+    fn event(&mut self, tick: Tick, event: &Event);
+
+    /// The machine is at a safe point, after a slice. Only its pages may be sealed.
+    fn rest(&mut self, machine: &mut dyn Machine);
+}
+
 /// How a machine ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ended {
@@ -93,6 +103,7 @@ pub struct Runner<B> {
     machine: Box<dyn Machine>,
     queue: Arc<Queue>,
     backends: B,
+    tape: Option<Box<dyn Tape>>,
     pace: Pace,
     stats: Arc<Stats>,
     outside: Collect,
@@ -114,8 +125,14 @@ impl<B: Backends> Runner<B> {
         let outside = Collect { effects: Vec::new(), kick };
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let stats = Arc::default();
-        let (paused, idle) = (false, None);
-        Self { machine, queue, backends, pace, stats, outside, paused, idle, deadline }
+        let (paused, idle, tape) = (false, None, None);
+        Self { machine, queue, backends, tape, pace, stats, outside, paused, idle, deadline }
+    }
+
+    /// The same, with everything told to a tape from the start.
+    #[must_use]
+    pub fn with_tape(self, tape: Box<dyn Tape>) -> Self {
+        Self { tape: Some(tape), ..self }
     }
 
     /// The figures, which stay current while the machine runs.
@@ -182,6 +199,9 @@ impl<B: Backends> Runner<B> {
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.stats.cpu_us.fetch_add(took_us, Ordering::Relaxed);
         self.send_effects();
+        if let Some(tape) = &mut self.tape {
+            tape.rest(&mut *self.machine);
+        }
         self.idle = None;
         match stop {
             Stop::Reached | Stop::Kicked => self.pace.ran(tick.0 - from.0, took, tick),
@@ -235,6 +255,9 @@ impl<B: Backends> Runner<B> {
         let halted = self.catch_up();
         if halted.is_some() {
             return halted;
+        }
+        if let Some(tape) = &mut self.tape {
+            tape.event(self.machine.tick(), event);
         }
         self.machine.apply(event, &mut self.outside);
         self.send_effects();
