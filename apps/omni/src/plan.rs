@@ -12,7 +12,9 @@ use omni_base::Digest;
 use omni_control::{API, Dirs, DiskFile, Entry, MachineFile, now_text};
 use omni_disk::Format;
 use omni_engine::Tiers;
-use omni_host::{Disk, DiskImage, DiskSource, RawFile, is_terminal, read_bounded, terminal_size};
+use omni_host::{
+    Disk, DiskImage, DiskSource, RawFile, blob_of, is_terminal, read_bounded, terminal_size,
+};
 use omni_kinds::{KINDS, kind_of, probe_all};
 use omni_machine::{DiskSpec, Group, MachineKind, OptionType, Spec};
 use std::collections::BTreeMap;
@@ -162,7 +164,8 @@ pub(crate) fn spec_of(entry: &Entry) -> Result<(Spec, Vec<Disk>), Failure> {
     spec.epoch_s = machine.epoch_s.unwrap_or_else(now_s);
     spec.options.clone_from(&machine.options);
     for (role, path) in &machine.files {
-        spec.files.insert(role.clone(), read_file(path)?.into());
+        let blob = blob_of(path, FILE_BYTES_MAX, &entry.dir);
+        spec.files.insert(role.clone(), blob.map_err(|error| no_file(path, &error))?);
     }
     let mut disks = Vec::new();
     for (at, file) in machine.disks.iter().enumerate() {

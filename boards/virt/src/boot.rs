@@ -8,6 +8,8 @@ use object::read::elf::{FileHeader, ProgramHeader, Sym};
 use omni_base::Gpa;
 use omni_machine::{Blob, CreateError, Spec};
 use omni_memory::Space;
+use std::io;
+use std::ops::Range;
 
 /// Bytes at the top of RAM for the device tree and what firmware is told.
 const TREE_ROOM: u64 = 0x2_0000;
@@ -39,9 +41,9 @@ pub(crate) struct Htif {
 #[derive(Clone, Debug)]
 struct Piece {
     offset: u64,
+    role: String,
     blob: Blob,
-    from: usize,
-    bytes: usize,
+    part: Range<u64>,
     /// Zeros that follow.
     zeros: u64,
 }
@@ -65,6 +67,13 @@ pub(crate) struct Boot {
 fn bad(role: &str, why: impl Into<String>) -> CreateError {
     CreateError::File { role: role.into(), why: why.into() }
 }
+
+fn unreadable(role: &str) -> impl Fn(io::Error) -> CreateError {
+    move |error| bad(role, format!("cannot be read: {error}"))
+}
+
+/// Bytes from the start of a file that tell what it is, and are all of an image's header.
+pub(crate) const HEAD_BYTES: usize = 64;
 
 /// Whether some bytes are a RISC-V kernel image (Documentation/arch/riscv/boot-image-header).
 pub(crate) fn is_image(bytes: &[u8]) -> bool {
@@ -106,11 +115,11 @@ pub(crate) fn plan(spec: &Spec, ram_bytes: u64) -> Result<Boot, CreateError> {
     let top = ram_bytes.checked_sub(TREE_ROOM).filter(|top| *top >= end);
     let top = top.ok_or_else(|| bad(role, boot.too_large()))?;
     if let Some(initrd) = spec.file("initrd") {
-        let bytes = initrd.len() as u64;
+        let bytes = initrd.len();
         let at = top.checked_sub(bytes).map(|at| at & !0xfff).filter(|at| *at >= end);
         let at = at.ok_or_else(|| bad("initrd", boot.too_large()))?;
         boot.initrd = Some((RAM_BASE.0 + at, RAM_BASE.0 + at + bytes));
-        boot.put(at, initrd, 0, initrd.len(), 0);
+        boot.put("initrd", at, initrd, 0..bytes, 0);
     }
     Ok(boot)
 }
@@ -127,25 +136,27 @@ impl Boot {
         format!("does not fit into {} MiB; give the machine more --memory", self.ram_bytes >> 20)
     }
 
-    fn put(&mut self, offset: u64, blob: &Blob, from: usize, bytes: usize, zeros: u64) {
-        self.pieces.push(Piece { offset, blob: blob.clone(), from, bytes, zeros });
+    fn put(&mut self, role: &str, offset: u64, blob: &Blob, part: Range<u64>, zeros: u64) {
+        let (role, blob) = (role.to_owned(), blob.clone());
+        self.pieces.push(Piece { offset, role, blob, part, zeros });
     }
 
     /// Plans the program itself; gives the offset of its end in RAM.
     fn program(&mut self, role: &str, blob: &Blob) -> Result<u64, CreateError> {
-        if is_image(blob) {
-            return self.image(role, blob);
+        let head = blob.head(HEAD_BYTES).map_err(unreadable(role))?;
+        if is_image(&head) {
+            return self.image(role, blob, &head);
         }
-        if is_elf(blob) {
+        if is_elf(&head) {
             return self.elf(role, blob);
         }
         let why = "neither a 64-bit RISC-V ELF file nor a RISC-V kernel image";
         Err(bad(role, why))
     }
 
-    fn image(&mut self, role: &str, blob: &Blob) -> Result<u64, CreateError> {
+    fn image(&mut self, role: &str, blob: &Blob, head: &[u8]) -> Result<u64, CreateError> {
         let word = |at: usize| {
-            let bytes = blob.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
+            let bytes = head.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
             bytes.map(u64::from_le_bytes).ok_or_else(|| bad(role, "the image header is cut off"))
         };
         let (text_offset, image_bytes) = (word(8)?, word(16)?);
@@ -153,17 +164,18 @@ impl Boot {
             return Err(bad(role, "the image header has an impossible text offset"));
         }
         let offset = text_offset.max(KERNEL_OFFSET);
-        let end = offset.checked_add(image_bytes.max(blob.len() as u64));
+        let end = offset.checked_add(image_bytes.max(blob.len()));
         let end = end.filter(|end| *end <= self.ram_bytes);
         let end = end.ok_or_else(|| bad(role, self.too_large()))?;
         (self.start, self.entry) = (Start::Supervisor, RAM_BASE.0 + offset);
-        self.put(offset, blob, 0, blob.len(), 0);
+        self.put(role, offset, blob, 0..blob.len(), 0);
         Ok(end)
     }
 
     fn elf(&mut self, role: &str, blob: &Blob) -> Result<u64, CreateError> {
         let broken = |_| bad(role, "the ELF file is damaged or cut off");
-        let (le, data) = (LittleEndian, &blob[..]);
+        let data = &blob.bytes().map_err(unreadable(role))?[..];
+        let le = LittleEndian;
         let elf = FileHeader64::<LittleEndian>::parse(data).map_err(broken)?;
         let (mut lowest, mut end) = (u64::MAX, 0);
         for segment in elf.program_headers(le, data).map_err(broken)? {
@@ -182,11 +194,8 @@ impl Boot {
             let last = last.ok_or_else(|| bad(role, self.too_large()))?;
             let from = segment.p_offset(le).saturating_add(skip);
             let to = from.checked_add(bytes).filter(|to| *to <= data.len() as u64);
-            if to.is_none() {
-                return Err(bad(role, "the ELF file is damaged or cut off"));
-            }
-            let in_file = |value: u64| usize::try_from(value).expect("within the file");
-            self.put(offset, blob, in_file(from), in_file(bytes), size.saturating_sub(bytes));
+            let to = to.ok_or_else(|| bad(role, "the ELF file is damaged or cut off"))?;
+            self.put(role, offset, blob, from..to, size.saturating_sub(bytes));
             (lowest, end) = (lowest.min(offset), end.max(last));
         }
         if lowest == u64::MAX {
@@ -234,7 +243,7 @@ impl Boot {
     }
 
     fn firmware(&mut self, blob: &Blob) -> Result<(), CreateError> {
-        if is_elf(blob) {
+        if is_elf(&blob.head(HEAD_BYTES).map_err(unreadable("firmware"))?) {
             let (htif, signature) = (self.htif, self.signature);
             let end = self.elf("firmware", blob)?;
             (self.htif, self.signature, self.start) = (htif, signature, Start::Firmware);
@@ -243,10 +252,10 @@ impl Boot {
             }
             return Ok(());
         }
-        if blob.len() as u64 > KERNEL_OFFSET {
+        if blob.len() > KERNEL_OFFSET {
             return Err(bad("firmware", "is larger than the 2 MiB below the kernel"));
         }
-        self.put(0, blob, 0, blob.len(), 0);
+        self.put("firmware", 0, blob, 0..blob.len(), 0);
         self.entry = RAM_BASE.0;
         Ok(())
     }
@@ -270,10 +279,12 @@ impl Boot {
     ) -> Result<(), CreateError> {
         let lost = |_| CreateError::Shape("RAM is smaller than its plan");
         for piece in &self.pieces {
-            let bytes = &piece.blob[piece.from..piece.from + piece.bytes];
-            ram.store(Gpa(piece.offset), bytes).map_err(lost)?;
+            let bytes = piece.blob.bytes().map_err(unreadable(&piece.role))?;
+            let in_file = |value: u64| usize::try_from(value).expect("within the file");
+            let part = in_file(piece.part.start)..in_file(piece.part.end);
+            ram.store(Gpa(piece.offset), &bytes[part.clone()]).map_err(lost)?;
             if !fresh {
-                let after = Gpa(piece.offset + piece.bytes as u64);
+                let after = Gpa(piece.offset + part.len() as u64);
                 ram.fill(after, piece.zeros, 0).map_err(lost)?;
             }
         }

@@ -176,8 +176,10 @@ impl Virt {
         self.wires.post_software_interrupts();
         self.deliver();
         if std::mem::take(&mut self.wires.state.reset) {
-            // What was loaded once fits again.
-            self.power_on(false).expect("the spec was sound when the machine was made");
+            // What was loaded once fits again, but may not be readable any more.
+            if let Err(error) = self.power_on(false) {
+                self.wires.memory.spaces[0].set_damage(error.to_string());
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! does reaches them as an event, at a tick, through one bounded queue.
 //! Architecture invariant: no thread but the runner's touches a machine.
 
+mod blob_file;
 mod console;
 mod disk;
 mod disk_files;
@@ -19,6 +20,7 @@ mod sampler;
 mod signals;
 mod terminal;
 
+pub use blob_file::blob_of;
 pub use console::{Chunk, Console, Subscription};
 pub use disk::{Disk, DiskError};
 pub use disk_files::{ChangedImage, DiskImage, DiskSource, NewImage, Processors};

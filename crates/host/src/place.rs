@@ -56,6 +56,17 @@ pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
 /// # Errors
 /// What the host says; a file that is larger, or is no regular file, is an error.
 pub fn read_bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = open_regular(path)?;
+    let mut bytes = Vec::new();
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("over {most} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Opens a file for reading, and nothing that is not one.
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     // A pipe under this name must not hang the reader.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
@@ -66,12 +77,7 @@ pub fn read_bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     if !meta.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
-    let mut bytes = Vec::new();
-    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("over {most} bytes")));
-    }
-    Ok(bytes)
+    Ok(file)
 }
 
 /// A random number of the host's.

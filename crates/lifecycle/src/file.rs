@@ -93,9 +93,10 @@ impl Snapshot {
         for space in &self.spaces {
             put_space(space, options.flatten, &mut pages, &mut spaces)?;
         }
+        let spec = self.spec.gathered().map_err(FileError::Read)?;
         let mut packer = Packer::new(options.compress);
         packer.put(id::MACHINE, &encoded(&(self.spec.kind.clone(), self.semantics, self.tick)));
-        packer.put(id::SPEC, &encoded(&self.spec));
+        packer.put(id::SPEC, &encoded(&spec));
         packer.put(id::RECORDS, &self.records);
         packer.put(id::PENDING, &encoded(&self.pending));
         packer.put(id::SPACES, &spaces.0);

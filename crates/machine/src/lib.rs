@@ -2,12 +2,14 @@
 //!
 //! Architecture invariant: nothing here names a kind. Lifecycle code and kinds meet only here.
 
+mod blob;
 mod device;
 mod event;
 mod kind;
 mod machine;
 mod spec;
 
+pub use blob::{Blob, BlobSource};
 pub use device::{Bus, Device, DeviceCx, Width};
 pub use event::{Control, Effect, Event, IoId, IoOp, IoRequest, IoResult, Outside, PortId};
 pub use kind::{
@@ -15,4 +17,4 @@ pub use kind::{
     PortKind, Region,
 };
 pub use machine::{Caps, Kick, Machine, Schedule, Stop, digest};
-pub use spec::{Blob, DiskSpec, Spec};
+pub use spec::{DiskSpec, Spec};

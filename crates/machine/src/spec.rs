@@ -1,13 +1,10 @@
 //! What a machine is made from.
 
-use crate::CreateError;
+use crate::{Blob, CreateError};
 use omni_memory::Image;
 use omni_state::{Field, Reader, StateError, Writer};
 use std::collections::BTreeMap;
-use std::sync::Arc;
-
-/// Bytes that many specs share: a kernel, a story, a program.
-pub type Blob = Arc<[u8]>;
+use std::io;
 
 /// What a machine is made from; immutable for its life, and the shape of its snapshots.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +62,18 @@ impl Spec {
         })
     }
 
+    /// The same with all files in memory, as is needed to encode it.
+    ///
+    /// # Errors
+    /// Where a file is elsewhere and cannot be read.
+    pub fn gathered(&self) -> io::Result<Self> {
+        let mut spec = self.clone();
+        for blob in spec.files.values_mut() {
+            *blob = blob.held()?;
+        }
+        Ok(spec)
+    }
+
     /// A file by role.
     #[must_use]
     pub fn file(&self, role: &str) -> Option<&Blob> {
@@ -84,6 +93,7 @@ fn parse_size(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
+/// Panics where a file is not held: `gathered` sees to that.
 impl Field for Spec {
     fn put(&self, out: &mut Writer) {
         self.kind.put(out);
@@ -95,7 +105,7 @@ impl Field for Spec {
         count.put(out);
         for (role, blob) in &self.files {
             role.put(out);
-            blob.to_vec().put(out);
+            blob.here().expect("gathered before").to_vec().put(out);
         }
         let disks = self.disks.iter().map(|disk| (disk.bytes, disk.read_only));
         disks.collect::<Vec<_>>().put(out);

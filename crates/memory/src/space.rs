@@ -284,6 +284,11 @@ impl Space {
         self.damage.get().map(String::as_str)
     }
 
+    /// Says that something that belongs here could not be had. Only the first such counts.
+    pub fn set_damage(&self, why: String) {
+        self.damage.get_or_init(|| why);
+    }
+
     /// Pages written since the last seal, in order of first write.
     #[must_use]
     pub fn dirty(&self) -> &[PageNo] {
@@ -374,7 +379,7 @@ impl Space {
     /// Remembers the first page that could not be read, for whoever runs the machine.
     fn note_damage<T>(&self, no: PageNo, error: &std::io::Error) -> Option<T> {
         let name = &self.name;
-        self.damage.get_or_init(|| format!("page {} of space '{name}': {error}", no.0));
+        self.set_damage(format!("page {} of space '{name}': {error}", no.0));
         None
     }
 

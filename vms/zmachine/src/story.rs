@@ -1,6 +1,7 @@
 //! The story file: its header, checked once, and what follows from it.
 
 use omni_machine::{Blob, Confidence, CreateError};
+use std::sync::Arc;
 
 /// Bytes of the header.
 const HEADER_BYTES: usize = 64;
@@ -8,7 +9,7 @@ const HEADER_BYTES: usize = 64;
 /// The words of the header that do not change while the story runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Story {
-    pub(crate) bytes: Blob,
+    pub(crate) bytes: Arc<[u8]>,
     pub(crate) version: u8,
     /// Bytes of dynamic memory: all that may be written.
     pub(crate) dynamic_bytes: u32,
@@ -32,8 +33,10 @@ pub(crate) struct Story {
 
 impl Story {
     /// Reads and checks a header (the Standard, section 11).
-    pub(crate) fn new(bytes: &Blob) -> Result<Self, CreateError> {
+    pub(crate) fn new(story: &Blob) -> Result<Self, CreateError> {
         let refuse = |why: String| CreateError::File { role: "image".into(), why };
+        let bytes = story.bytes().map_err(|error| refuse(format!("cannot be read: {error}")))?;
+        let bytes = &bytes;
         if bytes.len() < HEADER_BYTES {
             let why = format!("a story has a header of 64 bytes; this has {}", bytes.len());
             return Err(refuse(why));
@@ -60,7 +63,7 @@ impl Story {
         Ok(story)
     }
 
-    fn from_header(bytes: &Blob, version: u8) -> Self {
+    fn from_header(bytes: &Arc<[u8]>, version: u8) -> Self {
         let word = |at| u32::from(word_at(bytes, at));
         let from_v5 = |at| if version >= 5 { word(at) } else { 0 };
         let extension = usize::try_from(from_v5(0x36)).unwrap_or(0);
