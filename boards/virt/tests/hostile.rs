@@ -14,11 +14,14 @@ use bytes::Choices;
 use omni_base::{Digest, Gpa, Tick};
 use omni_board_virt::RiscvVirt;
 use omni_machine::{
-    Control, CreateError, DiskSpec, Effect, Event, Kick, Machine, MachineKind, PortId, Spec, Stop,
-    digest,
+    Blob, BlobSource, Control, CreateError, DiskSpec, Effect, Event, Kick, Machine, MachineKind,
+    PortId, Spec, Stop, digest,
 };
 use omni_memory::{Image, Space};
 use omni_state::Bundle;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Pseudo-random bytes; the same for the same seed.
 fn noise(seed: u64, count: usize) -> Vec<u8> {
@@ -307,4 +310,40 @@ fn headers_that_a_linker_puts_below_ram_are_left_out() {
     let mut machine = RiscvVirt.create(&with_file("image", &image)).expect("sound");
     let stop = machine.run(Tick(100), &Kick::default(), &mut Vec::new());
     assert_eq!(stop, Stop::Halted { code: 7 });
+}
+
+/// A file that goes away, once.
+#[derive(Clone, Debug)]
+struct Fleeting(Vec<u8>, Arc<AtomicBool>);
+
+impl BlobSource for Fleeting {
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+    fn read(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
+        if self.1.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the disk is gone"));
+        }
+        let at = usize::try_from(at).expect("in the file");
+        into.copy_from_slice(&self.0[at..at + into.len()]);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_reset_without_the_file_that_it_starts_from_is_told_of_and_harms_nothing() {
+    let file = Fleeting(guest::accesses(true, &mut Choices(&[])), Arc::default());
+    let mut spec = bare_spec();
+    spec.files.insert("kernel".into(), Blob::elsewhere(Box::new(file.clone())));
+    let mut machine = RiscvVirt.create(&spec).expect("it is sound");
+    let mut reset = |tick| {
+        machine.apply(&Event::Control(Control::Reset), &mut Vec::new());
+        machine.run(Tick(tick), &Kick::default(), &mut Vec::new());
+        machine.memory().spaces[0].damage().map(str::to_owned)
+    };
+    assert_eq!(reset(300), None);
+    file.1.store(true, Ordering::Relaxed);
+    let damage = reset(600).expect("it is told of");
+    assert!(damage.contains("kernel") && damage.contains("the disk is gone"), "{damage}");
+    assert!(RiscvVirt.create(&spec).is_err());
 }
