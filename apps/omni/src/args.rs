@@ -11,7 +11,7 @@ use std::time::Duration;
 #[command(name = "omni", version, about, disable_help_subcommand = true)]
 #[command(after_help = "Exit codes: the guest's own for 'run'; 1 failure, 2 usage or unknown \
     image, 3 no such machine, 4 exists already, 5 wrong state, 7 not permitted, 8 not supported \
-    here, 9 data damaged, 124 timeout, 125 omni itself failed.")]
+    here, 9 data damaged, 10 replay diverged, 124 timeout, 125 omni itself failed.")]
 pub(crate) struct Cli {
     /// Results as JSON, one object a line
     #[arg(long, global = true)]
@@ -57,7 +57,7 @@ pub(crate) enum Verb {
     Resume(Machines),
     /// Wait for machines to end; prints their exit codes
     Wait(Machines),
-    /// Remove machines and their disks' overlays
+    /// Remove machines with their snapshots and disks' overlays, or one snapshot MACHINE@TAG
     Rm {
         /// Kill them first where they run
         #[arg(long, short)]
@@ -106,6 +106,64 @@ pub(crate) enum Verb {
         /// Its name or id
         machine: String,
     },
+    /// Take a snapshot of a live machine: memory, devices and disks of one instant
+    Snapshot {
+        /// Its name or id
+        machine: String,
+        /// A name for the snapshot; s1, s2 and so on unless given
+        tag: Option<String>,
+    },
+    /// The tree of a machine's snapshots
+    Snapshots {
+        /// Its name or id
+        machine: String,
+    },
+    /// Make a machine go on from a snapshot of it, whether it runs now or not
+    Restore {
+        /// The snapshot; TAG~2 is the second before TAG
+        #[arg(value_name = "MACHINE@TAG")]
+        snapshot: String,
+    },
+    /// Make machines that go on from a live one, or from a snapshot, with identities of their own
+    Fork {
+        /// The machine, or one of its snapshots
+        #[arg(value_name = "MACHINE[@TAG]")]
+        machine: String,
+        /// How many
+        #[arg(long, short, default_value_t = 1)]
+        count: u32,
+    },
+    /// In what two snapshots differ: pages by space, and records
+    Diff {
+        /// One snapshot
+        #[arg(value_name = "MACHINE@TAG")]
+        one: String,
+        /// The other
+        #[arg(value_name = "MACHINE@TAG")]
+        other: String,
+    },
+    /// Write a snapshot with its disks into one file that needs nothing else
+    Export {
+        /// The snapshot; of a live machine one is taken
+        #[arg(value_name = "MACHINE[@TAG]")]
+        machine: String,
+        /// The file
+        file: PathBuf,
+    },
+    /// Make a machine from an exported file; 'restore' lets it go on
+    Import {
+        /// The file
+        file: PathBuf,
+        /// A name for the machine
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Give room back that no snapshot needs any more
+    Gc {
+        /// Compress all that is not compressed yet
+        #[arg(long)]
+        compress: bool,
+    },
     /// Images that machines can be made from
     #[command(subcommand)]
     Image(ImageVerb),
@@ -137,6 +195,10 @@ pub(crate) enum Verb {
         dir: PathBuf,
         #[arg(long)]
         hold: bool,
+        #[arg(long)]
+        from: Option<String>,
+        #[arg(long)]
+        fork: bool,
     },
 }
 
@@ -286,6 +348,9 @@ pub(crate) struct MachineArgs {
     /// Kill the machine after this time, and exit with 124
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
+    /// Take a snapshot when the machine ends, however it does
+    #[arg(long)]
+    pub(crate) snapshot_on_exit: bool,
     /// How code is run; auto takes what OMNI_TIER says (jit or interp), else the fastest
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) accel: Accel,

@@ -3,6 +3,7 @@
 //! Nothing that a client sends ends the monitor: a frame that is none ends its connection only.
 
 use crate::failure::{Failure, code};
+use crate::keeper::seal;
 use crate::monitor::{HOLD, Listener, Shared, virtual_ms};
 use omni_base::PAGE_SIZE_U64;
 use omni_control::{Frame, Phase, Reply, Request, read_frame, write_frame};
@@ -136,8 +137,8 @@ impl Client {
     }
 
     fn serve(&mut self, request: &Request) -> Result<Value, Failure> {
-        match *request {
-            Request::Attach { history, hold, own } => self.attach(history, hold, own),
+        match request {
+            Request::Attach { history, hold, own } => self.attach(*history, *hold, *own),
             Request::Detach => {
                 self.owns = false;
                 if let Some(attached) = self.attached.take() {
@@ -145,14 +146,17 @@ impl Client {
                 }
                 Ok(Value::Null)
             }
-            Request::Resize { columns, rows } => {
+            &Request::Resize { columns, rows } => {
                 if let Some((port, _)) = self.shared.console {
                     let control = Control::Resize { port, columns, rows };
                     self.shared.queue.push(Item::Event(Event::Control(control)));
                 }
                 Ok(Value::Null)
             }
-            Request::Inspect { digest } => self.inspect(digest),
+            Request::Inspect { digest } => self.inspect(*digest),
+            Request::Snapshot { tag } => {
+                self.shared.keeper.keep(tag.as_deref(), || self.visit(seal)?)
+            }
             Request::Stats => self.stats(),
             Request::Pause => {
                 self.push(Item::Pause)?;
@@ -165,8 +169,9 @@ impl Client {
                 self.shared.set_phase(Phase::Running);
                 Ok(json!({ "state": "running" }))
             }
-            Request::Stop { grace_ms } => Ok(self.stop(Duration::from_millis(grace_ms))),
-            Request::Kill => {
+            Request::Stop { grace_ms } => Ok(self.stop(Duration::from_millis(*grace_ms))),
+            Request::Kill { keep } => {
+                self.shared.keep.fetch_or(*keep, Ordering::Relaxed);
                 self.farewell = Some(self.shared.listen());
                 self.shared.queue.push(Item::Kill);
                 Ok(json!({ "exit_code": self.shared.wait(None) }))

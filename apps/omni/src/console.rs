@@ -26,6 +26,8 @@ struct Shared {
     writer: Mutex<Client>,
     raw: Option<RawMode>,
     detaching: AtomicBool,
+    /// A snapshot was asked for, and not answered yet.
+    saving: AtomicBool,
     /// The signal that ends this process; zero while there is none.
     signal: AtomicU8,
     /// Closed while the guest would lose what is typed.
@@ -102,13 +104,14 @@ pub(crate) fn attach(entry: &Entry, owns: bool, ui: Ui) -> Result<Left, Failure>
         writer: Mutex::new(client.another()?),
         raw,
         detaching: AtomicBool::new(false),
+        saving: AtomicBool::new(false),
         signal: AtomicU8::new(0),
         // Who comes later types when they want to.
         gate: Gate::new(entry.machine.ready.as_deref().filter(|_| owns && !person)),
         ui,
     });
     if person && stderr_is_terminal() {
-        ui.say("omni: Ctrl-] then d detaches, q quits, Ctrl-] sends itself\r");
+        ui.say("omni: Ctrl-] then d detaches, q quits, s takes a snapshot, Ctrl-] sends itself\r");
     }
     let for_signals = shared.clone();
     watch_signals(move |signal| on_signal(&for_signals, signal))
@@ -174,13 +177,22 @@ fn listen(client: &mut Client, shared: &Shared) -> Result<Left, Deaf> {
                 let code = if code == 0 { code::OWN_FAILURE } else { code };
                 return Err(Deaf::Refused(code, text));
             }
+            Ok(Message::Reply(Reply::Error { text, .. }))
+                if shared.saving.swap(false, Ordering::Relaxed) =>
+            {
+                shared.ui.say(&format!("\r\nomni: no snapshot was taken: {text}\r"));
+            }
             Ok(Message::Reply(Reply::Error { code, text })) => {
                 return Err(Deaf::Refused(code, text));
             }
             Ok(Message::Reply(Reply::Lost { bytes })) => {
                 shared.ui.say(&format!("omni: {bytes} bytes of output were lost here\r"));
             }
-            Ok(Message::Reply(Reply::Ok { .. })) => {
+            Ok(Message::Reply(Reply::Ok { value })) => {
+                if let Some(tag) = value["tag"].as_str() {
+                    shared.saving.store(false, Ordering::Relaxed);
+                    shared.ui.say(&format!("\r\nomni: snapshot {tag}\r"));
+                }
                 if shared.detaching.load(Ordering::Relaxed) {
                     return Ok(Left::Detached);
                 }
@@ -219,13 +231,17 @@ fn type_in(shared: &Shared, person: bool) {
                     return;
                 }
                 Typed::Quit => {
-                    shared.send(&Request::Kill);
+                    shared.send(&Request::Kill { keep: false });
                 }
-                Typed::Time => {
-                    shared.ui.say("\r\nomni: snapshots at the console are not available yet\r");
+                Typed::Snapshot => {
+                    shared.saving.store(true, Ordering::Relaxed);
+                    shared.send(&Request::Snapshot { tag: None });
+                }
+                Typed::Rewind => {
+                    shared.ui.say("\r\nomni: 'omni restore' goes back to a snapshot\r");
                 }
                 Typed::Unknown(_) => {
-                    shared.ui.say("\r\nomni: after Ctrl-] comes d, q or Ctrl-]\r");
+                    shared.ui.say("\r\nomni: after Ctrl-] comes d, q, s or Ctrl-]\r");
                 }
             }
         }

@@ -12,8 +12,10 @@ pub(crate) enum Typed {
     Detach,
     /// End the machine.
     Quit,
-    /// Take a snapshot, or go back a second.
-    Time,
+    /// Take a snapshot.
+    Snapshot,
+    /// Go back a second.
+    Rewind,
     /// An escape that means nothing.
     Unknown(u8),
 }
@@ -45,7 +47,8 @@ impl Escapes {
                 }
                 b'd' => Typed::Detach,
                 b'q' => Typed::Quit,
-                b's' | b'r' => Typed::Time,
+                b's' => Typed::Snapshot,
+                b'r' => Typed::Rewind,
                 other => Typed::Unknown(other),
             };
             if !plain.is_empty() {
@@ -78,6 +81,6 @@ mod tests {
         check(&[b"a\x1ddb"], &[bytes(b"a"), Typed::Detach, bytes(b"b")]);
         check(&[b"\x1d", b"q"], &[Typed::Quit]);
         check(&[b"\x1d\x1d"], &[bytes(b"\x1d")]);
-        check(&[b"\x1dz\x1ds"], &[Typed::Unknown(b'z'), Typed::Time]);
+        check(&[b"\x1dz\x1ds"], &[Typed::Unknown(b'z'), Typed::Snapshot]);
     }
 }

@@ -4,8 +4,10 @@ use omni_control::ControlError;
 use omni_disk::{FormatError, ImageError as ImageFormatError};
 use omni_host::DiskError;
 use omni_image::ImageError;
+use omni_lifecycle::LifecycleError;
 use omni_machine::CreateError;
 use omni_net::NetError;
+use omni_store::{ManifestError, StoreError};
 use std::io;
 
 /// Exit codes, as the manual lists them.
@@ -17,6 +19,7 @@ pub(crate) mod code {
     pub(crate) const WRONG_STATE: u8 = 5;
     pub(crate) const UNSUPPORTED: u8 = 8;
     pub(crate) const DAMAGED: u8 = 9;
+    pub(crate) const DIVERGED: u8 = 10;
     pub(crate) const TIMEOUT: u8 = 124;
     pub(crate) const OWN_FAILURE: u8 = 125;
     /// As a shell says of a process that was killed.
@@ -61,6 +64,47 @@ impl Failure {
 impl From<ControlError> for Failure {
     fn from(error: ControlError) -> Self {
         Self::new(error.exit_code(), error.to_string())
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let code = match &error {
+            StoreError::Io(_, error) if error.kind() == io::ErrorKind::PermissionDenied => 7,
+            StoreError::Io(..) => code::FAILURE,
+            StoreError::Newer(..) => code::UNSUPPORTED,
+            StoreError::Manifest(_, ManifestError::Version(_) | ManifestError::Part(_)) => {
+                code::UNSUPPORTED
+            }
+            StoreError::Damaged { .. }
+            | StoreError::Missing { .. }
+            | StoreError::Manifest(..)
+            | StoreError::NotPortable(..) => code::DAMAGED,
+            StoreError::Exists(_) => code::EXISTS,
+            StoreError::NoSnapshot(_) => code::NOT_FOUND,
+            StoreError::BadTag(_) => code::USAGE,
+            StoreError::Busy(..) => code::WRONG_STATE,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<LifecycleError> for Failure {
+    fn from(error: LifecycleError) -> Self {
+        let code = match &error {
+            LifecycleError::Create(error) => return error.clone().into(),
+            LifecycleError::File(_) | LifecycleError::Log(_) | LifecycleError::Rung(..) => {
+                code::DAMAGED
+            }
+            LifecycleError::NotSelfContained(_) | LifecycleError::NotDeterministic(_) => {
+                code::UNSUPPORTED
+            }
+            LifecycleError::OtherKind { .. } => code::USAGE,
+            LifecycleError::Semantics { .. } => code::UNSUPPORTED,
+            LifecycleError::NoMoment(_) => code::NOT_FOUND,
+            LifecycleError::Diverged(_) => code::DIVERGED,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

@@ -5,7 +5,9 @@ use crate::args::{MachineArgs, Machines, RunArgs};
 use crate::console::{Left, attach};
 use crate::failure::{Failure, code};
 use crate::plan::{Plan, can_be_parallel, plan, spec_of};
+use crate::snapshots;
 use crate::ui::Ui;
+use omni_base::Digest;
 use omni_control::{Client, Dirs, Entry, Message, Phase, Registry, Reply, Request};
 use omni_host::is_terminal;
 use omni_kinds::kind_of;
@@ -13,14 +15,17 @@ use omni_machine::Group;
 use serde_json::{Value, json};
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, BufReader, Read};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// How long a system has to end by itself.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// How long a program has, which need not know of power buttons.
 const GRACE_PROGRAM: Duration = Duration::from_secs(1);
+
+/// Monitors that are started at once.
+const LAUNCHES_MAX: usize = 16;
 
 /// What a monitor says when it starts, in bytes.
 const GREETING_BYTES_MAX: u64 = 64 << 10;
@@ -40,7 +45,7 @@ fn run_inner(args: &RunArgs, dirs: &Dirs, ui: Ui) -> Result<u8, Failure> {
     let plan = plan(&args.machine, interactive, dirs, ui)?;
     let registry = Registry::open(dirs)?;
     let entry = make(&registry, plan)?;
-    let entry = match launch(&entry, !args.detach) {
+    let entry = match launch(&entry, Begin { hold: !args.detach, ..Begin::default() }) {
         Ok(entry) => entry,
         Err(failure) => {
             // It never ran: nothing of it is worth keeping.
@@ -117,14 +122,15 @@ pub(crate) fn start(
         let [key] = &machines.machines[..] else {
             return Err(Failure::usage("--attach takes one machine"));
         };
-        let entry = launch(&startable(key)?, true)?;
+        let begin = Begin { hold: true, ..Begin::default() };
+        let entry = launch(&startable(key)?, begin)?;
         return Ok(match attach(&entry, true, ui)? {
             Left::Exited(code) => code,
             Left::Detached => 0,
         });
     }
     each(machines, ui, |key| {
-        let entry = launch(&startable(key)?, false)?;
+        let entry = launch(&startable(key)?, Begin::default())?;
         Ok((entry, json!({ "state": "running" })))
     })?;
     Ok(0)
@@ -139,8 +145,41 @@ fn startable(registry: &Registry, key: &str) -> Result<Entry, Failure> {
     Ok(entry)
 }
 
+/// How a monitor begins.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Begin {
+    /// It waits for the client that is to own the machine.
+    pub(crate) hold: bool,
+    /// The snapshot that it starts from; a cold start where there is none.
+    pub(crate) from: Option<Digest>,
+    /// The machine is another one than that of the snapshot.
+    pub(crate) fork: bool,
+}
+
 /// Starts the monitor of a machine and waits until it runs.
-fn launch(entry: &Entry, hold: bool) -> Result<Entry, Failure> {
+pub(crate) fn launch(entry: &Entry, begin: Begin) -> Result<Entry, Failure> {
+    let child = spawn(entry, begin)?;
+    greeted(entry, child)
+}
+
+/// Starts several monitors at once, and tells when each ran.
+pub(crate) fn launch_all(
+    entries: &[Entry],
+    begin: Begin,
+) -> Result<Vec<(Entry, Instant)>, Failure> {
+    let mut all = Vec::new();
+    // Not more at a time than the host can well run.
+    for some in entries.chunks(LAUNCHES_MAX) {
+        let children: Vec<Child> =
+            some.iter().map(|entry| spawn(entry, begin)).collect::<Result<_, _>>()?;
+        for (entry, child) in some.iter().zip(children) {
+            all.push((greeted(entry, child)?, Instant::now()));
+        }
+    }
+    Ok(all)
+}
+
+fn spawn(entry: &Entry, begin: Begin) -> Result<Child, Failure> {
     let failed = |what: &str, error: &io::Error| Failure::io(what, error);
     let path = entry.dir.join("monitor.log");
     let log = OpenOptions::new().create(true).append(true).open(&path);
@@ -148,11 +187,21 @@ fn launch(entry: &Entry, hold: bool) -> Result<Entry, Failure> {
     let own = std::env::current_exe().map_err(|error| failed("this program's own file", &error))?;
     let mut command = Command::new(own);
     command.arg("monitor").arg(&entry.dir);
-    if hold {
+    if begin.hold {
         command.arg("--hold");
     }
+    if let Some(id) = begin.from {
+        command.arg("--from").arg(id.to_string());
+    }
+    if begin.fork {
+        command.arg("--fork");
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-    let mut child = command.spawn().map_err(|error| failed("cannot start a monitor", &error))?;
+    command.spawn().map_err(|error| failed("cannot start a monitor", &error))
+}
+
+/// Waits for what a monitor says when it begins.
+fn greeted(entry: &Entry, mut child: Child) -> Result<Entry, Failure> {
     let stdout = child.stdout.take().expect("it was asked for");
     let mut line = String::new();
     // One that cannot be read says as little as one that is empty.
@@ -163,6 +212,7 @@ fn launch(entry: &Entry, hold: bool) -> Result<Entry, Failure> {
     }
     let text = said["text"].as_str().map(str::to_owned);
     let code = said["code"].as_u64().and_then(|code| u8::try_from(code).ok());
+    let path = entry.dir.join("monitor.log");
     let lost = || format!("the monitor ended before it began; {} may say why", path.display());
     Err(Failure::new(code.unwrap_or(code::FAILURE), text.unwrap_or_else(lost)))
 }
@@ -266,11 +316,18 @@ fn wait_one(registry: &Registry, entry: &Entry) -> Result<u8, Failure> {
 /// `rm`: remove each.
 pub(crate) fn remove(machines: &Machines, force: bool, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
     let registry = Registry::open(dirs)?;
+    if let [key] = &machines.machines[..]
+        && key.contains('@')
+    {
+        return snapshots::remove(key, dirs, ui);
+    }
     each(machines, ui, |key| {
         let mut entry = registry.find(key)?;
+        check_unused(&entry, &registry)?;
         if force && entry.state.state.is_live() {
             // Where that fails it has just ended, or the removal says what is wrong.
-            let _ = Client::connect(&entry).and_then(|mut client| client.ask(&Request::Kill));
+            let _ = Client::connect(&entry)
+                .and_then(|mut client| client.ask(&Request::Kill { keep: false }));
             match registry.find(&entry.machine.id) {
                 Ok(found) => entry = found,
                 Err(_) if entry.machine.remove => return Ok((entry, json!({ "removed": true }))),
@@ -278,8 +335,24 @@ pub(crate) fn remove(machines: &Machines, force: bool, dirs: &Dirs, ui: Ui) -> R
             }
         }
         registry.remove(&entry)?;
+        snapshots::forget(&entry.machine.id, dirs)?;
         Ok((entry, json!({ "removed": true })))
     })
+}
+
+/// Forks lie over the disk images of the machine that they came from.
+fn check_unused(entry: &Entry, registry: &Registry) -> Result<(), Failure> {
+    for other in registry.list()?.iter().filter(|other| other.machine.id != entry.machine.id) {
+        let machine = &other.machine;
+        let mut paths = machine.disks.iter().map(|disk| &disk.path).chain(machine.files.values());
+        if paths.any(|path| path.starts_with(&entry.dir)) {
+            let (name, fork) = (&entry.machine.name, &machine.name);
+            let text =
+                format!("'{fork}' was forked from '{name}' and uses its files: remove it first");
+            return Err(Failure::new(code::WRONG_STATE, text));
+        }
+    }
+    Ok(())
 }
 
 /// `rename`: another name.

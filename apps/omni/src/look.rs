@@ -2,6 +2,7 @@
 
 use crate::args::Machines;
 use crate::failure::Failure;
+use crate::snapshots;
 use crate::ui::{Ui, size_text};
 use omni_control::{Client, Dirs, Entry, Message, Phase, Registry, Reply, Request};
 use omni_kinds::KINDS;
@@ -62,7 +63,8 @@ fn summary(entry: &Entry) -> Value {
 pub(crate) fn inspect(machines: &Machines, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
     let registry = Registry::open(dirs)?;
     for key in &machines.machines {
-        let value = everything(&registry.find(key)?, true);
+        let entry = registry.find(key)?;
+        let value = everything(&entry, snapshots::parent(&entry, dirs), true);
         if ui.json {
             ui.object(value)?;
         } else {
@@ -73,7 +75,7 @@ pub(crate) fn inspect(machines: &Machines, dirs: &Dirs, ui: Ui) -> Result<(), Fa
 }
 
 /// All fields are always there; those of a machine that is not live are its last, or null.
-fn everything(entry: &Entry, digest: bool) -> Value {
+fn everything(entry: &Entry, parent: Option<String>, digest: bool) -> Value {
     let machine = &entry.machine;
     let disk = |(at, disk): (usize, &omni_control::DiskFile)| {
         let overlay = fs::metadata(entry.overlay(at)).map(|meta| meta.len()).ok();
@@ -95,7 +97,7 @@ fn everything(entry: &Entry, digest: bool) -> Value {
         "schedule": if machine.parallel { "parallel" } else { "turns" },
         "timeout_ms": machine.timeout_ms,
         "remove": machine.remove,
-        "parent": null,
+        "parent": parent,
         "directory": entry.dir,
         "ticks": null,
         "virtual_ms": null,
@@ -273,8 +275,28 @@ fn kind_object(info: &KindInfo) -> Value {
         })
     };
     let verbs = [
-        "run", "create", "start", "stop", "kill", "pause", "resume", "wait", "rm", "rename", "ps",
-        "inspect", "logs", "stats", "attach",
+        "run",
+        "create",
+        "start",
+        "stop",
+        "kill",
+        "pause",
+        "resume",
+        "wait",
+        "rm",
+        "rename",
+        "ps",
+        "inspect",
+        "logs",
+        "stats",
+        "attach",
+        "snapshot",
+        "snapshots",
+        "restore",
+        "fork",
+        "diff",
+        "export",
+        "import",
     ];
     json!({
         "name": info.name,

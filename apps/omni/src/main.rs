@@ -14,13 +14,18 @@ mod doctor;
 mod escape;
 mod failure;
 mod flame;
+mod hold;
 mod images;
+mod keeper;
 mod life;
 mod look;
 mod monitor;
+mod origin;
 mod perf_map;
 mod plan;
+mod saved;
 mod setup;
+mod snapshots;
 mod sniff;
 mod symbols;
 mod texts;
@@ -70,7 +75,7 @@ fn verb(verb: &Verb, ui: Ui) -> Result<u8, Failure> {
             return life::start(machines, *attach, schedule, &dirs()?, ui);
         }
         Verb::Stop { time, machines } => life::stop(machines, *time, &dirs()?, ui),
-        Verb::Kill(machines) => life::ask(machines, &Request::Kill, &dirs()?, ui),
+        Verb::Kill(machines) => life::ask(machines, &Request::Kill { keep: false }, &dirs()?, ui),
         Verb::Pause(machines) => life::ask(machines, &Request::Pause, &dirs()?, ui),
         Verb::Resume(machines) => life::ask(machines, &Request::Resume, &dirs()?, ui),
         Verb::Wait(machines) => life::wait(machines, &dirs()?, ui),
@@ -81,6 +86,14 @@ fn verb(verb: &Verb, ui: Ui) -> Result<u8, Failure> {
         Verb::Logs { machine, tail, follow } => look::logs(machine, *tail, *follow, &dirs()?, ui),
         Verb::Stats { machines } => look::stats(machines, &dirs()?, ui),
         Verb::Attach { machine } => return life::join(machine, &dirs()?, ui),
+        Verb::Snapshot { machine, tag } => snapshots::take(machine, tag.as_deref(), &dirs()?, ui),
+        Verb::Snapshots { machine } => snapshots::list(machine, &dirs()?, ui),
+        Verb::Restore { snapshot } => snapshots::restore(snapshot, &dirs()?, ui),
+        Verb::Fork { machine, count } => snapshots::fork(machine, *count, &dirs()?, ui),
+        Verb::Diff { one, other } => snapshots::diff(one, other, &dirs()?, ui),
+        Verb::Export { machine, file } => snapshots::export(machine, file, &dirs()?, ui),
+        Verb::Import { file, name } => snapshots::import(file, name.as_deref(), &dirs()?, ui),
+        Verb::Gc { compress } => snapshots::collect(*compress, &dirs()?, ui),
         Verb::Image(verb) => images::verb(verb, &dirs()?, ui),
         Verb::Disk(verb) => return disks::verb(verb, ui),
         Verb::Kinds => look::kinds(ui),
@@ -94,7 +107,10 @@ fn verb(verb: &Verb, ui: Ui) -> Result<u8, Failure> {
             omni_bench::run_machine(words)?;
             translate::end()
         }
-        Verb::Monitor { dir, hold } => return monitor::run(dir, *hold),
+        Verb::Monitor { dir, hold, from, fork } => {
+            let start = monitor::Start { from: from.clone(), fork: *fork };
+            return monitor::run(dir, *hold, &start);
+        }
     }?;
     Ok(0)
 }

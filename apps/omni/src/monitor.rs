@@ -3,23 +3,24 @@
 use crate::backends::World;
 use crate::clients;
 use crate::failure::{Failure, code};
-use crate::plan::spec_of;
+use crate::hold::hold;
+use crate::keeper::{Keeper, seal};
+use crate::origin::{self, Made};
+use crate::snapshots::forget;
 use crate::translate;
 use omni_base::Gpa;
 use omni_control::{Dirs, Entry, Phase, Registry, StateFile, now_text};
-use omni_host::{Console, Ended, FileLock, Queue, Runner, Stats, new_session};
+use omni_host::{Console, Ended, FileLock, Item, Queue, Runner, Stats, new_session};
 use omni_kinds::kind_of;
-use omni_machine::{Machine, MachineKind, PortId, Region, Schedule, Spec};
+use omni_machine::{Event, Machine, MachineKind, PortId, Region, Schedule, Spec};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-/// How long a monitor waits for the one before it to let go of the machine.
-const LOCK_WAIT: Duration = Duration::from_secs(3);
 
 /// How long an ended machine's output waits for clients that do not take it.
 const DRAIN: Duration = Duration::from_secs(60);
@@ -39,6 +40,9 @@ pub(crate) struct Shared {
     pub(crate) deterministic: bool,
     pub(crate) ns_per_tick: u32,
     pub(crate) ports: Value,
+    pub(crate) keeper: Keeper,
+    /// It stays though it was to be removed.
+    pub(crate) keep: AtomicBool,
     life: Mutex<Life>,
     changed: Condvar,
 }
@@ -110,10 +114,10 @@ impl Drop for Listener {
 
 /// Runs the machine of a directory to its end. Whoever started this process reads one line from
 /// its standard output: that the machine runs, or why it does not.
-pub(crate) fn run(dir: &Path, hold: bool) -> Result<u8, Failure> {
+pub(crate) fn run(dir: &Path, hold: bool, start: &Start) -> Result<u8, Failure> {
     // It leads a group already where a person runs it by hand, which does no harm.
     let _ = new_session();
-    match begin(dir) {
+    match begin(dir, start) {
         Ok(begun) => {
             tell(&json!({ "ready": true }));
             Ok(begun.live(hold))
@@ -123,6 +127,15 @@ pub(crate) fn run(dir: &Path, hold: bool) -> Result<u8, Failure> {
             Err(failure)
         }
     }
+}
+
+/// What a machine begins with.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Start {
+    /// The id of a snapshot; a cold start where there is none.
+    pub(crate) from: Option<String>,
+    /// Whether it is another machine than the one of the snapshot.
+    pub(crate) fork: bool,
 }
 
 /// A machine that is ready to run.
@@ -135,21 +148,27 @@ struct Begun {
     spec: Spec,
 }
 
-fn begin(dir: &Path) -> Result<Begun, Failure> {
+fn begin(dir: &Path, start: &Start) -> Result<Begun, Failure> {
     let mut entry = Entry::load(dir)?;
-    let lock = take_lock(&entry)?;
-    let (spec, disks) = spec_of(&entry)?;
+    let lock = hold(&entry)?;
     translate::begin(entry.machine.accel.as_deref())?;
+    let Made { spec, disks, mut machine, keeper } = origin::make(&entry, start.from.as_deref())?;
     let kind = kind_of(&spec.kind)?;
     if entry.machine.signature.is_some() && kind.signature(&spec).is_none() {
         return Err(no_signature());
     }
     let ports = kind.ports(&spec)?;
     let queue = Arc::new(Queue::default());
-    let mut machine = kind.create(&spec)?;
     if entry.machine.parallel && !machine.set_schedule(Schedule::Parallel) {
         let text = format!("machines of kind {} take turns only", spec.kind);
         return Err(Failure::new(code::UNSUPPORTED, text));
+    }
+    if start.fork {
+        let mut entropy = [0; 32];
+        for part in entropy.chunks_mut(8) {
+            part.copy_from_slice(&omni_host::random_u64().to_le_bytes());
+        }
+        queue.push(Item::Event(Event::Generation { entropy }));
     }
     let world = World::new(&entry, &ports, disks, &queue)?;
     let socket = dirs()?.socket(&entry.machine.id)?;
@@ -186,6 +205,8 @@ fn begin(dir: &Path) -> Result<Begun, Failure> {
         deterministic: caps.deterministic,
         ns_per_tick,
         ports,
+        keeper,
+        keep: AtomicBool::new(false),
         life: Mutex::new(life),
         changed: Condvar::new(),
     });
@@ -204,8 +225,14 @@ impl Begun {
             Ended::Halted(code) => exit_code(code),
             Ended::Killed => code::KILLED,
             Ended::Timeout => code::TIMEOUT,
+            Ended::Damaged => code::DAMAGED,
         };
-        let kept = world.finish(machine.memory());
+        let damage = machine.memory().damage().map(str::to_owned);
+        let kept = match damage {
+            // What the guest made of a page that could not be read is not worth keeping.
+            Some(text) => Err(Failure::new(code::DAMAGED, text)),
+            None => keep(&shared, &mut *machine).and(world.finish(machine.memory())),
+        };
         let signed = write_signature(&shared.entry, self.kind, &self.spec, &mut *machine);
         let all_done = kept.and(signed).and(translate::end());
         if let Some((_, console)) = &shared.console {
@@ -228,6 +255,14 @@ impl Begun {
     }
 }
 
+/// Takes the snapshot that was asked for at the end.
+fn keep(shared: &Shared, machine: &mut dyn Machine) -> Result<(), Failure> {
+    if !shared.entry.machine.snapshot_on_exit {
+        return Ok(());
+    }
+    shared.keeper.keep(None, || seal(machine)).map(|_| ())
+}
+
 /// Writes how it ended, or removes the machine, and then lets everyone know.
 fn finish(shared: &Arc<Shared>, machine: &dyn Machine, code: u8, all_done: Result<(), Failure>) {
     let entry = &shared.entry;
@@ -245,9 +280,10 @@ fn finish(shared: &Arc<Shared>, machine: &dyn Machine, code: u8, all_done: Resul
         ("host_cpu_ms", json!(shared.stats.cpu_us() / 1000)),
     ];
     life.state.last = figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    let written = if entry.machine.remove {
+    let written = if entry.machine.remove && !shared.keep.load(Ordering::Relaxed) {
         dirs().and_then(|dirs| {
-            Ok(Registry::open(&dirs)?.remove_files(&entry.machine.id, &entry.dir)?)
+            Registry::open(&dirs)?.remove_files(&entry.machine.id, &entry.dir)?;
+            forget(&entry.machine.id, &dirs)
         })
     } else {
         Entry::write_state(&entry.dir, &life.state).map_err(Failure::from)
@@ -307,23 +343,6 @@ fn signature_text(region: &Region, machine: &mut dyn Machine) -> Option<String> 
         text.push_str(&format!("{:08x}\n", u32::from_le_bytes(word)));
     }
     Some(text)
-}
-
-fn take_lock(entry: &Entry) -> Result<FileLock, Failure> {
-    let path = entry.lock();
-    let until = Instant::now() + LOCK_WAIT;
-    loop {
-        let taken = FileLock::try_take(&path)
-            .map_err(|error| Failure::io(&path.display().to_string(), &error))?;
-        if let Some(lock) = taken {
-            return Ok(lock);
-        }
-        if Instant::now() >= until {
-            let text = format!("the machine '{}' runs already", entry.machine.name);
-            return Err(Failure::new(code::WRONG_STATE, text));
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 fn tell(value: &Value) {

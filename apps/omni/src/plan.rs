@@ -5,6 +5,7 @@ use crate::args::{Accel, MachineArgs};
 use crate::disks;
 use crate::failure::{Failure, code};
 use crate::images;
+use crate::saved;
 use crate::sniff;
 use crate::translate;
 use crate::ui::{Ui, size_text};
@@ -60,12 +61,9 @@ pub(crate) fn plan(
     if args.parallel {
         can_be_parallel(source.kind)?;
     }
-    for (role, path) in
-        [("kernel", &args.kernel), ("initrd", &args.initrd), ("firmware", &args.firmware)]
-    {
-        if let Some(path) = path {
-            source.files.insert(role.into(), path.clone());
-        }
+    let given = [("kernel", &args.kernel), ("initrd", &args.initrd), ("firmware", &args.firmware)];
+    for (role, path) in given {
+        source.files.extend(path.iter().map(|path| (role.to_owned(), path.clone())));
     }
     let mut files = BTreeMap::new();
     for (role, path) in source.files {
@@ -114,6 +112,7 @@ pub(crate) fn plan(
         signature: args.signature.as_deref().map(absolute).transpose()?,
         files_dir,
         ready: source.ready,
+        snapshot_on_exit: args.snapshot_on_exit,
         created: now_text(),
         ..MachineFile::default()
     };
@@ -167,10 +166,15 @@ pub(crate) fn spec_of(entry: &Entry) -> Result<(Spec, Vec<Disk>), Failure> {
         let blob = blob_of(path, FILE_BYTES_MAX, &entry.dir);
         spec.files.insert(role.clone(), blob.map_err(|error| no_file(path, &error))?);
     }
+    let below = saved::below_disks(entry)?;
     let mut disks = Vec::new();
     for (at, file) in machine.disks.iter().enumerate() {
         let overlay = entry.overlay(at);
-        let disk = Disk::open(&source_of(file), (!file.read_only).then_some(&overlay))?;
+        let overlay = (!file.read_only).then_some(&*overlay);
+        let disk = match below.as_ref().and_then(|images| images.get(at)) {
+            Some(image) => Disk::above(image.clone(), file.bytes, overlay)?,
+            None => Disk::open(&source_of(file), overlay)?,
+        };
         let (bytes, image) = (disk.bytes(), disk.image().clone());
         spec.disks.push(DiskSpec { bytes, read_only: file.read_only, image });
         disks.push(disk);
@@ -346,7 +350,8 @@ fn disk_file(mut file: DiskFile, ui: Ui) -> Result<DiskFile, Failure> {
     Ok(file)
 }
 
-fn source_of(file: &DiskFile) -> DiskSource {
+/// Where the image of a disk is, and how far it is trusted.
+pub(crate) fn source_of(file: &DiskFile) -> DiskSource {
     let format = file.format.as_deref().and_then(Format::of_name);
     DiskSource { path: file.path.clone(), format, follow: file.follow }
 }

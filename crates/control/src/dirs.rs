@@ -59,6 +59,12 @@ impl Dirs {
         self.state.join("images")
     }
 
+    /// The folder of snapshots.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.state.join("store")
+    }
+
     /// The folder of machines.
     #[must_use]
     pub fn machines(&self) -> PathBuf {

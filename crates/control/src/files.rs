@@ -54,8 +54,22 @@ pub struct MachineFile {
     /// What its console says when it takes what a script types; from the start where it is none.
     #[serde(default)]
     pub ready: Option<String>,
+    /// Whether a snapshot is taken when it ends.
+    #[serde(default)]
+    pub snapshot_on_exit: bool,
     /// When it was made, RFC 3339.
     pub created: String,
+}
+
+/// Where a machine goes on from, once it has snapshots: `origin.json`, replaced whole.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct OriginFile {
+    /// The id of the snapshot that was taken or restored last.
+    pub parent: Option<String>,
+    /// The id of the snapshot below its disks' overlays.
+    pub disks: Option<String>,
+    /// How often it was restored: each time with overlays of their own.
+    pub generation: u32,
 }
 
 /// A disk of a machine.

@@ -122,7 +122,16 @@ pub enum Request {
         grace_ms: u64,
     },
     /// End it at once.
-    Kill,
+    Kill {
+        /// It stays though it was to be removed at its end, as it is about to go on elsewhere.
+        #[serde(default)]
+        keep: bool,
+    },
+    /// Take a snapshot. The machine is held only while its pages are sealed.
+    Snapshot {
+        /// Its tag; the next free number where there is none.
+        tag: Option<String>,
+    },
     /// Tell when it has ended.
     Wait,
 }

@@ -1,6 +1,6 @@
 //! The machines of this user: one directory each.
 
-use crate::{ControlError, Dirs, MachineFile, Phase, StateFile};
+use crate::{ControlError, Dirs, MachineFile, OriginFile, Phase, StateFile};
 use omni_host::{FileLock, private_dir, read_bounded, replace_file};
 use serde::de::DeserializeOwned;
 use std::fs;
@@ -21,6 +21,8 @@ pub struct Entry {
     pub machine: MachineFile,
     /// How it is; `failed` where it should live and no monitor does.
     pub state: StateFile,
+    /// Where it goes on from.
+    pub origin: OriginFile,
 }
 
 impl Entry {
@@ -40,7 +42,9 @@ impl Entry {
                 state.error = Some("its monitor was lost".into());
             }
         }
-        Ok(Self { dir: dir.into(), machine, state })
+        let origin = dir.join("origin.json");
+        let origin = if origin.exists() { read_json(&origin)? } else { OriginFile::default() };
+        Ok(Self { dir: dir.into(), machine, state, origin })
     }
 
     /// Writes what it was made from, again. For whoever has just made it.
@@ -59,6 +63,14 @@ impl Entry {
         write_json(&dir.join("state.json"), state)
     }
 
+    /// Writes where it goes on from. For its monitor, and for whoever holds its lock.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn write_origin(dir: &Path, origin: &OriginFile) -> Result<(), ControlError> {
+        write_json(&dir.join("origin.json"), origin)
+    }
+
     /// The lock that its monitor holds.
     #[must_use]
     pub fn lock(&self) -> PathBuf {
@@ -74,7 +86,10 @@ impl Entry {
     /// The overlay of a disk.
     #[must_use]
     pub fn overlay(&self, disk: usize) -> PathBuf {
-        self.dir.join(format!("disk{disk}.overlay"))
+        match self.origin.generation {
+            0 => self.dir.join(format!("disk{disk}.overlay")),
+            number => self.dir.join(format!("disk{disk}.{number}.overlay")),
+        }
     }
 }
 
@@ -124,7 +139,7 @@ impl Registry {
             let _ = fs::remove_dir_all(&dir);
             return Err(error);
         }
-        Ok(Entry { dir, machine, state })
+        Ok(Entry { dir, machine, state, origin: OriginFile::default() })
     }
 
     /// All machines, oldest first. One whose files are damaged is shown as failed, so that it can
@@ -230,7 +245,7 @@ fn damaged(dir: &Path, id: &str, error: &ControlError) -> Entry {
     let machine = MachineFile { id: id.into(), name: id.into(), ..MachineFile::default() };
     let state =
         StateFile { state: Phase::Failed, error: Some(error.to_string()), ..StateFile::default() };
-    Entry { dir: dir.into(), machine, state }
+    Entry { dir: dir.into(), machine, state, origin: OriginFile::default() }
 }
 
 fn lock_path(dir: &Path) -> PathBuf {

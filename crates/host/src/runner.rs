@@ -44,6 +44,8 @@ pub enum Ended {
     Killed,
     /// By its time limit.
     Timeout,
+    /// A page of it that is kept elsewhere could not be read: `Memory::damage` says which.
+    Damaged,
 }
 
 /// Figures of a running machine, for whoever asks from another thread.
@@ -162,6 +164,9 @@ impl<B: Backends> Runner<B> {
                 self.pace.resumed(self.machine.tick());
             } else if let Some(code) = self.step() {
                 return Ended::Halted(code);
+            }
+            if self.machine.memory().damage().is_some() {
+                return Ended::Damaged;
             }
         }
     }

@@ -18,7 +18,9 @@ mod snapshot;
 mod timeline;
 mod waist;
 
-pub use difference::{Difference, Divergence, Mark};
+pub use difference::{
+    Difference, Differences, Divergence, Mark, RecordDifference, SpaceDifference,
+};
 pub use error::LifecycleError;
 pub use file::{FileError, WriteOptions};
 pub use ladder::{MAX_RUNGS, surplus};

@@ -500,6 +500,12 @@ impl Memory {
         self.spaces.iter().find(|space| space.name() == name)
     }
 
+    /// The first page of any space that is kept elsewhere and could not be read.
+    #[must_use]
+    pub fn damage(&self) -> Option<&str> {
+        self.spaces.iter().find_map(Space::damage)
+    }
+
     /// The digest of all content, in the order of the spaces. Seals, which is invisible.
     pub fn digest(&mut self) -> Digest {
         let digests: Vec<Digest> =

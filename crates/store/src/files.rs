@@ -178,7 +178,10 @@ impl Files {
     /// Makes the names in the folder of this file survive a loss of power.
     pub(crate) fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.step(false)?;
-        path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+        let Some(dir) = path.parent() else { return Ok(()) };
+        // A bare name is one in the folder that the process is in.
+        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+        File::open(dir)?.sync_all()
     }
 
     /// Removes a file, where it is there.

@@ -201,6 +201,26 @@ pub(crate) fn read_record(
     Ok(bytes)
 }
 
+/// Reads some bytes of a record that is stored as it is; says whether it is. What is read is a
+/// part, so it is not held against the digest.
+pub(crate) fn read_part(
+    file: &File,
+    path: &Path,
+    at: u64,
+    from: u64,
+    into: &mut [u8],
+) -> Result<bool, StoreError> {
+    let head = read_head(file, path, at)?;
+    let end = from.checked_add(into.len() as u64);
+    let there = end.is_some_and(|end| end <= u64::from(head.stored));
+    if head.coding != Coding::Raw || !there {
+        return Ok(false);
+    }
+    let start = at + HEAD_BYTES as u64 + from;
+    file.read_exact_at(into, start).map_err(|error| short(path, at, error))?;
+    Ok(true)
+}
+
 /// Reads a page into its place, without memory of its own where it is stored as it is.
 pub(crate) fn read_page(
     file: &File,

@@ -195,6 +195,37 @@ impl Store {
         })
     }
 
+    /// How many bytes a blob has. They are not read.
+    ///
+    /// # Errors
+    /// As `read`.
+    pub fn blob_bytes(&self, digest: Digest) -> Result<u64, StoreError> {
+        self.locate(Sort::Blob, digest, |file, path, at| {
+            Ok(u64::from(pack::read_head(file, path, at)?.decoded))
+        })
+    }
+
+    /// Reads some bytes of a blob. Only where these are all, or the blob is stored compressed, they
+    /// are held against the digest.
+    ///
+    /// # Errors
+    /// As `read`, and where it does not have as many.
+    pub fn read_blob(&self, digest: Digest, from: u64, into: &mut [u8]) -> Result<(), StoreError> {
+        let part = from > 0 || (into.len() as u64) < self.blob_bytes(digest)?;
+        let read = |file: &File, path: &Path, at: u64| pack::read_part(file, path, at, from, into);
+        if part && self.locate(Sort::Blob, digest, read)? {
+            return Ok(());
+        }
+        let all = self.read(Sort::Blob, digest)?;
+        let from = usize::try_from(from).ok();
+        let end = from.and_then(|from| from.checked_add(into.len()));
+        let found = from.zip(end).and_then(|(from, end)| all.get(from..end));
+        let missing =
+            || StoreError::Missing { path: self.dir.clone(), what: "part of blob", digest };
+        into.copy_from_slice(found.ok_or_else(missing)?);
+        Ok(())
+    }
+
     /// Reads a page and holds it against its digest.
     ///
     /// # Errors

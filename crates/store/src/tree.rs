@@ -2,6 +2,7 @@
 
 use crate::StoreError;
 use crate::files::{Files, Lock};
+use crate::write::check_tag;
 use omni_base::{Digest, Tick};
 use omni_state::{Field, Reader, StateError, Writer};
 use std::collections::BTreeMap;
@@ -79,6 +80,18 @@ impl Tree {
     #[must_use]
     pub fn tagged(&self, tag: &str) -> Option<&Entry> {
         self.by_tag.get(tag).map(|at| &self.entries[*at])
+    }
+
+    /// Whether a snapshot can have this tag.
+    ///
+    /// # Errors
+    /// Where another one has it, and where it is no word.
+    pub fn check_free(&self, tag: &str) -> Result<(), StoreError> {
+        check_tag(tag)?;
+        match self.tagged(tag) {
+            Some(_) => Err(StoreError::Exists(tag.to_owned())),
+            None => Ok(()),
+        }
     }
 
     /// The snapshot of this id.

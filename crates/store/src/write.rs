@@ -134,9 +134,9 @@ impl Commit<'_> {
             bytes_new: written.bytes_new,
         };
         let path = self.store.tree_path(&manifest.owner);
-        Tree::append(&self.store.files, &path, |tree| match tree.tagged(&entry.tag) {
-            Some(_) => Err(StoreError::Exists(entry.tag.clone())),
-            None => Ok(Some(Change::Add(entry.clone()))),
+        Tree::append(&self.store.files, &path, |tree| {
+            tree.check_free(&entry.tag)?;
+            Ok(Some(Change::Add(entry.clone())))
         })?;
         // An index more or less is no reason to say that the snapshot is not there.
         let _ = self.store.merge_indices();
@@ -252,7 +252,7 @@ impl Store {
 }
 
 /// Tags are words, so that `MACHINE@TAG~2` can be told apart.
-fn check_tag(tag: &str) -> Result<(), StoreError> {
+pub(crate) fn check_tag(tag: &str) -> Result<(), StoreError> {
     let first = tag.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     let rest = tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     let fits = first && rest && tag.len() <= 63;

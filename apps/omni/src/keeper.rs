@@ -1,0 +1,104 @@
+//! The monitor's side of snapshots: takes them, and remembers from which one the machine goes on.
+
+use crate::failure::Failure;
+use crate::saved::{self, Title};
+use omni_base::Digest;
+use omni_control::{Entry, OriginFile};
+use omni_kinds::KINDS;
+use omni_lifecycle::{Snapshot, take};
+use omni_machine::Machine;
+use omni_store::{Lease, Store};
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Takes the snapshots of one machine, one at a time.
+pub(crate) struct Keeper {
+    entry: Entry,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    store: Option<Arc<Store>>,
+    origin: OriginFile,
+    /// What the machine was restored from: it reads pages of that as long as it lives.
+    _lease: Option<Lease>,
+}
+
+/// A snapshot that is in memory only, and how long the machine was held for it.
+pub(crate) struct Taken {
+    snapshot: Snapshot,
+    pause: Duration,
+}
+
+/// Takes a snapshot of a machine at a safe point. Nothing is copied, hashed or written here.
+pub(crate) fn seal(machine: &mut dyn Machine) -> Result<Taken, Failure> {
+    let began = Instant::now();
+    let snapshot = take(KINDS, machine)?;
+    Ok(Taken { snapshot, pause: began.elapsed() })
+}
+
+impl Keeper {
+    pub(crate) fn new(entry: &Entry, store: Option<Arc<Store>>, lease: Option<Lease>) -> Self {
+        let inner = Inner { store, origin: entry.origin.clone(), _lease: lease };
+        Self { entry: entry.clone(), inner: Mutex::new(inner) }
+    }
+
+    /// Takes a snapshot by `seal` and writes it into the store. What it gives is durable.
+    pub(crate) fn keep(
+        &self,
+        tag: Option<&str>,
+        seal: impl FnOnce() -> Result<Taken, Failure>,
+    ) -> Result<Value, Failure> {
+        // Held from before the seal on, so that each follows the one that was taken before it.
+        let mut inner = self.inner();
+        let store = match &inner.store {
+            Some(store) => store.clone(),
+            None => inner.store.insert(saved::own_store()?).clone(),
+        };
+        let owner = &self.entry.machine.id;
+        let tree = store.tree(owner)?;
+        let parent = match &inner.origin.parent {
+            Some(id) => tree.present(saved::parse_id(id)?),
+            None => None,
+        };
+        let free = || {
+            let mut tags = (1u64..).map(|number| format!("s{number}"));
+            tags.find(|tag| tree.tagged(tag).is_none()).expect("numbers do not end")
+        };
+        let tag = tag.map_or_else(free, str::to_owned);
+        tree.check_free(&tag)?;
+        let taken = seal()?;
+        let about = serde_json::to_vec(&self.entry.machine).expect("plain data");
+        let title = Title { owner, tag: &tag, parent, about };
+        let written = saved::write(&store, &taken.snapshot, title)?;
+        inner.origin.parent = Some(written.id.to_string());
+        Entry::write_origin(&self.entry.dir, &inner.origin)?;
+        let above = parent.map(|id| parent_text(&tree, id));
+        Ok(json!({
+            "id": written.id.to_string(),
+            "tag": tag,
+            "parent": above,
+            "ticks": written.tick.0,
+            "pause_ms": ms(taken.pause),
+            "pages_total": written.pages_total,
+            "pages_new": written.pages_new,
+            "bytes_new": written.bytes_new,
+            "digest": written.state.to_string(),
+        }))
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How a snapshot is named for people: by its tag, or by its id where it is of another machine.
+pub(crate) fn parent_text(tree: &omni_store::Tree, id: Digest) -> String {
+    tree.get(&id).map_or_else(|| id.to_string(), |entry| entry.tag.clone())
+}
+
+/// Milliseconds with a fraction.
+pub(crate) fn ms(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}

@@ -1,0 +1,55 @@
+//! What a machine begins as: made from its files, or as a snapshot has it.
+
+use crate::failure::Failure;
+use crate::keeper::Keeper;
+use crate::plan::spec_of;
+use crate::saved;
+use omni_control::Entry;
+use omni_host::Disk;
+use omni_kinds::{KINDS, kind_of};
+use omni_lifecycle::restore;
+use omni_machine::{DiskSpec, Machine, Spec};
+
+/// A machine that has not run yet, and what belongs to it.
+pub(crate) struct Made {
+    pub(crate) spec: Spec,
+    pub(crate) disks: Vec<Disk>,
+    pub(crate) machine: Box<dyn Machine>,
+    pub(crate) keeper: Keeper,
+}
+
+/// The machine of an entry, as the snapshot of this id has it where there is one.
+pub(crate) fn make(entry: &Entry, from: Option<&str>) -> Result<Made, Failure> {
+    from.map_or_else(|| cold(entry), |id| warm(entry, id))
+}
+
+fn cold(entry: &Entry) -> Result<Made, Failure> {
+    let (spec, disks) = spec_of(entry)?;
+    let lease = match &entry.origin.disks {
+        Some(id) => Some(saved::own_store()?.lease(&[saved::parse_id(id)?])?),
+        None => None,
+    };
+    let machine = kind_of(&spec.kind)?.create(&spec)?;
+    Ok(Made { spec, disks, machine, keeper: Keeper::new(entry, None, lease) })
+}
+
+/// Its pages are read when they are touched.
+fn warm(entry: &Entry, id: &str) -> Result<Made, Failure> {
+    let (store, id) = (saved::own_store()?, saved::parse_id(id)?);
+    let lease = store.lease(&[id])?;
+    let snapshot = saved::read(&store, id, &entry.machine.disks)?;
+    let mut disks = Vec::new();
+    let images = saved::disk_images(&snapshot)?.into_iter().zip(&snapshot.spec.disks);
+    for (at, (image, DiskSpec { bytes, read_only, .. })) in images.enumerate() {
+        let overlay = (!read_only).then(|| entry.overlay(at));
+        disks.push(Disk::above(image, *bytes, overlay.as_deref())?);
+    }
+    let restored = restore(KINDS, &snapshot);
+    if restored.is_err() {
+        // A file of the store that is damaged is the cause, not what the kind made of it.
+        saved::check_files(&snapshot)?;
+    }
+    let machine = restored?;
+    let keeper = Keeper::new(entry, Some(store), Some(lease));
+    Ok(Made { spec: snapshot.spec, disks, machine, keeper })
+}

@@ -1,0 +1,444 @@
+//! The verbs of snapshots: snapshot, snapshots, restore, fork, diff, export, import, rm, gc.
+
+use crate::failure::{Failure, code};
+use crate::hold::hold;
+use crate::keeper::{ms, parent_text};
+use crate::life::{Begin, launch, launch_all};
+use crate::saved::{self, open_store};
+use crate::ui::{Ui, size_text};
+use omni_base::{Digest, PAGE_SIZE_U64};
+use omni_control::{
+    Client, ControlError, Dirs, Entry, MachineFile, OriginFile, Registry, Request, now_text,
+};
+use omni_store::{GcOptions, Store, StoreError, Tree};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long clean-up waits for those who write to the store.
+const GC_WAIT: Duration = Duration::from_secs(30);
+
+/// Forks that one call makes.
+const FORKS_MAX: u32 = 10_000;
+
+/// A snapshot that a verb names, and all around it.
+struct Named {
+    entry: Entry,
+    store: Arc<Store>,
+    id: Digest,
+    tag: String,
+}
+
+/// Finds `MACHINE@TAG`.
+fn named(text: &str, dirs: &Dirs) -> Result<Named, Failure> {
+    let (machine, tag) = text
+        .split_once('@')
+        .ok_or_else(|| Failure::usage(format!("'{text}' names no snapshot: write MACHINE@TAG")))?;
+    let entry = Registry::open(dirs)?.find(machine)?;
+    let store = open_store(dirs)?;
+    let tree = store.tree(&entry.machine.id)?;
+    let found = match tree.find(tag) {
+        Err(StoreError::NoSnapshot(_)) => {
+            let name = &entry.machine.name;
+            let text =
+                format!("there is no snapshot '{name}@{tag}'; 'omni snapshots {name}' lists them");
+            return Err(Failure::new(code::NOT_FOUND, text));
+        }
+        found => found?,
+    };
+    let (id, tag) = (found.id, found.tag.clone());
+    Ok(Named { entry, store, id, tag })
+}
+
+/// `snapshot`: of a live machine, which is held only while its pages are sealed.
+pub(crate) fn take(key: &str, tag: Option<&str>, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
+    let entry = Registry::open(dirs)?.find(key)?;
+    let request = Request::Snapshot { tag: tag.map(str::to_owned) };
+    let mut value = Client::connect(&entry)?.ask(&request)?;
+    value["machine"] = json!(entry.machine.name);
+    let tag = value["tag"].as_str().unwrap_or_default().to_owned();
+    ui.result(value, &format!("{}@{tag}", entry.machine.name))
+}
+
+/// `snapshots`: the tree of a machine.
+pub(crate) fn list(key: &str, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
+    let entry = Registry::open(dirs)?.find(key)?;
+    let tree = open_store(dirs)?.tree(&entry.machine.id)?;
+    let current = match &entry.origin.parent {
+        Some(id) => tree.present(saved::parse_id(id)?),
+        None => None,
+    };
+    let mut depths: BTreeMap<Digest, usize> = BTreeMap::new();
+    let mut rows = Vec::new();
+    for (depth, one) in in_order(&tree, &mut depths) {
+        let here = current == Some(one.id);
+        if ui.json {
+            ui.object(json!({
+                "id": one.id.to_string(),
+                "tag": one.tag,
+                "parent": tree.parent(one).map(|above| &above.tag),
+                "ticks": one.tick.0,
+                "time": time_text(one.time_ms),
+                "pages_total": one.pages_total,
+                "pages_new": one.pages_new,
+                "bytes_new": one.bytes_new,
+                "digest": one.state.to_string(),
+                "current": here,
+            }))?;
+            continue;
+        }
+        let mark = if here { " *" } else { "" };
+        rows.push(vec![
+            format!("{:1$}{2}{mark}", "", 2 * depth, one.tag),
+            one.id.short(),
+            time_text(one.time_ms),
+            one.tick.0.to_string(),
+            size_text(one.bytes_new),
+        ]);
+    }
+    if ui.json {
+        return Ok(());
+    }
+    ui.table(&["TAG", "ID", "TIME", "TICKS", "NEW"], &rows)
+}
+
+/// The snapshots with their depth, each after the one before it and before those beside that.
+fn in_order<'t>(
+    tree: &'t Tree,
+    depths: &mut BTreeMap<Digest, usize>,
+) -> Vec<(usize, &'t omni_store::Entry)> {
+    let mut below: BTreeMap<Option<Digest>, Vec<&omni_store::Entry>> = BTreeMap::new();
+    for entry in tree.entries() {
+        let above = tree.parent(entry).map(|above| above.id);
+        below.entry(above).or_default().push(entry);
+    }
+    let mut order = Vec::new();
+    let mut left: Vec<_> = below.remove(&None).unwrap_or_default();
+    left.reverse();
+    while let Some(entry) = left.pop() {
+        let above = tree.parent(entry).and_then(|above| depths.get(&above.id));
+        // A line of snapshots stays in its column; only branches move to the right.
+        let kids = below.remove(&Some(entry.id)).unwrap_or_default();
+        let depth = above.copied().unwrap_or(0);
+        depths.insert(entry.id, if kids.len() > 1 { depth + 1 } else { depth });
+        order.push((depth, entry));
+        left.extend(kids.into_iter().rev());
+    }
+    order
+}
+
+/// `restore`: the machine as it was, running, whether it runs now or not.
+pub(crate) fn restore(text: &str, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
+    let began = Instant::now();
+    let Named { mut entry, store, id, tag, .. } = named(text, dirs)?;
+    // Whether it can be done is known before anything is undone.
+    let snapshot = saved::read(&store, id, &entry.machine.disks)?;
+    if entry.state.state.is_live() {
+        match Client::connect(&entry)?.ask(&Request::Kill { keep: true }) {
+            Ok(_) | Err(ControlError::Gone(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let lock = hold(&entry)?;
+    let kept = store.lease(&[id])?;
+    move_to(&mut entry, &store, id)?;
+    drop(lock);
+    let entry = launch(&entry, Begin { hold: false, from: Some(id), fork: false })?;
+    drop(kept);
+    let value = json!({
+        "id": entry.machine.id,
+        "name": entry.machine.name,
+        "tag": tag,
+        "ticks": snapshot.tick.0,
+        "start_ms": ms(began.elapsed()),
+    });
+    ui.result(value, &entry.machine.name)
+}
+
+/// Makes a machine go on from a snapshot: from the next start on, its disks are those of that.
+fn move_to(entry: &mut Entry, store: &Store, id: Digest) -> Result<(), Failure> {
+    let old: Vec<PathBuf> = (0..entry.machine.disks.len()).map(|at| entry.overlay(at)).collect();
+    let disks = !entry.machine.disks.is_empty();
+    let before = match &entry.origin.disks {
+        Some(id) => vec![saved::parse_id(id)?],
+        None => vec![],
+    };
+    // Both are kept until the change is made, which is one step.
+    let both: Vec<Digest> = before.into_iter().chain([id]).collect();
+    store.pin(&entry.machine.id, &both)?;
+    entry.origin = OriginFile {
+        parent: Some(id.to_string()),
+        disks: disks.then(|| id.to_string()),
+        generation: entry.origin.generation + 1,
+    };
+    Entry::write_origin(&entry.dir, &entry.origin)?;
+    store.pin(&entry.machine.id, &[id])?;
+    for path in old {
+        // One that is left over is only in nobody's way.
+        let _ = fs::remove_file(path);
+    }
+    Ok(())
+}
+
+/// `fork`: machines that go on from a live one, or from a snapshot, each for itself.
+pub(crate) fn fork(text: &str, count: u32, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
+    if !(1..=FORKS_MAX).contains(&count) {
+        return Err(Failure::usage(format!("--count is 1 to {FORKS_MAX}")));
+    }
+    let began = Instant::now();
+    let registry = Registry::open(dirs)?;
+    let (found, passing) = if text.contains('@') {
+        (named(text, dirs)?, false)
+    } else {
+        let entry = registry.find(text)?;
+        let tag = format!("fork-{:08x}", omni_host::random_u64() >> 32);
+        let request = Request::Snapshot { tag: Some(tag.clone()) };
+        Client::connect(&entry)?.ask(&request)?;
+        (named(&format!("{}@{tag}", entry.machine.id), dirs)?, true)
+    };
+    let kept = found.store.lease(&[found.id])?;
+    let mut children = Vec::new();
+    let made = (0..count).try_for_each(|_| {
+        children.push(child(&found, &registry)?);
+        Ok::<_, Failure>(())
+    });
+    let launched = made.and_then(|()| {
+        launch_all(&children, Begin { hold: false, from: Some(found.id), fork: true })
+    });
+    if passing {
+        // It was taken for the children only, and they keep it.
+        let _ = found.store.remove(&found.entry.machine.id, found.id);
+    }
+    drop(kept);
+    let launched = launched.inspect_err(|_| {
+        for entry in &children {
+            // They never ran: nothing of them is worth keeping.
+            let _ = registry.remove_files(&entry.machine.id, &entry.dir);
+            let _ = found.store.remove_owner(&entry.machine.id);
+        }
+    })?;
+    for (entry, ready) in launched {
+        let asked = Client::connect(&entry)
+            .and_then(|mut client| client.ask(&Request::Inspect { digest: false }));
+        let value = json!({
+            "id": entry.machine.id,
+            "name": entry.machine.name,
+            "start_ms": ms(ready.saturating_duration_since(began)),
+            "private_bytes": asked.map_or(Value::Null, |all| all["private_bytes"].clone()),
+        });
+        ui.result(value, &entry.machine.name)?;
+    }
+    Ok(())
+}
+
+/// A machine that has not run yet and goes on from a snapshot of another.
+fn child(of: &Named, registry: &Registry) -> Result<Entry, Failure> {
+    let parent = &of.entry.machine;
+    let machine = MachineFile {
+        id: String::new(),
+        name: String::new(),
+        created: now_text(),
+        // Ports of the host lead to one machine only.
+        publish: Vec::new(),
+        remove: false,
+        timeout_ms: None,
+        signature: None,
+        ..parent.clone()
+    };
+    let mut entry = registry.create(machine, &parent.name)?;
+    move_to(&mut entry, &of.store, of.id)?;
+    Ok(entry)
+}
+
+/// `rm MACHINE@TAG`: those after it stay, and follow the one before it.
+pub(crate) fn remove(text: &str, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
+    let Named { entry, store, id, tag, .. } = named(text, dirs)?;
+    store.remove(&entry.machine.id, id)?;
+    let value = json!({
+        "id": entry.machine.id,
+        "name": entry.machine.name,
+        "tag": tag,
+        "removed": true,
+    });
+    ui.result(value, &format!("{}@{tag}", entry.machine.name))
+}
+
+/// Removes what the store has of a machine that is removed.
+pub(crate) fn forget(id: &str, dirs: &Dirs) -> Result<(), Failure> {
+    if !dirs.store().exists() {
+        return Ok(());
+    }
+    Ok(open_store(dirs)?.remove_owner(id)?)
+}
+
+/// `diff`: the pages by space, and the records, in which two snapshots differ.
+pub(crate) fn diff(one: &str, other: &str, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
+    let (one, other) = (named(one, dirs)?, named(other, dirs)?);
+    let read = |of: &Named| saved::read(&of.store, of.id, &of.entry.machine.disks);
+    let all = read(&one)?.differences(&read(&other)?);
+    let all = all.map_err(|error| Failure::from(saved::store_error(error)))?;
+    for space in &all.spaces {
+        if ui.json {
+            ui.object(json!({
+                "space": space.name,
+                "pages": space.pages.len(),
+                "bytes": space.pages.len() as u64 * PAGE_SIZE_U64,
+                "ranges": ranges(&space.pages),
+            }))?;
+        } else if !space.pages.is_empty() {
+            let (name, count) = (&space.name, space.pages.len());
+            let size = size_text(count as u64 * PAGE_SIZE_U64);
+            ui.line(&format!("space {name}: {count} pages differ ({size})"))?;
+        }
+    }
+    for record in &all.records {
+        if ui.json {
+            ui.object(json!({ "record": record.path, "fields": record.fields }))?;
+        } else {
+            ui.line(&format!("record {}: {}", record.path, record.fields.join(", ")))?;
+        }
+    }
+    Ok(())
+}
+
+/// Pages as first and last of each run.
+fn ranges(pages: &[omni_base::PageNo]) -> Vec<[u64; 2]> {
+    let mut all: Vec<[u64; 2]> = Vec::new();
+    for page in pages {
+        match all.last_mut() {
+            Some([_, last]) if *last + 1 == page.0 => *last = page.0,
+            _ => all.push([page.0, page.0]),
+        }
+    }
+    all
+}
+
+/// `export`: a snapshot as one file that needs nothing else.
+pub(crate) fn export(text: &str, file: &Path, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
+    let found = if text.contains('@') {
+        named(text, dirs)?
+    } else {
+        let entry = Registry::open(dirs)?.find(text)?;
+        if !entry.state.state.is_live() {
+            let text = format!(
+                "the machine '{text}' does not run: name one of its snapshots, as '{text}@TAG'"
+            );
+            return Err(Failure::new(code::WRONG_STATE, text));
+        }
+        let value = Client::connect(&entry)?.ask(&Request::Snapshot { tag: None })?;
+        let tag = value["tag"].as_str().unwrap_or_default();
+        named(&format!("{}@{tag}", entry.machine.id), dirs)?
+    };
+    let snapshot = saved::read(&found.store, found.id, &found.entry.machine.disks)?;
+    let mut base_of = |space: &omni_store::SpaceRef| {
+        let own = snapshot.spaces.iter().find(|own| own.name == space.name);
+        let base = own.and_then(|own| own.image.base().cloned());
+        base.ok_or_else(|| StoreError::NoSnapshot(space.name.clone()))
+    };
+    let done = found.store.export(found.id, &mut base_of, file)?;
+    let value = json!({
+        "machine": found.entry.machine.name,
+        "tag": found.tag,
+        "file": file,
+        "bytes": done.bytes,
+        "pages": done.pages,
+    });
+    ui.result(value, &format!("{} ({})", file.display(), size_text(done.bytes)))
+}
+
+/// `import`: a machine from an exported file; 'restore' lets it go on.
+pub(crate) fn import(file: &Path, name: Option<&str>, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
+    let manifest = Store::portable_manifest(file)?;
+    let mut machine: MachineFile = serde_json::from_slice(&manifest.about).map_err(|error| {
+        let text = format!("{}: what it says of its machine: {error}", file.display());
+        Failure::new(code::DAMAGED, text)
+    })?;
+    if machine.kind != manifest.kind {
+        return Err(Failure::new(code::DAMAGED, "the file names two kinds"));
+    }
+    let stem = std::mem::take(&mut machine.name);
+    machine.name = name.unwrap_or_default().to_owned();
+    machine.created = now_text();
+    machine.publish.clear();
+    (machine.remove, machine.signature, machine.timeout_ms) = (false, None, None);
+    machine.files_dir = dirs.files(&format!("imported-{}", manifest.spec.short()));
+    machine.files.clear();
+    for disk in &mut machine.disks {
+        // What is on it is in the store.
+        disk.path = PathBuf::new();
+    }
+    let registry = Registry::open(dirs)?;
+    let mut entry = registry.create(machine, &stem)?;
+    let done = take_in(&mut entry, file, &manifest, dirs);
+    if let Err(failure) = done {
+        // The first failure is the one to tell of.
+        let _ = registry.remove_files(&entry.machine.id, &entry.dir);
+        let _ = forget(&entry.machine.id, dirs);
+        return Err(failure);
+    }
+    let value = json!({
+        "id": entry.machine.id,
+        "name": entry.machine.name,
+        "tag": manifest.tag,
+        "ticks": manifest.tick.0,
+    });
+    ui.result(value, &format!("{}@{}", entry.machine.name, manifest.tag))
+}
+
+fn take_in(
+    entry: &mut Entry,
+    file: &Path,
+    manifest: &omni_store::Manifest,
+    dirs: &Dirs,
+) -> Result<(), Failure> {
+    let store = open_store(dirs)?;
+    let about = serde_json::to_vec(&entry.machine).expect("plain data");
+    let taken = store.import(file, &entry.machine.id, &manifest.tag, about)?;
+    for (role, digest) in &manifest.files {
+        // A role is a name of ours; one that is a path is not.
+        let path = entry.dir.join(format!("file-{}", entry.machine.files.len()));
+        let bytes = store.read(omni_store::Sort::Blob, *digest)?;
+        fs::write(&path, bytes)
+            .map_err(|error| Failure::io(&path.display().to_string(), &error))?;
+        entry.machine.files.insert(role.clone(), path);
+    }
+    entry.write_machine()?;
+    move_to(entry, &store, taken.id)
+}
+
+/// `gc`: what no snapshot needs any more goes.
+pub(crate) fn collect(compress: bool, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
+    let store = open_store(dirs)?;
+    let until = Instant::now() + GC_WAIT;
+    let done = loop {
+        match store.gc(GcOptions { compress_all: compress }) {
+            Err(StoreError::Busy(..)) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            other => break other?,
+        }
+    };
+    let value = json!({
+        "bytes_before": done.bytes_before,
+        "bytes_after": done.bytes_after,
+        "objects": done.objects,
+        "objects_gone": done.objects_gone,
+    });
+    let (before, after) = (size_text(done.bytes_before), size_text(done.bytes_after));
+    ui.result(value, &format!("{before} before, {after} now"))
+}
+
+/// How the snapshot is named from which a machine goes on.
+pub(crate) fn parent(entry: &Entry, dirs: &Dirs) -> Option<String> {
+    let id = saved::parse_id(entry.origin.parent.as_ref()?).ok()?;
+    let tree = open_store(dirs).ok()?.tree(&entry.machine.id).ok()?;
+    Some(parent_text(&tree, tree.present(id)?))
+}
+
+fn time_text(ms: u64) -> String {
+    let time = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    time.map_or_else(String::new, |time| format!("{time:.3}"))
+}

@@ -1,0 +1,464 @@
+//! The program from outside: snapshots, and what is done with them.
+
+use omni_host::TempDir;
+use serde_json::Value;
+use std::fs;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// A home of its own, with programs in it.
+struct Home {
+    dir: TempDir,
+}
+
+impl Home {
+    fn new(name: &str) -> Self {
+        let dir = TempDir::new(name).expect("a writable host");
+        let home = Self { dir };
+        home.write("story.z5", &omni_vm_zmachine::sample_story());
+        home.write("counter", &elf(&COUNTER));
+        home.write("walker", &elf(&WALKER));
+        home
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.dir.path().join(name), bytes).expect("writable");
+    }
+
+    fn omni(&self, args: &[&str]) -> Command {
+        self.omni_at("home", args)
+    }
+
+    fn omni_at(&self, home: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_omni"));
+        command.env("OMNI_HOME", self.dir.path().join(home)).current_dir(self.dir.path());
+        command.args(args).stdin(Stdio::null());
+        command
+    }
+
+    fn output(&self, args: &[&str]) -> Output {
+        self.omni(args).output().expect("it can be started")
+    }
+
+    #[track_caller]
+    fn check(&self, args: &[&str]) -> String {
+        self.fails(args, 0).0
+    }
+
+    /// What it says on standard output, and on standard error.
+    #[track_caller]
+    fn fails(&self, args: &[&str], code: i32) -> (String, String) {
+        let output = self.output(args);
+        let talk = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {talk}");
+        (String::from_utf8(output.stdout).expect("text"), talk)
+    }
+
+    #[track_caller]
+    fn json(&self, args: &[&str]) -> Value {
+        let mut all = self.objects(args);
+        assert_eq!(all.len(), 1, "{args:?}: {all:?}");
+        all.remove(0)
+    }
+
+    #[track_caller]
+    fn objects(&self, args: &[&str]) -> Vec<Value> {
+        let text = self.check(&[args, &["--json"]].concat());
+        let parse = |line: &str| serde_json::from_str::<Value>(line).expect("an object a line");
+        let all: Vec<Value> = text.lines().map(parse).collect();
+        assert!(all.iter().all(|value| value["api"] == "omni/v1"), "{text}");
+        all
+    }
+
+    /// A machine that runs by itself.
+    #[track_caller]
+    fn run(&self, name: &str, args: &[&str]) {
+        self.check(&[&["run", "--detach", "--seed", "7", "--name", name], args].concat());
+    }
+
+    /// Types a line at a machine's console, and gives what is said until `end`.
+    #[track_caller]
+    fn typed(&self, machine: &str, line: &str, end: char) -> String {
+        typed_by(self.omni(&["attach", machine]), line, end)
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        for home in ["home", "other"] {
+            let listed = self.omni_at(home, &["ps", "--quiet"]).output();
+            let ids = listed.map(|output| output.stdout).unwrap_or_default();
+            // Forks before those that they came from.
+            let mut ids: Vec<_> =
+                String::from_utf8_lossy(&ids).lines().map(str::to_owned).collect();
+            ids.reverse();
+            for id in ids {
+                let _ = self.omni_at(home, &["rm", "--force", &id]).output();
+            }
+        }
+    }
+}
+
+#[track_caller]
+fn typed_by(mut attach: Command, line: &str, end: char) -> String {
+    let mut child = attach
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it can be started");
+    let mut stdin = child.stdin.take().expect("piped");
+    stdin.write_all(line.as_bytes()).expect("someone reads");
+    let (mut said, mut some) = (Vec::new(), [0; 256]);
+    let mut stdout = child.stdout.take().expect("piped");
+    while !said.ends_with(&[u8::try_from(end).expect("a byte")]) {
+        let count = stdout.read(&mut some).expect("readable");
+        assert!(count > 0, "no answer came: {}", String::from_utf8_lossy(&said));
+        said.extend_from_slice(&some[..count]);
+    }
+    // The machine is not its own, and runs on.
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    String::from_utf8(said).expect("text")
+}
+
+/// Counts the bytes that it gets in its memory, and answers each with the letter of that number.
+const COUNTER: [u32; 12] = [
+    0x0000_1497, // auipc s1, 1
+    0x1000_0437, // lui s0, 0x10000
+    0x0054_4503, // lbu a0, 5(s0)
+    0x0015_7513, // andi a0, a0, 1
+    0xfe05_0ce3, // beqz a0, to the lbu
+    0x0004_4583, // lbu a1, 0(s0)
+    0x0004_b603, // ld a2, 0(s1)
+    0x0016_0613, // addi a2, a2, 1
+    0x00c4_b023, // sd a2, 0(s1)
+    0x0606_0613, // addi a2, a2, 96
+    0x00c4_0023, // sb a2, 0(s0)
+    0xfddf_f06f, // j to the lbu
+];
+
+/// Walks through memory for a while, writing as it goes, and then ends the machine.
+const WALKER: [u32; 12] = [
+    0x0000_1497, // auipc s1, 1
+    0x2000_0937, // lui s2, 0x20000
+    0x0015_0513, // addi a0, a0, 1
+    0x0325_1593, // slli a1, a0, 50
+    0x02c5_d593, // srli a1, a1, 44
+    0x0095_85b3, // add a1, a1, s1
+    0x00a5_b023, // sd a0, 0(a1)
+    0xff25_16e3, // bne a0, s2, to the addi
+    0x0010_02b7, // lui t0, 0x100
+    0x0000_5337, // lui t1, 5
+    0x5553_0313, // addi t1, t1, 0x555
+    0x0062_a023, // sw t1, 0(t0)
+];
+
+/// A program for the board as an ELF file.
+fn elf(code: &[u32]) -> Vec<u8> {
+    let start = 0x8000_0000_u64;
+    let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xf3\0\x01\0\0\0".to_vec();
+    file.extend([start, 64, 0].iter().flat_map(|word| word.to_le_bytes()));
+    file.extend([0, 0, 64, 56, 1, 64, 0, 0].iter().flat_map(|half: &u16| half.to_le_bytes()));
+    file.resize(64, 0);
+    file.extend([1, 0, 0, 0, 7, 0, 0, 0]);
+    let size = 4 * code.len() as u64;
+    let segment = [0x1000, start, start, size, size, 0x1000];
+    file.extend(segment.iter().flat_map(|word| word.to_le_bytes()));
+    file.resize(0x1000, 0);
+    file.extend(code.iter().flat_map(|insn| insn.to_le_bytes()));
+    file
+}
+
+fn text<'v>(value: &'v Value, name: &str) -> &'v str {
+    value[name].as_str().unwrap_or_else(|| panic!("{name} is no text: {value}"))
+}
+
+#[test]
+fn a_story_is_taken_back_and_says_the_same_again() {
+    let home = Home::new("snap-story");
+    home.run("m", &["story.z5"]);
+    let first = home.typed("m", "one\n", '>');
+    assert!(first.contains("Line 1,"), "{first}");
+    let taken = home.json(&["snapshot", "m", "before"]);
+    assert_eq!(text(&taken, "tag"), "before");
+    assert_eq!(taken["parent"], Value::Null);
+    assert_eq!(text(&taken, "digest").len(), 64);
+    for field in ["ticks", "pages_total", "pages_new", "bytes_new"] {
+        assert!(taken[field].is_u64(), "{field}: {taken}");
+    }
+    assert!(taken["pause_ms"].is_number(), "{taken}");
+    let second = home.typed("m", "two\n", '>');
+    let third = home.typed("m", "three\n", '>');
+    assert!(second.contains("Line 2,") && third.contains("Line 3,"), "{second}{third}");
+    let restored = home.json(&["restore", "m@before"]);
+    assert_eq!(restored["ticks"], taken["ticks"]);
+    // What it draws at random is of its past, which is the same.
+    assert_eq!(home.typed("m", "two\n", '>'), second);
+    assert_eq!(home.typed("m", "three\n", '>'), third);
+    assert_eq!(text(&home.json(&["inspect", "m"]), "parent"), "before");
+    // From a machine that was killed it is no different.
+    home.check(&["kill", "m"]);
+    home.check(&["restore", "m@before"]);
+    assert_eq!(home.typed("m", "two\n", '>'), second);
+}
+
+#[test]
+fn snapshots_make_a_tree_and_one_in_the_middle_can_go() {
+    let home = Home::new("snap-tree");
+    home.run("m", &["--memory", "16M", "counter"]);
+    for (tag, answer) in [("a", 'a'), ("b", 'b'), ("c", 'c')] {
+        home.typed("m", "x", answer);
+        home.check(&["snapshot", "m", tag]);
+    }
+    home.check(&["restore", "m@a"]);
+    home.typed("m", "x", 'b');
+    let branch = home.json(&["snapshot", "m"]);
+    assert_eq!(text(&branch, "tag"), "s1", "a free tag is found");
+    assert_eq!(text(&branch, "parent"), "a");
+    let parents = |home: &Home| -> Vec<(String, Value)> {
+        let all = home.objects(&["snapshots", "m"]);
+        all.iter().map(|one| (text(one, "tag").to_owned(), one["parent"].clone())).collect()
+    };
+    let as_listed = |list: &[(&str, Option<&str>)]| -> Vec<(String, Value)> {
+        let value = |parent: Option<&str>| parent.map_or(Value::Null, Value::from);
+        list.iter().map(|(tag, parent)| ((*tag).to_owned(), value(*parent))).collect()
+    };
+    let wanted = [("a", None), ("b", Some("a")), ("c", Some("b")), ("s1", Some("a"))];
+    assert_eq!(parents(&home), as_listed(&wanted));
+    assert_eq!(text(&home.json(&["rm", "m@c~1"]), "tag"), "b");
+    let wanted = [("a", None), ("c", Some("a")), ("s1", Some("a"))];
+    assert_eq!(parents(&home), as_listed(&wanted));
+    home.check(&["gc"]);
+    home.fails(&["restore", "m@b"], 3);
+    home.check(&["restore", "m@c"]);
+    home.typed("m", "x", 'd');
+    home.check(&["restore", "m@s1"]);
+    home.typed("m", "x", 'c');
+    let table = home.check(&["snapshots", "m"]);
+    assert!(table.contains("TAG") && table.contains("s1 *"), "{table}");
+}
+
+#[test]
+fn a_restored_machine_has_the_same_future() {
+    let home = Home::new("snap-future");
+    home.run("m", &["--memory", "16M", "--snapshot-on-exit", "walker"]);
+    home.check(&["snapshot", "m", "middle"]);
+    assert_eq!(home.check(&["wait", "m"]), "0\n");
+    home.check(&["restore", "m@middle"]);
+    assert_eq!(home.check(&["wait", "m"]), "0\n");
+    let all = home.objects(&["snapshots", "m"]);
+    let ends: Vec<&Value> = all.iter().filter(|one| one["tag"] != "middle").collect();
+    let [one, other] = &ends[..] else { panic!("two ends: {all:?}") };
+    assert_eq!(text(one, "parent"), "middle");
+    assert_eq!(text(other, "parent"), "middle");
+    assert_eq!(one["ticks"], other["ticks"]);
+    assert_eq!(text(one, "digest"), text(other, "digest"));
+    assert!(home.objects(&["diff", "m@s1", "m@s2"]).iter().all(|space| space["pages"] == 0));
+}
+
+#[test]
+fn forks_go_on_each_for_itself() {
+    let home = Home::new("snap-forks");
+    home.run("m", &["--memory", "16M", "counter"]);
+    home.typed("m", "x", 'a');
+    let forks = home.objects(&["fork", "m", "--count", "3"]);
+    let mut ids: Vec<&str> = forks.iter().map(|fork| text(fork, "id")).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 3, "{forks:?}");
+    for (fork, count) in forks.iter().zip(1..) {
+        assert!(fork["start_ms"].is_number() && fork["private_bytes"].is_u64(), "{fork}");
+        let said = home.typed(text(fork, "id"), &"x".repeat(count), char::from(b'a' + count as u8));
+        assert_eq!(said.len(), count, "each counts on from what was: {said}");
+    }
+    home.typed("m", "x", 'b');
+    assert!(home.objects(&["snapshots", "m"]).is_empty(), "what passes is not listed");
+    let names: Vec<&str> = forks.iter().map(|fork| text(fork, "name")).collect();
+    assert_eq!(home.objects(&["ps"]).len(), 4);
+    // A fork has snapshots of its own, and outlives what it came from.
+    home.check(&["snapshot", names[2], "own"]);
+    home.check(&["rm", "--force", "m", names[0], names[1]]);
+    home.check(&["gc"]);
+    home.check(&["restore", &format!("{}@own", names[2])]);
+    home.typed(names[2], "x", 'e');
+}
+
+#[test]
+fn a_fork_of_a_snapshot_is_another_machine_with_other_luck() {
+    let home = Home::new("snap-luck");
+    home.run("m", &["story.z5"]);
+    home.typed("m", "one\n", '>');
+    home.check(&["snapshot", "m", "t"]);
+    home.check(&["kill", "m"]);
+    home.check(&["fork", "m@t", "--count", "2"]);
+    let names: Vec<String> = home
+        .objects(&["ps"])
+        .iter()
+        .filter(|one| one["state"] == "running")
+        .map(|one| text(one, "name").to_owned())
+        .collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    for name in names {
+        let said = home.typed(&name, "two\n", '>');
+        assert!(said.contains("Line 2,"), "{said}");
+    }
+}
+
+#[test]
+fn snapshots_differ_in_what_was_written_between_them() {
+    let home = Home::new("snap-diff");
+    home.run("m", &["--memory", "16M", "counter"]);
+    home.typed("m", "x", 'a');
+    home.check(&["snapshot", "m", "one"]);
+    home.typed("m", "x", 'b');
+    home.check(&["snapshot", "m", "two"]);
+    let all = home.objects(&["diff", "m@one", "m@two"]);
+    let memory = all.iter().find(|space| space["space"] == "ram").expect("it has memory");
+    assert_eq!(memory["pages"], 1, "{memory}");
+    assert!(all.iter().any(|record| record["record"].is_string()), "ticks at least: {all:?}");
+    let same = home.check(&["diff", "m@one", "m@one"]);
+    assert_eq!(same, "", "nothing differs");
+}
+
+#[test]
+fn an_exported_machine_goes_on_in_another_home() {
+    let home = Home::new("snap-export");
+    home.write("disk.raw", &[7; 8192]);
+    home.run("m", &["--memory", "16M", "--disk", "disk.raw", "counter"]);
+    home.typed("m", "x", 'a');
+    let taken = home.json(&["snapshot", "m", "t"]);
+    let exported = home.json(&["export", "m@t", "m.omni"]);
+    assert!(exported["bytes"].as_u64().is_some_and(|bytes| bytes > 4096), "{exported}");
+    home.check(&["rm", "--force", "m"]);
+    fs::remove_file(home.dir.path().join("disk.raw")).expect("it is there");
+    fs::remove_file(home.dir.path().join("counter")).expect("it is there");
+    let there = |args: &[&str]| {
+        let output = home.omni_at("other", args).output().expect("it can be started");
+        let talk = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{args:?}: {talk}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    assert_eq!(there(&["import", "m.omni", "--name", "twin"]), "twin@t\n");
+    let listed = there(&["snapshots", "twin", "--json"]);
+    let listed: Value = serde_json::from_str(listed.trim()).expect("one object");
+    // Not the digest of the state, which names the file below the disk: here there is none.
+    assert_eq!(listed["ticks"], taken["ticks"]);
+    there(&["restore", "twin@t"]);
+    typed_by(home.omni_at("other", &["attach", "twin"]), "x", 'b');
+    there(&["snapshot", "twin", "later"]);
+    there(&["kill", "twin"]);
+    // From its beginning, too, as what it was made from came along.
+    there(&["start", "twin"]);
+    typed_by(home.omni_at("other", &["attach", "twin"]), "x", 'a');
+}
+
+#[test]
+fn clean_up_beside_a_running_machine_takes_nothing_from_it() {
+    let home = Home::new("snap-gc");
+    home.run("m", &["--memory", "16M", "counter"]);
+    home.typed("m", "xx", 'b');
+    home.check(&["snapshot", "m", "t"]);
+    home.check(&["restore", "m@t"]);
+    // It reads pages of what is not listed any more.
+    home.check(&["rm", "m@t"]);
+    let done = home.json(&["gc", "--compress"]);
+    assert!(done["objects"].as_u64().is_some_and(|count| count > 0), "{done}");
+    home.typed("m", "x", 'c');
+    home.check(&["snapshot", "m", "after"]);
+    home.check(&["kill", "m"]);
+    home.check(&["gc"]);
+    home.check(&["restore", "m@after"]);
+    home.typed("m", "x", 'd');
+    home.check(&["rm", "--force", "m"]);
+    let done = home.json(&["gc"]);
+    assert_eq!(done["objects"], 0, "a store of nobody is empty: {done}");
+}
+
+#[test]
+fn mistakes_with_snapshots_have_their_exit_codes() {
+    let home = Home::new("snap-mistakes");
+    home.run("m", &["story.z5"]);
+    home.check(&["snapshot", "m", "t"]);
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["snapshot", "nobody"], 3, "nobody"),
+        (&["snapshot", "m", "t"], 4, "'t' already"),
+        (&["snapshot", "m", "a b"], 2, "cannot be a tag"),
+        (&["restore", "m"], 2, "MACHINE@TAG"),
+        (&["restore", "m@nothing"], 3, "omni snapshots m"),
+        (&["restore", "m@t~1"], 3, "m@t~1"),
+        (&["fork", "nobody"], 3, "nobody"),
+        (&["fork", "m", "--count", "0"], 2, "--count"),
+        (&["diff", "m@t", "m@u"], 3, "m@u"),
+        (&["rm", "m@u"], 3, "m@u"),
+        (&["export", "m@u", "file"], 3, "m@u"),
+        (&["import", "story.z5"], 9, "story.z5"),
+        (&["import", "missing"], 1, "missing"),
+    ];
+    for (args, code, word) in cases {
+        let (said, talk) = home.fails(args, *code);
+        assert!(talk.contains(word), "{args:?}: {talk}");
+        assert_eq!(said, "", "{args:?}");
+    }
+    home.typed("m", "still there\n", '>');
+    home.check(&["stop", "m"]);
+    let (_, talk) = home.fails(&["snapshot", "m"], 5);
+    assert!(talk.contains("stopped"), "{talk}");
+    assert_eq!(home.objects(&["ps"]).len(), 1, "no failed attempt leaves a machine");
+}
+
+#[test]
+fn a_second_process_is_told_who_has_the_machine() {
+    let home = Home::new("snap-second");
+    home.run("m", &["story.z5"]);
+    let seen = home.json(&["inspect", "m"]);
+    let pid = seen["pid"].to_string();
+    let (said, talk) = home.fails(&["monitor", text(&seen, "directory")], 5);
+    let who = format!("process {pid} has it");
+    assert!(said.contains(&who) && talk.contains(&who), "{said}{talk}");
+    home.typed("m", "undisturbed\n", '>');
+}
+
+/// Flips a bit of every pack, at this part of it.
+fn flip(home: &Path, eighths: usize) {
+    for item in fs::read_dir(home.join("state/store/packs")).expect("there") {
+        let path = item.expect("there").path();
+        let mut bytes = fs::read(&path).expect("readable");
+        let at = bytes.len() * eighths / 8;
+        bytes[at] ^= 4;
+        fs::write(&path, bytes).expect("writable");
+    }
+}
+
+#[test]
+fn a_damaged_snapshot_is_refused_or_ends_its_machine_and_says_what_is_damaged() {
+    let home = Home::new("snap-damage");
+    home.run("m", &["story.z5"]);
+    home.check(&["snapshot", "m", "t"]);
+    home.check(&["kill", "m"]);
+    for eighths in 1..8 {
+        flip(&home.dir.path().join("home"), eighths);
+        let output = home.output(&["restore", "m@t"]);
+        let mut talk = String::from_utf8_lossy(&output.stderr).into_owned();
+        let mut code = output.status.code();
+        if code == Some(0) {
+            // What is damaged is found when it is touched: the story reads all of itself.
+            let seen = home.output(&["snapshot", "m", &format!("t{eighths}")]);
+            talk = String::from_utf8_lossy(&seen.stderr).into_owned();
+            code = seen.status.code();
+        }
+        flip(&home.dir.path().join("home"), eighths);
+        if code == Some(0) {
+            // In a page that nobody has asked for.
+            home.check(&["kill", "m"]);
+            home.check(&["rm", &format!("m@t{eighths}")]);
+            continue;
+        }
+        assert_eq!(code, Some(9), "{talk}");
+        assert!(talk.contains("damaged") || talk.contains("digest"), "{talk}");
+        let _ = home.output(&["kill", "m"]);
+    }
+    home.check(&["restore", "m@t"]);
+    home.typed("m", "whole again\n", '>');
+}
