@@ -265,7 +265,8 @@ fn a_sample_of_every_kind_is_known_by_its_content_and_lives() {
     let home = Home::new("e2e-samples");
     for sample in omni_kinds::samples() {
         let Some(image) = sample.spec.file("image") else { continue };
-        fs::write(home.dir.path().join("sample"), image.bytes().expect("held")).expect("writable");
+        fs::write(home.dir.path().join("sample"), &image.bytes().expect("held")[..])
+            .expect("writable");
         home.check(&["run", "--detach", "--name", sample.name, "--timeout", "60s", "sample"], 0);
         let seen = home.state(sample.name);
         assert_eq!(seen["kind"], *sample.spec.kind, "{seen}");

@@ -25,13 +25,13 @@ pub trait BlobSource: Send + Sync + fmt::Debug {
 pub struct Blob(Arc<Content>);
 
 enum Content {
-    Held(Arc<[u8]>),
+    Held(Arc<Vec<u8>>),
     Elsewhere {
         source: Box<dyn BlobSource>,
         /// Known when all of it was first read; it must not change from then on.
         digest: OnceLock<Digest>,
         /// Those that somebody still has.
-        lent: Mutex<Option<Weak<[u8]>>>,
+        lent: Mutex<Weak<Vec<u8>>>,
     },
 }
 
@@ -61,24 +61,25 @@ impl Blob {
     ///
     /// # Errors
     /// Where they cannot be read, or are not what they were before.
-    pub fn bytes(&self) -> io::Result<Arc<[u8]>> {
+    pub fn bytes(&self) -> io::Result<Arc<Vec<u8>>> {
         let (source, digest, lent) = match &*self.0 {
             Content::Held(bytes) => return Ok(bytes.clone()),
             Content::Elsewhere { source, digest, lent } => (source, digest, lent),
         };
         let mut lent = lent.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bytes) = lent.as_ref().and_then(Weak::upgrade) {
+        if let Some(bytes) = lent.upgrade() {
             return Ok(bytes);
         }
         let count = usize::try_from(source.len()).map_err(io::Error::other)?;
-        let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, count).collect();
-        source.read(0, Arc::get_mut(&mut bytes).expect("nobody else has it yet"))?;
+        let mut bytes = vec![0; count];
+        source.read(0, &mut bytes)?;
         let found = Digest::of(&bytes);
         if *digest.get_or_init(|| found) != found {
             let why = "it was changed under a machine that was made from it";
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
-        *lent = Some(Arc::downgrade(&bytes));
+        let bytes = Arc::new(bytes);
+        *lent = Arc::downgrade(&bytes);
         Ok(bytes)
     }
 
@@ -103,7 +104,7 @@ impl Blob {
     /// # Errors
     /// As `bytes`.
     pub fn held(&self) -> io::Result<Self> {
-        self.bytes().map(Self::from)
+        Ok(Self(Arc::new(Content::Held(self.bytes()?))))
     }
 
     /// The bytes, where they are held.
@@ -115,21 +116,15 @@ impl Blob {
     }
 }
 
-impl From<Arc<[u8]>> for Blob {
-    fn from(bytes: Arc<[u8]>) -> Self {
-        Self(Arc::new(Content::Held(bytes)))
-    }
-}
-
 impl From<Vec<u8>> for Blob {
     fn from(bytes: Vec<u8>) -> Self {
-        Arc::<[u8]>::from(bytes).into()
+        Self(Arc::new(Content::Held(Arc::new(bytes))))
     }
 }
 
 impl From<&[u8]> for Blob {
     fn from(bytes: &[u8]) -> Self {
-        Arc::<[u8]>::from(bytes).into()
+        bytes.to_vec().into()
     }
 }
 

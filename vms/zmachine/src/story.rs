@@ -9,7 +9,7 @@ const HEADER_BYTES: usize = 64;
 /// The words of the header that do not change while the story runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Story {
-    pub(crate) bytes: Arc<[u8]>,
+    pub(crate) bytes: Arc<Vec<u8>>,
     pub(crate) version: u8,
     /// Bytes of dynamic memory: all that may be written.
     pub(crate) dynamic_bytes: u32,
@@ -63,7 +63,7 @@ impl Story {
         Ok(story)
     }
 
-    fn from_header(bytes: &Arc<[u8]>, version: u8) -> Self {
+    fn from_header(bytes: &Arc<Vec<u8>>, version: u8) -> Self {
         let word = |at| u32::from(word_at(bytes, at));
         let from_v5 = |at| if version >= 5 { word(at) } else { 0 };
         let extension = usize::try_from(from_v5(0x36)).unwrap_or(0);
