@@ -32,12 +32,8 @@ pub(crate) enum Verb {
         /// Attach the console of the one machine
         #[arg(long, short)]
         attach: bool,
-        /// From now on, run each virtual CPU on a thread of its own
-        #[arg(long, conflicts_with = "turns")]
-        parallel: bool,
-        /// From now on, take the virtual CPUs in turns
-        #[arg(long)]
-        turns: bool,
+        #[command(flatten)]
+        schedule: Schedule,
         #[command(flatten)]
         machines: Machines,
     },
@@ -123,6 +119,8 @@ pub(crate) enum Verb {
         /// The snapshot; TAG~2 is the second before TAG
         #[arg(value_name = "MACHINE@TAG")]
         snapshot: String,
+        #[command(flatten)]
+        schedule: Schedule,
     },
     /// Make machines that go on from a live one, or from a snapshot, with identities of their own
     Fork {
@@ -132,6 +130,9 @@ pub(crate) enum Verb {
         /// How many
         #[arg(long, short, default_value_t = 1)]
         count: u32,
+        /// Publish a port of the forks: [ADDR:]HOST:GUEST[/tcp|/udp]; HOST 0 lets the host choose
+        #[arg(long, value_name = "HOST:GUEST")]
+        publish: Vec<String>,
     },
     /// In what two snapshots differ: pages by space, and records
     Diff {
@@ -255,6 +256,28 @@ pub(crate) struct ChoiceArgs {
     /// A user of Debian who may become root by sudo; root has no login of its own then
     #[arg(long, value_name = "NAME")]
     pub(crate) user: Option<String>,
+}
+
+/// How virtual CPUs run from now on.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Schedule {
+    /// From now on, run each virtual CPU on a thread of its own
+    #[arg(long, conflicts_with = "turns")]
+    parallel: bool,
+    /// From now on, take the virtual CPUs in turns
+    #[arg(long)]
+    turns: bool,
+}
+
+impl Schedule {
+    /// Whether they run side by side; nothing where it stays as it was.
+    pub(crate) fn parallel(self) -> Option<bool> {
+        match (self.parallel, self.turns) {
+            (true, _) => Some(true),
+            (_, true) => Some(false),
+            _ => None,
+        }
+    }
 }
 
 /// One machine or several.

@@ -1,7 +1,7 @@
 //! The verbs of a machine's life: run, create, start, stop, kill, pause, resume, wait, rm, rename.
 
 use crate::adopt::adopt;
-use crate::args::{MachineArgs, Machines, RunArgs};
+use crate::args::{MachineArgs, Machines, RunArgs, Schedule};
 use crate::console::{Left, attach};
 use crate::failure::{Failure, code};
 use crate::plan::{Plan, can_be_parallel, plan, spec_of};
@@ -102,20 +102,14 @@ pub(crate) fn create(args: &MachineArgs, dirs: &Dirs, ui: Ui) -> Result<(), Fail
 pub(crate) fn start(
     machines: &Machines,
     attached: bool,
-    parallel: Option<bool>,
+    schedule: Schedule,
     dirs: &Dirs,
     ui: Ui,
 ) -> Result<u8, Failure> {
     let registry = Registry::open(dirs)?;
     let startable = |key: &str| {
         let mut entry = startable(&registry, key)?;
-        if let Some(parallel) = parallel {
-            if parallel {
-                can_be_parallel(kind_of(&entry.machine.kind)?)?;
-            }
-            entry.machine.parallel = parallel;
-            entry.write_machine()?;
-        }
+        set_schedule(&mut entry, schedule)?;
         Ok::<_, Failure>(entry)
     };
     if attached {
@@ -134,6 +128,16 @@ pub(crate) fn start(
         Ok((entry, json!({ "state": "running" })))
     })?;
     Ok(0)
+}
+
+/// Notes how the virtual CPUs of a machine that does not live run from now on.
+pub(crate) fn set_schedule(entry: &mut Entry, schedule: Schedule) -> Result<(), Failure> {
+    let Some(parallel) = schedule.parallel() else { return Ok(()) };
+    if parallel {
+        can_be_parallel(kind_of(&entry.machine.kind)?)?;
+    }
+    entry.machine.parallel = parallel;
+    Ok(entry.write_machine()?)
 }
 
 fn startable(registry: &Registry, key: &str) -> Result<Entry, Failure> {

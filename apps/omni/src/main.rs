@@ -14,6 +14,7 @@ mod doctor;
 mod escape;
 mod failure;
 mod flame;
+mod forks;
 mod hold;
 mod images;
 mod keeper;
@@ -66,13 +67,8 @@ fn verb(verb: &Verb, ui: Ui) -> Result<u8, Failure> {
     match verb {
         Verb::Run(args) => return life::run(args, &dirs()?, ui),
         Verb::Create(args) => life::create(args, &dirs()?, ui),
-        Verb::Start { attach, parallel, turns, machines } => {
-            let schedule = match (parallel, turns) {
-                (true, _) => Some(true),
-                (_, true) => Some(false),
-                _ => None,
-            };
-            return life::start(machines, *attach, schedule, &dirs()?, ui);
+        Verb::Start { attach, schedule, machines } => {
+            return life::start(machines, *attach, *schedule, &dirs()?, ui);
         }
         Verb::Stop { time, machines } => life::stop(machines, *time, &dirs()?, ui),
         Verb::Kill(machines) => life::ask(machines, &Request::Kill { keep: false }, &dirs()?, ui),
@@ -88,8 +84,12 @@ fn verb(verb: &Verb, ui: Ui) -> Result<u8, Failure> {
         Verb::Attach { machine } => return life::join(machine, &dirs()?, ui),
         Verb::Snapshot { machine, tag } => snapshots::take(machine, tag.as_deref(), &dirs()?, ui),
         Verb::Snapshots { machine } => snapshots::list(machine, &dirs()?, ui),
-        Verb::Restore { snapshot } => snapshots::restore(snapshot, &dirs()?, ui),
-        Verb::Fork { machine, count } => snapshots::fork(machine, *count, &dirs()?, ui),
+        Verb::Restore { snapshot, schedule } => {
+            snapshots::restore(snapshot, *schedule, &dirs()?, ui)
+        }
+        Verb::Fork { machine, count, publish } => {
+            forks::fork(machine, *count, publish, &dirs()?, ui)
+        }
         Verb::Diff { one, other } => snapshots::diff(one, other, &dirs()?, ui),
         Verb::Export { machine, file } => snapshots::export(machine, file, &dirs()?, ui),
         Verb::Import { file, name } => snapshots::import(file, name.as_deref(), &dirs()?, ui),

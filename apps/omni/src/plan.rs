@@ -356,7 +356,8 @@ pub(crate) fn source_of(file: &DiskFile) -> DiskSource {
     DiskSource { path: file.path.clone(), format, follow: file.follow }
 }
 
-fn published(texts: &[String]) -> Result<Vec<String>, Failure> {
+/// Ports to publish, once they are known to be sound.
+pub(crate) fn published(texts: &[String]) -> Result<Vec<String>, Failure> {
     for text in texts {
         let parsed = text.parse::<omni_net::Publish>();
         parsed.map_err(|error| Failure::usage(format!("--publish: {error}")))?;

@@ -1,17 +1,20 @@
 //! The verbs of snapshots: snapshot, snapshots, restore, fork, diff, export, import, rm, gc.
 
+use crate::args::Schedule;
 use crate::failure::{Failure, code};
 use crate::hold::hold;
 use crate::keeper::{ms, parent_text};
-use crate::life::{Begin, launch, launch_all};
+use crate::life::{Begin, launch, set_schedule};
+use crate::plan::can_be_parallel;
 use crate::saved::{self, open_store};
 use crate::ui::{Ui, size_text};
 use omni_base::{Digest, PAGE_SIZE_U64};
 use omni_control::{
     Client, ControlError, Dirs, Entry, MachineFile, OriginFile, Registry, Request, now_text,
 };
+use omni_kinds::kind_of;
 use omni_store::{GcOptions, Store, StoreError, Tree};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,19 +24,16 @@ use std::time::{Duration, Instant};
 /// How long clean-up waits for those who write to the store.
 const GC_WAIT: Duration = Duration::from_secs(30);
 
-/// Forks that one call makes.
-const FORKS_MAX: u32 = 10_000;
-
 /// A snapshot that a verb names, and all around it.
-struct Named {
-    entry: Entry,
-    store: Arc<Store>,
-    id: Digest,
-    tag: String,
+pub(crate) struct Named {
+    pub(crate) entry: Entry,
+    pub(crate) store: Arc<Store>,
+    pub(crate) id: Digest,
+    pub(crate) tag: String,
 }
 
 /// Finds `MACHINE@TAG`.
-fn named(text: &str, dirs: &Dirs) -> Result<Named, Failure> {
+pub(crate) fn named(text: &str, dirs: &Dirs) -> Result<Named, Failure> {
     let (machine, tag) = text
         .split_once('@')
         .ok_or_else(|| Failure::usage(format!("'{text}' names no snapshot: write MACHINE@TAG")))?;
@@ -131,10 +131,13 @@ fn in_order<'t>(
 }
 
 /// `restore`: the machine as it was, running, whether it runs now or not.
-pub(crate) fn restore(text: &str, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
+pub(crate) fn restore(text: &str, schedule: Schedule, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
     let began = Instant::now();
     let Named { mut entry, store, id, tag, .. } = named(text, dirs)?;
     // Whether it can be done is known before anything is undone.
+    if schedule.parallel() == Some(true) {
+        can_be_parallel(kind_of(&entry.machine.kind)?)?;
+    }
     let snapshot = saved::read(&store, id, &entry.machine.disks)?;
     if entry.state.state.is_live() {
         match Client::connect(&entry)?.ask(&Request::Kill { keep: true }) {
@@ -144,6 +147,7 @@ pub(crate) fn restore(text: &str, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
     }
     let lock = hold(&entry)?;
     let kept = store.lease(&[id])?;
+    set_schedule(&mut entry, schedule)?;
     move_to(&mut entry, &store, id)?;
     drop(lock);
     let entry = launch(&entry, Begin { hold: false, from: Some(id), fork: false })?;
@@ -159,7 +163,7 @@ pub(crate) fn restore(text: &str, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
 }
 
 /// Makes a machine go on from a snapshot: from the next start on, its disks are those of that.
-fn move_to(entry: &mut Entry, store: &Store, id: Digest) -> Result<(), Failure> {
+pub(crate) fn move_to(entry: &mut Entry, store: &Store, id: Digest) -> Result<(), Failure> {
     let old: Vec<PathBuf> = (0..entry.machine.disks.len()).map(|at| entry.overlay(at)).collect();
     let disks = !entry.machine.disks.is_empty();
     let before = match &entry.origin.disks {
@@ -181,76 +185,6 @@ fn move_to(entry: &mut Entry, store: &Store, id: Digest) -> Result<(), Failure> 
         let _ = fs::remove_file(path);
     }
     Ok(())
-}
-
-/// `fork`: machines that go on from a live one, or from a snapshot, each for itself.
-pub(crate) fn fork(text: &str, count: u32, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
-    if !(1..=FORKS_MAX).contains(&count) {
-        return Err(Failure::usage(format!("--count is 1 to {FORKS_MAX}")));
-    }
-    let began = Instant::now();
-    let registry = Registry::open(dirs)?;
-    let (found, passing) = if text.contains('@') {
-        (named(text, dirs)?, false)
-    } else {
-        let entry = registry.find(text)?;
-        let tag = format!("fork-{:08x}", omni_host::random_u64() >> 32);
-        let request = Request::Snapshot { tag: Some(tag.clone()) };
-        Client::connect(&entry)?.ask(&request)?;
-        (named(&format!("{}@{tag}", entry.machine.id), dirs)?, true)
-    };
-    let kept = found.store.lease(&[found.id])?;
-    let mut children = Vec::new();
-    let made = (0..count).try_for_each(|_| {
-        children.push(child(&found, &registry)?);
-        Ok::<_, Failure>(())
-    });
-    let launched = made.and_then(|()| {
-        launch_all(&children, Begin { hold: false, from: Some(found.id), fork: true })
-    });
-    if passing {
-        // It was taken for the children only, and they keep it.
-        let _ = found.store.remove(&found.entry.machine.id, found.id);
-    }
-    drop(kept);
-    let launched = launched.inspect_err(|_| {
-        for entry in &children {
-            // They never ran: nothing of them is worth keeping.
-            let _ = registry.remove_files(&entry.machine.id, &entry.dir);
-            let _ = found.store.remove_owner(&entry.machine.id);
-        }
-    })?;
-    for (entry, ready) in launched {
-        let asked = Client::connect(&entry)
-            .and_then(|mut client| client.ask(&Request::Inspect { digest: false }));
-        let value = json!({
-            "id": entry.machine.id,
-            "name": entry.machine.name,
-            "start_ms": ms(ready.saturating_duration_since(began)),
-            "private_bytes": asked.map_or(Value::Null, |all| all["private_bytes"].clone()),
-        });
-        ui.result(value, &entry.machine.name)?;
-    }
-    Ok(())
-}
-
-/// A machine that has not run yet and goes on from a snapshot of another.
-fn child(of: &Named, registry: &Registry) -> Result<Entry, Failure> {
-    let parent = &of.entry.machine;
-    let machine = MachineFile {
-        id: String::new(),
-        name: String::new(),
-        created: now_text(),
-        // Ports of the host lead to one machine only.
-        publish: Vec::new(),
-        remove: false,
-        timeout_ms: None,
-        signature: None,
-        ..parent.clone()
-    };
-    let mut entry = registry.create(machine, &parent.name)?;
-    move_to(&mut entry, &of.store, of.id)?;
-    Ok(entry)
 }
 
 /// `rm MACHINE@TAG`: those after it stay, and follow the one before it.

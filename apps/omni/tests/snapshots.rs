@@ -286,6 +286,43 @@ fn forks_go_on_each_for_itself() {
 }
 
 #[test]
+fn a_fork_publishes_ports_of_its_own_or_says_that_it_has_none() {
+    let home = Home::new("snap-publish");
+    home.run("m", &["--memory", "16M", "--publish", "0:80", "counter"]);
+    home.check(&["snapshot", "m", "t"]);
+    let (_, talk) = home.fails(&["fork", "m@t"], 0);
+    assert!(talk.contains("0:80 stays with 'm'"), "{talk}");
+    let (_, talk) = home.fails(&["fork", "m@t", "--count", "2", "--publish", "8080:80"], 2);
+    assert!(talk.contains("port 0"), "{talk}");
+    let busy = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let port = busy.local_addr().expect("bound").port();
+    let (_, talk) = home.fails(&["fork", "m@t", "--publish", &format!("{port}:80")], 1);
+    assert!(talk.contains(&port.to_string()), "{talk}");
+    assert_eq!(home.objects(&["ps"]).len(), 2, "a fork that failed leaves nothing");
+    for fork in home.objects(&["fork", "m@t", "--count", "2", "--publish", "0:80"]) {
+        let seen = home.json(&["inspect", text(&fork, "id")]);
+        let ports = seen["ports"]["published"].as_array().expect("a list");
+        assert_eq!(ports.len(), 1, "{seen}");
+    }
+}
+
+#[test]
+fn a_restored_machine_may_run_its_harts_another_way() {
+    let home = Home::new("snap-schedule");
+    home.run("m", &["--memory", "16M", "--cpus", "2", "counter"]);
+    home.check(&["snapshot", "m", "t"]);
+    home.check(&["restore", "m@t", "--parallel"]);
+    assert_eq!(home.json(&["inspect", "m"])["digest"], Value::Null, "it is not exact any more");
+    home.check(&["snapshot", "m", "side-by-side"]);
+    home.check(&["restore", "m@side-by-side", "--turns"]);
+    assert!(home.json(&["inspect", "m"])["digest"].is_string());
+    home.run("tale", &["story.z5"]);
+    home.check(&["snapshot", "tale", "t"]);
+    home.fails(&["restore", "tale@t", "--parallel"], 8);
+    assert_eq!(home.json(&["inspect", "tale"])["state"], "running");
+}
+
+#[test]
 fn a_fork_of_a_snapshot_is_another_machine_with_other_luck() {
     let home = Home::new("snap-luck");
     home.run("m", &["story.z5"]);
