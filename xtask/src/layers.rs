@@ -17,7 +17,7 @@ const LAYERS: &[&[&str]] = &[
     ],
     &["omni-board-*"],
     &["omni-kinds"],
-    &["omni-conformance", "omni-control", "omni-bench", "omni-recording"],
+    &["omni-conformance", "omni-control", "omni-bench", "omni-recording", "omni-debug"],
     &["omni"],
 ];
 
@@ -28,6 +28,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("omni-kinds", &["omni-host", "omni-net", "omni-image", "omni-lifecycle"]),
     ("omni-control", &["omni-guest-*", "omni-vm-*", "omni-board-*"]),
     ("omni-recording", &["omni-guest-*", "omni-vm-*", "omni-board-*"]),
+    ("omni-debug", &["omni-guest-*", "omni-vm-*", "omni-board-*"]),
     ("omni-conformance", &["omni-guest-*", "omni-vm-*", "omni-board-*"]),
 ];
 

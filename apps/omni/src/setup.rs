@@ -119,7 +119,7 @@ fn run(machine: &mut dyn Machine, talk: &mut Talk<'_>) -> Result<(), String> {
             Stop::Idle { wake: None } if !answered => {
                 return Err("the machine waits for something that will not come".into());
             }
-            Stop::Idle { .. } | Stop::Reached | Stop::Kicked => {}
+            Stop::Idle { .. } | Stop::Reached | Stop::Kicked | Stop::Hit(_) => {}
         }
         if let Said::Failed(reason) = &talk.said {
             return Err(reason.clone());

@@ -6,6 +6,7 @@
 
 mod boot;
 mod fdt;
+mod inspect;
 mod kind;
 mod layout;
 mod machine;

@@ -8,7 +8,8 @@ use omni_base::Tick;
 use omni_engine::{Crew, Engine};
 use omni_guest_riscv::{Hart, Turn, Why};
 use omni_machine::{
-    Caps, Control, CreateError, Effect, Event, Kick, Machine, Outside, Schedule, Spec, Stop,
+    Caps, Control, CreateError, Effect, Event, Hit, Inspect, Kick, Machine, Outside, Schedule,
+    Spec, Stop, StopPoint,
 };
 use omni_memory::{Memory, Space};
 use omni_state::{Bundle, StateError};
@@ -42,7 +43,7 @@ impl Engines {
         }
     }
 
-    fn schedule(&self) -> Schedule {
+    pub(crate) fn schedule(&self) -> Schedule {
         match self {
             Self::Turns(_) => Schedule::Turns,
             Self::Apart(..) => Schedule::Parallel,
@@ -64,7 +65,7 @@ impl Engines {
         }
     }
 
-    fn all_mut(&mut self) -> &mut [Engine] {
+    pub(crate) fn all_mut(&mut self) -> &mut [Engine] {
         match self {
             Self::Turns(engine) => std::slice::from_mut(engine),
             Self::Apart(_, engines) => engines,
@@ -80,6 +81,8 @@ pub(crate) struct Virt {
     pub(crate) wires: Wires,
     // Derived from here on.
     pub(crate) engines: Engines,
+    /// What a debugger has it stop at.
+    pub(crate) stops: Vec<StopPoint>,
 }
 
 impl Virt {
@@ -134,7 +137,7 @@ impl Virt {
         let harts = (0..shape.harts).map(|id| Hart::new(id, RAM_BASE.0)).collect();
         let count = usize::try_from(shape.harts).expect("few harts");
         let engines = Engines::of(Schedule::Turns, count);
-        Ok(Self { spec: spec.clone(), boot, harts, wires, engines })
+        Ok(Self { spec: spec.clone(), boot, harts, wires, engines, stops: Vec::new() })
     }
 
     /// What the device tree says of this machine.
@@ -200,11 +203,10 @@ impl Virt {
     /// The hart whose turn it is, or `None` where all wait. A turn that is over goes to the next.
     fn turn(&mut self) -> Option<usize> {
         let now = usize::from(self.wires.state.turn);
-        if self.wires.state.turn_left > 0 && self.runnable(now) {
+        let next = self.next_turn()?;
+        if next == now && self.wires.state.turn_left > 0 {
             return Some(now);
         }
-        let count = self.harts.len();
-        let next = (1..=count).map(|by| (now + by) % count).find(|at| self.runnable(*at))?;
         if next != now {
             // Another hart may have stored there meanwhile.
             self.harts[now].clear_reservation();
@@ -212,6 +214,16 @@ impl Virt {
         self.wires.state.turn = u8::try_from(next).expect("few harts");
         self.wires.state.turn_left = TURN_TICKS;
         Some(next)
+    }
+
+    /// Whose turn it is, or whose is next where that is over.
+    pub(crate) fn next_turn(&self) -> Option<usize> {
+        let now = usize::from(self.wires.state.turn);
+        if self.wires.state.turn_left > 0 && self.runnable(now) {
+            return Some(now);
+        }
+        let count = self.harts.len();
+        (1..=count).map(|by| (now + by) % count).find(|at| self.runnable(*at))
     }
 
     /// When something happens by itself: a device, or the timer of a hart.
@@ -222,8 +234,9 @@ impl Virt {
         timers.chain(self.wires.deadline()).min()
     }
 
-    /// Runs a hart until its turn, its budget or the time to the next deadline is over.
-    fn run_turn(&mut self, at: usize, until: u64) {
+    /// Runs a hart until its turn, its budget or the time to the next deadline is over, or a stop
+    /// point is there.
+    fn run_turn(&mut self, at: usize, until: u64) -> Option<Hit> {
         let tick = self.wires.state.tick;
         let deadline = self.next_deadline().unwrap_or(u64::MAX);
         let left = until.min(deadline.max(tick + 1)) - tick;
@@ -235,6 +248,7 @@ impl Virt {
             Caller { hart: &mut self.harts[at], at, wires: &mut self.wires }.answer();
             self.deliver();
         }
+        if let Why::Caught(caught) = end.why { Some(self.hit(at, caught)) } else { None }
     }
 
     fn pass(&mut self, ticks: u64) {
@@ -263,6 +277,7 @@ impl Machine for Virt {
         let schedule = if self.harts.len() == 1 { Schedule::Turns } else { schedule };
         if self.engines.schedule() != schedule {
             self.engines = Engines::of(schedule, self.harts.len());
+            self.stops.clear();
         }
         true
     }
@@ -288,7 +303,13 @@ impl Machine for Virt {
                 continue;
             }
             match self.turn() {
-                Some(hart) => self.run_turn(hart, until.0),
+                Some(hart) => {
+                    if let Some(hit) = self.run_turn(hart, until.0) {
+                        self.settle();
+                        self.wires.emit(outside);
+                        return Stop::Hit(hit);
+                    }
+                }
                 None => {
                     let wake = self.next_deadline().unwrap_or(u64::MAX);
                     self.wires.state.tick = wake.min(until.0).max(self.wires.state.tick + 1);
@@ -327,6 +348,10 @@ impl Machine for Virt {
 
     fn drop_caches(&mut self, seed: u64) {
         self.engines.all_mut().iter_mut().for_each(|engine| engine.drop_caches(seed));
+    }
+
+    fn inspect(&mut self) -> Option<&mut dyn Inspect> {
+        (self.engines.schedule() == Schedule::Turns).then_some(self)
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {

@@ -1,6 +1,6 @@
 //! The battery. Each property takes a case and knows no kind; it panics where the case fails it.
 
-use crate::{Case, FakeWorld, damage};
+use crate::{Case, FakeWorld, damage, stops};
 use omni_base::Tick;
 use omni_lifecycle::{
     Difference, Outcome, Snapshot, Timeline, World, fork, kind_of, record, replay, restore, run_to,
@@ -27,6 +27,7 @@ pub const BATTERY: &[(&str, Property)] = &[
     ("a_kick_stops_soon", a_kick_stops_soon),
     ("no_run_goes_past_its_mark", no_run_goes_past_its_mark),
     ("strange_events_are_survived", strange_events_are_survived),
+    ("stop_points_are_invisible", stops::stop_points_are_invisible),
     ("a_snapshot_survives_its_file", damage::a_snapshot_survives_its_file),
     ("a_log_survives_its_file", damage::a_log_survives_its_file),
     ("every_damaged_byte_is_refused", damage::every_damaged_byte_is_refused),
@@ -263,6 +264,7 @@ fn assert_stopped(case: &Case, stop: Stop, ticks: u64) {
     match stop {
         // Time that an idle machine lets pass is not waited for.
         Stop::Idle { .. } | Stop::Halted { .. } => {}
+        Stop::Hit(hit) => panic!("{case}: stopped at {hit:?}, which nobody asked for"),
         Stop::Kicked | Stop::Reached => {
             assert!(ticks <= KICK_TICKS_MAX, "{case}: stopped {ticks} ticks after a kick");
         }

@@ -7,6 +7,7 @@
 mod battery;
 mod case;
 mod damage;
+mod stops;
 mod world;
 
 pub use battery::{BATTERY, Property};

@@ -61,6 +61,7 @@ macro_rules! battery {
                 a_kick_stops_soon,
                 no_run_goes_past_its_mark,
                 strange_events_are_survived,
+                stop_points_are_invisible,
                 a_snapshot_survives_its_file,
                 a_log_survives_its_file,
                 every_damaged_byte_is_refused,

@@ -389,11 +389,10 @@ fn bytes(code: &Code) -> usize {
 pub(crate) fn translate(
     front: &dyn Frontend,
     page: &[u8],
-    start: u64,
-    mode: Mode,
-    shape: Shape,
+    from: &Start<'_>,
     buffer: Vec<Inst>,
 ) -> Option<Block> {
+    let Start { pc: start, mode, shape, cuts } = *from;
     let base = start & !(PAGE_SIZE_U64 - 1);
     let mut into = Builder::reuse(buffer);
     let hidden = [front.float_flags(), front.reservation()];
@@ -429,7 +428,8 @@ pub(crate) fn translate(
             }
         }
         let inside = pc.wrapping_sub(base) < PAGE_SIZE_U64;
-        if into.ticks() >= BLOCK_TICKS_MAX || !inside {
+        let cut = !cuts.is_empty() && cuts.binary_search(&pc).is_ok();
+        if into.ticks() >= BLOCK_TICKS_MAX || !inside || cut {
             return Some(into.finish(pc));
         }
     }
@@ -442,6 +442,16 @@ fn code_at(page: &[u8], pc: u64, offset: u64) -> crate::Code {
     let mut bytes = [0; 16];
     bytes[..count].copy_from_slice(&rest[..count]);
     crate::Code { pc, bytes, count }
+}
+
+/// Where and how a block begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start<'a> {
+    pub(crate) pc: u64,
+    pub(crate) mode: Mode,
+    pub(crate) shape: Shape,
+    /// Addresses that it ends before, in order.
+    pub(crate) cuts: &'a [u64],
 }
 
 /// How far a block goes.

@@ -161,7 +161,8 @@ pub trait Env {
     /// Other vCPUs may have the world until the next `hold`.
     fn release(&mut self);
 
-    /// Whether a helper must find all other vCPUs at rest: it writes memory in several steps.
+    /// Whether a helper must find all other vCPUs at rest: it writes memory in several steps, 16
+    /// bytes at most, which begin at its first argument.
     fn wants_stillness(&self, helper: Helper) -> bool;
 
     /// The guest's RAM.

@@ -2,9 +2,12 @@
 
 use crate::code::{Code, Hold, LONG_NEXT, Op, RESERVED, Uop, own_forms};
 use crate::memory::{MemoryPath, Slow};
-use crate::{At, Env, NOT_RESERVED, Regs};
+use crate::{Access, At, Env, NOT_RESERVED, Regs};
 use omni_ir::{AtomicOp, Binary, Helper, Size, Trap, Width};
 use std::sync::atomic::{Ordering, fence};
+
+/// The bytes that a helper accesses at most, which writes memory in several steps.
+const PAIR_BYTES: u64 = 16;
 
 /// How a block was left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -302,6 +305,8 @@ fn call<E: Env>(
     when: At,
 ) -> Result<Slow, Trap> {
     if mem.env.wants_stillness(helper) {
+        mem.stops.pass(args[0], PAIR_BYTES, Access::Load)?;
+        mem.stops.pass(args[0], PAIR_BYTES, Access::Store)?;
         mem.lanes.still(mem.own);
     }
     let reply = mem.env.call(helper, regs, args, when)?;

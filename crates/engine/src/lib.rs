@@ -18,6 +18,7 @@ mod jit;
 mod memory;
 mod profiler;
 mod run;
+mod stops;
 mod support;
 mod tiers;
 mod tlb;
@@ -30,5 +31,6 @@ pub use front::{
 };
 pub use profiler::{MadeCode, Phase, Profiler, phase_here, set_profiler};
 pub use run::Engine;
+pub use stops::{Caught, Watch};
 pub use support::HostSupport;
 pub use tiers::{Tiers, Without};

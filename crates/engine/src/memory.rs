@@ -7,6 +7,7 @@ use crate::crew::{Granule, Known, Lanes};
 use crate::float::FloatRules;
 use crate::interp::bits;
 use crate::profiler::{Marker, Phase};
+use crate::stops::Stops;
 use crate::tlb::Tlb;
 use crate::{Access, At, Env, Mapping, Target};
 use omni_base::{PAGE_SIZE_U64, PageNo};
@@ -71,6 +72,7 @@ pub(crate) struct MemoryPath<'a, E> {
     pub(crate) float_flags: Slot,
     pub(crate) reservation: Slot,
     pub(crate) counters: &'a mut Counters,
+    pub(crate) stops: &'a mut Stops,
     pub(crate) mark: Marker<'a>,
 }
 
@@ -205,6 +207,7 @@ impl<E: Env> MemoryPath<'_, E> {
     }
 
     pub(crate) fn load(&mut self, at: u64, size: Size, when: At) -> Result<Slow, Trap> {
+        self.stops.pass(at, size.bytes(), Access::Load)?;
         if crosses(at, size) {
             return self.load_crossing(at, size);
         }
@@ -227,6 +230,7 @@ impl<E: Env> MemoryPath<'_, E> {
         if !at.is_multiple_of(size.bytes()) {
             return Err(self.env.bad_atomic(at, Access::Load));
         }
+        self.stops.pass(at, size.bytes(), Access::Load)?;
         if let Some(value) = self.find(at, size) {
             return Ok(Slow { value, stop: self.tlb.must_stop() });
         }
@@ -249,7 +253,7 @@ impl<E: Env> MemoryPath<'_, E> {
 
     fn load_ram(&mut self, at: u64, size: Size, no: PageNo, keep: bool) -> Result<Slow, Trap> {
         let ptr = self.read_ptr(at, no)?;
-        if keep {
+        if keep && !self.stops.watches_page(at) {
             self.tlb.insert_load(at, no, ptr);
             self.counters.fills_load += 1;
         }
@@ -263,6 +267,7 @@ impl<E: Env> MemoryPath<'_, E> {
         value: u64,
         when: At,
     ) -> Result<bool, Trap> {
+        self.stops.pass(at, size.bytes(), Access::Store)?;
         if crosses(at, size) {
             return self.store_crossing(at, size, value, when);
         }
@@ -303,6 +308,8 @@ impl<E: Env> MemoryPath<'_, E> {
 
     /// The page of an atomic access, and its number.
     fn open_atomic(&mut self, at: u64, size: Size) -> Result<(PageNo, Place), Trap> {
+        self.stops.pass(at, size.bytes(), Access::Load)?;
+        self.stops.pass(at, size.bytes(), Access::Store)?;
         let mapping = self.translate(at, size, Access::Store)?;
         let Target::Ram(no) = mapping.target else {
             return Err(self.env.bad_atomic(at, Access::Store));
@@ -332,6 +339,7 @@ impl<E: Env> MemoryPath<'_, E> {
         if !at.is_multiple_of(size.bytes()) {
             return Err(self.env.bad_atomic(at, Access::Load));
         }
+        self.stops.pass(at, size.bytes(), Access::Load)?;
         let mapping = self.translate(at, size, Access::Load)?;
         let Target::Ram(no) = mapping.target else {
             return Err(self.env.bad_atomic(at, Access::Load));
@@ -422,7 +430,8 @@ impl<E: Env> MemoryPath<'_, E> {
         let own_table = mapping.tables[..usize::from(mapping.depth)].contains(&no);
         // Who finds an entry for stores may load there too.
         let allowed = mapping.keep && mapping.load && !own_table;
-        if !allowed || self.env.ram().is_watched(no) || self.is_reserved_by_others(no) {
+        let quiet = self.env.ram().is_watched(no) || self.stops.watches_page(at);
+        if !allowed || quiet || self.is_reserved_by_others(no) {
             return;
         }
         self.tlb.insert_store(at, no, ptr);

@@ -1,7 +1,7 @@
 //! The engine: finds or makes blocks and runs them, one after the other.
 #![allow(unsafe_code, reason = "runs a block while the cache that owns it is told of writes")]
 
-use crate::cache::{BlockId, Cache, Cached, Key, Shape, translate};
+use crate::cache::{BlockId, Cache, Cached, Key, Shape, Start, translate};
 use crate::code::{self, NO_LINK};
 use crate::counters::Counters;
 use crate::crew::Crew;
@@ -10,6 +10,7 @@ use crate::interp::{self, Outcome, Run};
 use crate::jit::{Jit, Left};
 use crate::memory::{MemoryPath, OwnTlb};
 use crate::profiler::{MadeCode, Marker, Phase, marked, now_ns, profiler};
+use crate::stops::{Caught, Stops, Watch};
 use crate::tlb::Tlb;
 use crate::{Entry, Env, Exit, Frontend, Mode, Regs, Tiers, Without};
 use omni_base::{PAGE_SIZE, PAGE_SIZE_U64, PageNo};
@@ -60,6 +61,7 @@ pub struct Engine {
     no_jit: bool,
     /// The epoch of RAM that write entries are of.
     epoch: u64,
+    stops: Stops,
     counters: Counters,
 }
 
@@ -100,6 +102,7 @@ impl Engine {
             jit: None,
             no_jit: false,
             epoch: 0,
+            stops: Stops::default(),
             counters: Counters::default(),
         }
     }
@@ -146,6 +149,32 @@ impl Engine {
             let after = [0, 1, 5, u32::MAX][(seed >> 3 & 3) as usize];
             self.tiers = Tiers::Compiled { after };
         }
+    }
+
+    /// Has runs stop before instructions at these addresses and before these accesses. What was
+    /// asked for before is so no longer.
+    pub fn set_stops(&mut self, breaks: &[u64], watches: &[Watch]) {
+        let crew = self.crew.clone();
+        let rest = crew.rest();
+        let (code, flush) = self.stops.set(breaks, watches);
+        if code {
+            self.clear_code();
+        }
+        if flush {
+            self.each_tlb(Tlb::flush);
+        }
+        drop(rest);
+    }
+
+    /// Lets runs go on as if nothing was to be stopped at, or no longer.
+    pub fn ignore_stops(&mut self, ignored: bool) {
+        self.stops.ignore(ignored);
+    }
+
+    /// Why the last run stopped, where that was asked for. It ended before the instruction, which
+    /// has had no effect.
+    pub fn take_caught(&mut self) -> Option<Caught> {
+        self.stops.take()
     }
 
     /// Does something with the TLB of each vCPU that this runs. The crew must be held.
@@ -237,6 +266,7 @@ impl Engine {
             float_flags: front.float_flags(),
             reservation: front.reservation(),
             counters: &mut self.counters,
+            stops: &mut self.stops,
             mark,
         };
         mem.counters.runs += 1;
@@ -248,10 +278,7 @@ impl Engine {
         }
         // Devices may have written since the run before.
         mem.hear();
-        let after = match self.tiers {
-            Tiers::Interpreter => u32::MAX,
-            Tiers::Compiled { after } => after,
-        };
+        let after = self.tiers.after();
         let without = self.without;
         let jit = if after == u32::MAX { None } else { self.jit.as_mut() };
         let looking = Looking { front, mode: entry.mode, jumps: &mut self.jumps[vcpu - first] };
@@ -331,7 +358,10 @@ impl Ran {
 
 impl<F: Frontend, E: Env> Running<'_, F, E> {
     fn counted(&mut self) -> Exit {
-        let exit = self.blocks();
+        let mut exit = self.blocks();
+        if self.mem.stops.has_caught() {
+            exit.trap = None;
+        }
         self.mem.counters.instructions += exit.ticks;
         self.mem.pages.run_ended(exit.ticks);
         exit
@@ -345,6 +375,9 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
                 return Exit { ticks, pc, trap: None };
             }
             let id = if next == NO_LINK {
+                if self.mem.stops.stops_at(pc) {
+                    return Exit { ticks, pc, trap: None };
+                }
                 self.mem.pages.sweep();
                 self.mem.mark.begin(Phase::Search);
                 let id = match self.looking.find(&mut self.mem, pc) {
@@ -394,6 +427,10 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
         let Some(jit) = self.jit.as_mut().filter(|jit| !jit.is_full()) else { return false };
         let (began, used) = (now_ns(), jit.used());
         let key = self.mem.pages.running(id).key();
+        // Its code could lead back to its start without a look at where to stop.
+        if self.mem.stops.is_cut(key.pc) {
+            return false;
+        }
         self.mem.mark.begin_at(Phase::Compilation, key.pc);
         let Some(ptr) = self.mem.env.ram().read_ptr(key.page) else { return false };
         // SAFETY: E2: the page is readable, and nothing writes while a front-end looks at it.
@@ -403,7 +440,9 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
             None => {
                 let buffer = std::mem::take(&mut self.mem.pages.buffer);
                 let shape = if self.without.traces { Shape::Cold } else { Shape::Hot };
-                translate(self.looking.front, bytes, key.pc, key.mode, shape, buffer)
+                let cuts = self.mem.stops.cuts();
+                let from = Start { pc: key.pc, mode: key.mode, shape, cuts };
+                translate(self.looking.front, bytes, &from, buffer)
             }
             Some(page) => {
                 let at = next_page(key.pc);
@@ -448,6 +487,9 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
 
     /// Makes what was come from lead to the block at once the next time.
     fn connect(&mut self, from: From, id: BlockId, pc: u64) {
+        if self.mem.stops.is_cut(pc) {
+            return;
+        }
         match from {
             From::Native(..) | From::Jump if self.without.links => {}
             From::Nothing => {}
@@ -647,7 +689,9 @@ impl<F: Frontend> Looking<'_, F> {
         // SAFETY: E2: the page is readable, and nothing writes while a front-end looks at it.
         let bytes = unsafe { std::slice::from_raw_parts(ptr.as_ptr(), PAGE_SIZE) };
         let buffer = std::mem::take(&mut mem.pages.buffer);
-        if let Some(block) = translate(self.front, bytes, pc, self.mode, Shape::Cold, buffer) {
+        let cuts = mem.stops.cuts();
+        let from = Start { pc, mode: self.mode, shape: Shape::Cold, cuts };
+        if let Some(block) = translate(self.front, bytes, &from, buffer) {
             return Ok((self.insert(mem, key, block, began), mem.tlb.fetch(pc).is_some()));
         }
         // The instruction goes on in the next page, wherever that is now.

@@ -28,6 +28,14 @@ impl Tiers {
         Jit::can_be()
     }
 
+    /// How often a block is interpreted before it gets code.
+    pub(crate) fn after(self) -> u32 {
+        match self {
+            Self::Interpreter => u32::MAX,
+            Self::Compiled { after } => after,
+        }
+    }
+
     /// Makes it what engines begin with from now on, for all of this process.
     pub fn make_default(self) {
         let word = match self {

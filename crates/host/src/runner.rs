@@ -209,7 +209,9 @@ impl<B: Backends> Runner<B> {
         }
         self.idle = None;
         match stop {
-            Stop::Reached | Stop::Kicked => self.pace.ran(tick.0 - from.0, took, tick),
+            Stop::Reached | Stop::Kicked | Stop::Hit(_) => {
+                self.pace.ran(tick.0 - from.0, took, tick)
+            }
             Stop::Idle { wake } => {
                 self.pace.idled();
                 self.idle = Some(wake);

@@ -1,7 +1,7 @@
 //! Tests of the runner with a machine that counts, sleeps and echoes.
 
 use super::*;
-use omni_machine::{Caps, IoId, IoOp, Schedule, Spec};
+use omni_machine::{Caps, Inspect, IoId, IoOp, Schedule, Spec};
 use omni_state::Bundle;
 use std::sync::Mutex;
 
@@ -70,6 +70,10 @@ impl Machine for Echo {
         Vec::new()
     }
     fn drop_caches(&mut self, _: u64) {}
+    fn inspect(&mut self) -> Option<&mut dyn Inspect> {
+        None
+    }
+
     fn counters(&self) -> Vec<(&'static str, u64)> {
         Vec::new()
     }

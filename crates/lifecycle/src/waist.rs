@@ -26,7 +26,7 @@ pub fn run_to(
     assert!(start <= end, "the machine went back from {start:?} to {end:?}");
     assert!(end <= until || !exact, "the machine ran to {end:?}, past {until:?}");
     assert!(last <= end, "an effect is dated {last:?}, after the machine's present, {end:?}");
-    let may_be_short = matches!(stop, Stop::Halted { .. } | Stop::Kicked);
+    let may_be_short = matches!(stop, Stop::Halted { .. } | Stop::Kicked | Stop::Hit(_));
     assert!(end >= until || may_be_short, "{stop:?} at {end:?}, short of {until:?}");
     stop
 }

@@ -5,6 +5,7 @@
 mod blob;
 mod device;
 mod event;
+mod inspect;
 mod kind;
 mod machine;
 mod spec;
@@ -12,6 +13,9 @@ mod spec;
 pub use blob::{Blob, BlobSource};
 pub use device::{Bus, Device, DeviceCx, Width};
 pub use event::{Control, Effect, Event, IoId, IoOp, IoRequest, IoResult, Outside, PortId};
+pub use inspect::{
+    Architecture, Feature, Hit, Holds, Inspect, Place, Register, StopPoint, ThreadId, WatchOn,
+};
 pub use kind::{
     Confidence, CreateError, Group, KindInfo, MachineKind, OptionSpec, OptionType, PortInfo,
     PortKind, Region,

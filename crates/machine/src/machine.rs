@@ -1,6 +1,6 @@
 //! The contract of a machine.
 
-use crate::{Effect, Event, Outside, Spec};
+use crate::{Effect, Event, Hit, Inspect, Outside, Spec};
 use omni_base::{Digest, Tick};
 use omni_memory::Memory;
 use omni_state::Bundle;
@@ -48,6 +48,8 @@ pub enum Stop {
         /// Its exit code.
         code: u64,
     },
+    /// A debugger's stop point is next, or was just passed.
+    Hit(Hit),
 }
 
 /// Asks a machine on another thread to stop soon. Where it stops is free, as slicing is invisible.
@@ -86,7 +88,7 @@ pub trait Machine: Send {
     fn tick(&self) -> Tick;
 
     /// Runs up to `until`, never past it where `caps().exact_ticks`, and not short of it unless
-    /// kicked or halted: time passes for an idle machine too.
+    /// kicked, halted or at a stop point: time passes for an idle machine too.
     ///
     /// Slicing is invisible: `run(a); run(b)` is `run(b)`.
     /// A retired instruction costs a tick and so does a trap: time passes even in a loop of traps.
@@ -108,6 +110,9 @@ pub trait Machine: Send {
     ///
     /// Invisible to the machine, which is what the conformance suite checks.
     fn drop_caches(&mut self, seed: u64);
+
+    /// What a debugger sees; none where it has no registers, or its vCPUs do not take turns.
+    fn inspect(&mut self) -> Option<&mut dyn Inspect>;
 
     /// What was counted while it ran, for people: names with their unit last, and no name twice.
     ///

@@ -178,6 +178,29 @@ impl<B: Board> HartEnv<'_, B> {
 }
 
 impl Control {
+    /// What a CSR holds between two runs, whoever asks.
+    pub(crate) fn csr_value(&self, csr: u16, lines: u64, mtime: u64) -> Option<u64> {
+        match u64::from(csr) {
+            no::SIP => Some(self.pending(lines, mtime) & self.mideleg),
+            no::MIP => Some(self.pending(lines, mtime)),
+            no::MCYCLE | no::CYCLE => Some(self.mcycle),
+            no::MINSTRET | no::INSTRET => Some(self.minstret),
+            no::TIME => Some(mtime),
+            csr => self.read(csr),
+        }
+    }
+
+    /// Sets a CSR between two runs, as far as it can be set.
+    pub(crate) fn set_csr_value(&mut self, csr: u16, value: u64) {
+        match u64::from(csr) {
+            no::MCYCLE => self.mcycle = value,
+            no::MINSTRET => self.minstret = value,
+            no::MCOUNTINHIBIT => self.set_inhibit(value, 0),
+            no::STIMECMP => self.stimecmp = value,
+            csr => self.write(csr, value),
+        }
+    }
+
     /// The registers that are plain fields.
     fn read(&self, csr: u64) -> Option<u64> {
         Some(match csr {

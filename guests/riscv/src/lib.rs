@@ -8,6 +8,7 @@ mod board;
 mod csr;
 mod env;
 mod hart;
+mod inspect;
 pub mod isa;
 mod lower;
 mod mmu;
@@ -19,6 +20,7 @@ pub mod trap;
 
 pub use board::Board;
 pub use hart::{Control, File, Hart, PMP_COUNT, Registers, envcfg, status};
+pub use inspect::{Surroundings, architecture};
 pub use lower::{Lower, Riscv, helper, slot};
 pub use mode::{CodeMode, Privilege};
 pub use run::{Turn, TurnEnd, Why};

@@ -121,6 +121,31 @@ impl Control {
         })
     }
 
+    /// The physical address by the tables, whoever may go there.
+    pub(crate) fn look_up(&self, at: u64, read: impl Fn(u64) -> Option<u64>) -> Option<Gpa> {
+        let levels = u32::try_from((self.satp >> 60).checked_sub(5)?).ok()?;
+        let unused = 64 - (12 + 9 * levels);
+        if ((at << unused).cast_signed() >> unused).cast_unsigned() != at {
+            return None;
+        }
+        let mut table = (self.satp & pte::PPN) * PAGE_SIZE_U64;
+        for level in (0..levels).rev() {
+            let entry = read(table + (at >> (12 + 9 * level) & 0x1ff) * 8)?;
+            if entry & pte::V == 0 {
+                return None;
+            }
+            let ppn = entry >> pte::PPN_SHIFT & pte::PPN;
+            if entry & (pte::R | pte::X) != 0 {
+                let napot = entry & pte::N != 0;
+                let below = if napot { 0xf } else { (1_u64 << (9 * level)) - 1 };
+                let page = ppn & !below | at >> 12 & below;
+                return Some(Gpa(page << 12 | at & (PAGE_SIZE_U64 - 1)));
+            }
+            table = ppn * PAGE_SIZE_U64;
+        }
+        None
+    }
+
     fn walk<B: Board>(&self, board: &mut B, asked: Asked) -> Result<Walk, Fault> {
         let levels = u32::try_from((self.satp >> 60) - 5).expect("a mode of four bits");
         let unused = 64 - (12 + 9 * levels);

@@ -5,7 +5,7 @@ use crate::env::HartEnv;
 use crate::hart::Hart;
 use crate::lower::{Riscv, slot};
 use crate::trap::cause;
-use omni_engine::{Engine, Entry, NOT_RESERVED};
+use omni_engine::{Caught, Engine, Entry, NOT_RESERVED};
 use omni_ir::Trap;
 
 /// How a hart is run.
@@ -28,6 +28,8 @@ pub enum Why {
     Attention,
     /// A call from S, at `pc`: arguments in a0 to a7, and the board answers and sets `pc`.
     Sbi,
+    /// A debugger has it stop before the instruction at `pc`, which has had no effect.
+    Caught(Caught),
 }
 
 /// How a turn ended.
@@ -74,6 +76,9 @@ impl Hart {
                 }
                 self.control.take_trap(trap);
                 self.clear_reservation();
+            }
+            if let Some(caught) = engine.take_caught() {
+                break Why::Caught(caught);
             }
             if attention {
                 break Why::Attention;

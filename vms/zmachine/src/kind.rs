@@ -1,5 +1,6 @@
 //! The kind: what it says of itself, and how its machines are made.
 
+use crate::inspect::Stops;
 use crate::machine::{CAPS, CODE_BYTES, CONSOLE, FILES, Mode, TYPED_MAX, Vm};
 use crate::memory::{MEMORY, UNDO};
 use crate::ops::Table;
@@ -164,6 +165,7 @@ fn blank(spec: &Spec) -> Result<Vm, CreateError> {
         code_bytes: 0,
         table: Table::of(story.version),
         story,
+        stops: Stops::default(),
     })
 }
 

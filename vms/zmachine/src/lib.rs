@@ -12,6 +12,7 @@
 
 mod fault;
 mod input;
+mod inspect;
 mod kind;
 mod machine;
 mod memory;

@@ -1,14 +1,15 @@
 //! The machine: the contract, and the loop of instructions.
 
 use crate::fault::Fault;
+use crate::inspect::Stops;
 use crate::memory::MEMORY;
 use crate::ops::{Args, Table};
 use crate::state::{Cpu, Input, Screen, Wait};
 use crate::story::Story;
 use omni_base::{Gpa, Tick};
 use omni_machine::{
-    Caps, Control, Effect, Event, IoId, IoRequest, Kick, Machine, Outside, PortId, Schedule, Spec,
-    Stop,
+    Caps, Control, Effect, Event, Inspect, IoId, IoRequest, Kick, Machine, Outside, PortId,
+    Schedule, Spec, Stop,
 };
 use omni_memory::Memory;
 use omni_state::Bundle;
@@ -63,6 +64,8 @@ pub(crate) struct Vm {
     // Derived from here on: functions of the spec.
     pub(crate) story: Story,
     pub(crate) table: Table,
+    /// What a debugger has it stop at.
+    pub(crate) stops: Stops,
 }
 
 impl Vm {
@@ -240,7 +243,12 @@ impl Machine for Vm {
 
     fn run(&mut self, until: Tick, kick: &Kick, outside: &mut dyn Outside) -> Stop {
         let mut first = true;
+        // Events touch memory too, but no instruction does then.
+        let _ = self.stops.take();
         loop {
+            if let Some(hit) = self.stops.take() {
+                return Stop::Hit(hit);
+            }
             if let Some(code) = self.cpu.halted {
                 return Stop::Halted { code };
             }
@@ -257,6 +265,9 @@ impl Machine for Vm {
                 return Stop::Kicked;
             }
             first = false;
+            if let Some(hit) = self.stops.break_at(self.cpu.pc) {
+                return Stop::Hit(hit);
+            }
             self.tick(outside, Self::step);
         }
     }
@@ -326,6 +337,10 @@ impl Machine for Vm {
     fn drop_caches(&mut self, _seed: u64) {
         // Only the decoded header and the table of opcodes are derived, from the spec alone.
         self.table = Table::of(self.story.version);
+    }
+
+    fn inspect(&mut self) -> Option<&mut dyn Inspect> {
+        Some(self)
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {

@@ -3,6 +3,7 @@
 use crate::fault::Fault;
 use crate::machine::Vm;
 use omni_base::Gpa;
+use omni_machine::WatchOn;
 
 /// The spaces, in order.
 pub(crate) const MEMORY: usize = 0;
@@ -25,7 +26,13 @@ impl Vm {
         if end > u64::from(self.story.len()) {
             return Err(Fault::Address(at));
         }
+        self.stops.touch(at, N, WatchOn::Load);
         self.memory.spaces[MEMORY].load(Gpa(at.into())).map_err(|_| Fault::Address(at))
+    }
+
+    /// The word at an address, for who is no instruction.
+    pub(crate) fn peek_word(&self, at: u32) -> Option<u16> {
+        self.memory.spaces[MEMORY].load(Gpa(at.into())).ok().map(u16::from_be_bytes)
     }
 
     /// Writes a byte of dynamic memory.
@@ -43,6 +50,7 @@ impl Vm {
         if end > u64::from(self.story.dynamic_bytes) {
             return Err(Fault::ReadOnly(at));
         }
+        self.stops.touch(at, bytes.len(), WatchOn::Store);
         self.memory.spaces[MEMORY].store(Gpa(at.into()), bytes).map_err(|_| Fault::ReadOnly(at))
     }
 
@@ -136,7 +144,7 @@ impl Vm {
         self.set_variable(number, value)
     }
 
-    fn global_at(&self, number: u8) -> u32 {
+    pub(crate) fn global_at(&self, number: u8) -> u32 {
         self.story.globals + 2 * (u32::from(number) - 16)
     }
 }

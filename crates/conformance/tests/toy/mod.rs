@@ -3,9 +3,9 @@
 
 use omni_base::{Gpa, PageNo, Tick};
 use omni_machine::{
-    Caps, Confidence, Control, CreateError, Effect, Event, Group, IoId, IoOp, IoRequest, Kick,
-    KindInfo, Machine, MachineKind, Outside, PortId, PortInfo, PortKind, Region, Schedule, Spec,
-    Stop,
+    Caps, Confidence, Control, CreateError, Effect, Event, Group, Inspect, IoId, IoOp, IoRequest,
+    Kick, KindInfo, Machine, MachineKind, Outside, PortId, PortInfo, PortKind, Region, Schedule,
+    Spec, Stop,
 };
 use omni_memory::{Memory, Space};
 use omni_state::{Bundle, record};
@@ -439,6 +439,10 @@ impl Machine for Live {
             self.cpu.sleep_until = 0;
         }
     }
+    fn inspect(&mut self) -> Option<&mut dyn Inspect> {
+        None
+    }
+
     fn counters(&self) -> Vec<(&'static str, u64)> {
         Vec::new()
     }

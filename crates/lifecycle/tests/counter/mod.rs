@@ -2,8 +2,8 @@
 
 use omni_base::{Gpa, Tick};
 use omni_machine::{
-    Caps, Confidence, CreateError, Effect, Event, Group, Kick, KindInfo, Machine, MachineKind,
-    Outside, PortId, PortInfo, Region, Schedule, Spec, Stop,
+    Caps, Confidence, CreateError, Effect, Event, Group, Inspect, Kick, KindInfo, Machine,
+    MachineKind, Outside, PortId, PortInfo, Region, Schedule, Spec, Stop,
 };
 use omni_memory::{Memory, Space};
 use omni_state::{Bundle, record};
@@ -156,6 +156,10 @@ impl Machine for Live {
         Vec::new()
     }
     fn drop_caches(&mut self, _seed: u64) {}
+    fn inspect(&mut self) -> Option<&mut dyn Inspect> {
+        None
+    }
+
     fn counters(&self) -> Vec<(&'static str, u64)> {
         Vec::new()
     }

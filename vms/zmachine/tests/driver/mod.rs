@@ -57,7 +57,7 @@ impl Driver {
             let stop = self.machine.run(until, &Kick::default(), &mut self.effects);
             match stop {
                 Stop::Halted { .. } => return stop,
-                Stop::Reached | Stop::Idle { .. } | Stop::Kicked => {
+                Stop::Reached | Stop::Idle { .. } | Stop::Kicked | Stop::Hit(_) => {
                     assert_eq!(self.machine.tick(), until, "a run ends where it was asked to")
                 }
             }

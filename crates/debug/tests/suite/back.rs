@@ -1,0 +1,189 @@
+//! Going back, on a sample of every kind: what was met ahead is met on the way back, and nobody
+//! notices.
+
+use crate::alive::{Alive, arrive};
+use omni_base::Digest;
+use omni_debug::{Go, History, Life, Present, Session, Stopped};
+use omni_kinds::{Sample, samples};
+use omni_lifecycle::Moment;
+use omni_machine::{Hit, StopPoint, ThreadId, WatchOn, digest};
+
+fn sessions(mut each: impl FnMut(&Sample, &mut Session<'_>)) {
+    for sample in samples() {
+        let mut alive = Alive::new(&sample);
+        let history = History::new(crate::alive::kinds(), alive.machine()).expect("it replays");
+        let mut session = Session::new(&mut alive, history).expect("it has registers");
+        each(&sample, &mut session);
+        // In the end it lives on as if nobody had looked.
+        let now = session.present_moment();
+        session.visit(now).expect("the present is there");
+        session.leave();
+        drop(session);
+        while alive.live() != Life::Ended {}
+        let mut other = Alive::new(&sample);
+        while other.live() != Life::Ended {}
+        let name = sample.name;
+        assert_eq!(digest(alive.machine()), digest(other.machine()), "{name}: it was noticed");
+    }
+}
+
+fn state(session: &mut Session<'_>) -> Digest {
+    digest(session.machine())
+}
+
+fn pc(session: &mut Session<'_>, thread: ThreadId) -> u64 {
+    let inspect = session.inspect();
+    inspect.register(thread, inspect.architecture().pc).expect("it is somewhere")
+}
+
+/// Lives for some slices, and gives where the code was after them.
+fn somewhere(session: &mut Session<'_>, slices: usize) -> Vec<u64> {
+    let mut places = Vec::new();
+    for _ in 0..slices {
+        session.go(Go::On).expect("it goes");
+        for _ in 0..3 {
+            assert!(session.poll().expect("it lives").is_none());
+        }
+        session.interrupt();
+        // Where it is about to do something, and does not wait.
+        session.go(Go::Step(ThreadId(0))).expect("it goes");
+        arrive(session);
+        places.push(pc(session, ThreadId(0)));
+    }
+    places
+}
+
+#[test]
+fn every_stop_that_was_met_is_met_on_the_way_back() {
+    sessions(|sample, session| {
+        for at in somewhere(session, 5) {
+            session.add_stop(StopPoint::Break(at));
+        }
+        let begin = session.begin();
+        session.visit(begin).expect("it is recorded");
+        let mut met: Vec<(Moment, Hit, Digest)> = Vec::new();
+        loop {
+            session.go(Go::On).expect("it goes");
+            let stopped = arrive(session);
+            let Stopped::Hit(hit) = stopped else {
+                assert_eq!(stopped, Stopped::End, "{}", sample.name);
+                break;
+            };
+            met.push((session.now(), hit, state(session)));
+        }
+        assert!(met.len() > 3, "{}: {} stops", sample.name, met.len());
+        // A good many of them, the last first; then those that are left are passed.
+        let mut left = met.len();
+        while left > met.len().saturating_sub(60) {
+            session.go(Go::Back).expect("it goes");
+            let stopped = arrive(session);
+            if left == 0 {
+                break;
+            }
+            let (moment, hit, was) = met[left - 1];
+            assert_eq!(stopped, Stopped::Hit(hit), "{}", sample.name);
+            assert_eq!((session.now().tick, state(session)), (moment.tick, was));
+            left -= 1;
+        }
+        // And ahead again from there.
+        if left < met.len() {
+            session.go(Go::On).expect("it goes");
+            let want = met.get(left + 1).map_or(Stopped::End, |(_, hit, _)| Stopped::Hit(*hit));
+            assert_eq!(arrive(session), want, "{}", sample.name);
+        }
+        for (_, hit, _) in &met {
+            session.remove_stop(hit.point);
+        }
+        session.go(Go::Back).expect("it goes");
+        assert_eq!(arrive(session), Stopped::Begin, "{}", sample.name);
+        assert_eq!(session.now(), session.begin());
+    });
+}
+
+#[test]
+fn a_step_back_undoes_a_step() {
+    sessions(|sample, session| {
+        somewhere(session, 4);
+        let mut seen = Vec::new();
+        for _ in 0..300 {
+            let thread = session.inspect().turn().unwrap_or(ThreadId(0));
+            seen.push((session.now().tick, thread, state(session)));
+            session.go(Go::Step(thread)).expect("it goes");
+            assert_eq!(arrive(session), Stopped::Step, "{}", sample.name);
+        }
+        for (tick, thread, was) in seen.into_iter().rev() {
+            session.go(Go::StepBack(thread)).expect("it goes");
+            assert_eq!(arrive(session), Stopped::Step, "{}", sample.name);
+            // Time that nobody used is passed over, and may not be found again to the tick.
+            if session.inspect().turn() == Some(thread) && session.now().tick == tick {
+                assert_eq!(state(session), was, "{} at {tick:?}", sample.name);
+            } else {
+                assert!(session.now().tick >= tick, "{} at {tick:?}", sample.name);
+            }
+        }
+    });
+}
+
+#[test]
+fn the_last_store_to_a_place_is_found_from_anywhere_after_it() {
+    sessions(|sample, session| {
+        // A page that is stored to: what a register points to, tried one after the other.
+        somewhere(session, 6);
+        let now = session.now();
+        let inspect = session.inspect();
+        let registers = inspect.architecture().registers().count();
+        let values = (0..registers.min(40)).filter_map(|at| inspect.register(ThreadId(0), at));
+        let places: Vec<u64> = values.collect();
+        let mut found = 0;
+        for at in places.into_iter().chain([0, 0x1000]) {
+            let at = at & !0xfff;
+            if session.inspect().locate(ThreadId(0), at).is_none() {
+                continue;
+            }
+            let stop = StopPoint::Watch { at, bytes: 0x1000, on: WatchOn::Store };
+            session.visit(now).expect("it is recorded");
+            session.add_stop(stop);
+            session.go(Go::Back).expect("it goes");
+            let stopped = arrive(session);
+            session.remove_stop(stop);
+            let Stopped::Hit(hit) = stopped else { continue };
+            found += 1;
+            let value = |session: &mut Session<'_>| {
+                let mut bytes = vec![0; 0x1000];
+                session.read(ThreadId(0), at, &mut bytes);
+                bytes
+            };
+            // From there on to where the search began nobody stored there.
+            let after = if hit.after {
+                session.go(Go::Step(hit.thread)).expect("it goes");
+                arrive(session);
+                value(session)
+            } else {
+                value(session)
+            };
+            session.visit(now).expect("it is recorded");
+            assert_eq!(value(session), after, "{}: at {at:#x}", sample.name);
+        }
+        assert!(found > 0, "{}: no place was stored to", sample.name);
+    });
+}
+
+#[test]
+fn what_is_written_begins_another_past() {
+    sessions(|sample, session| {
+        somewhere(session, 2);
+        let pc_of = session.architecture().pc;
+        let here = session.now();
+        let thread = ThreadId(0);
+        // To what it is: nothing happens.
+        let same = session.inspect().register(thread, pc_of).expect("it is somewhere");
+        assert!(session.set_register(thread, pc_of, same).expect("it can be saved"));
+        assert!(session.begin() < here);
+        // What has been cannot be written.
+        let begin = session.begin();
+        session.visit(begin).expect("it is recorded");
+        assert!(!session.set_register(thread, pc_of, same + 8).expect("it can be saved"));
+        assert!(!session.write(thread, same, &[0]).expect("it can be saved"), "{}", sample.name);
+        session.visit(here).expect("it is recorded");
+    });
+}
