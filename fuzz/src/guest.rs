@@ -126,7 +126,7 @@ fn lister(supervisor: bool) -> Vec<u8> {
 
 /// The steps by which a driver brings a queue up, with rings from fuzzed bytes, nearly right.
 fn queue_up(from: &mut Choices<'_>, list: &mut Vec<Access>) {
-    let base = 0x1000_1000 + 0x1000 * u64::from(from.u8() % 5);
+    let base = 0x1000_1000 + 0x1000 * u64::from(from.u8() % 6);
     let queue = u64::from(from.u8() % 4);
     let size = [1, 2, 4, 8, 16, 256, 3, 0][usize::from(from.u8() % 8)];
     let rings = RINGS + 0x1_0000 * queue;

@@ -289,6 +289,7 @@ fn options(
         ("append", append),
         ("args", program),
         ("net", net),
+        ("button", find("button").map(|_| "true".to_owned())),
     ];
     let named = named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     for (name, value) in named.chain(args.options.iter().cloned()) {

@@ -124,7 +124,7 @@ fn a_machine_of_debian_boots_installs_and_keeps_what_it_did() {
 }
 
 #[test]
-fn a_machine_that_nobody_types_at_waits_at_its_login() {
+fn a_machine_that_nobody_types_at_waits_at_its_login_and_ends_by_its_power_button() {
     let Some(home) = home("waiting") else { return };
     let started = home.output(&["run", "-d", "--name", "waiting", "--timeout", LIMIT, "debian"]);
     assert!(started.status.success());
@@ -139,4 +139,7 @@ fn a_machine_that_nobody_types_at_waits_at_its_login() {
         assert!(Instant::now() < until, "no login came:\n{log}");
         std::thread::sleep(Duration::from_millis(200));
     }
+    let stopped = home.output(&["stop", "waiting", "--json", "--time", "200s"]);
+    let said = String::from_utf8_lossy(&stopped.stdout);
+    assert!(said.contains("\"exit_code\":0") && said.contains("\"forced\":false"), "{said}");
 }

@@ -1,7 +1,7 @@
 //! The flattened device tree: what the guest is told of the board.
 
 use crate::layout::{
-    ACLINT, Item, PLIC, RAM_BASE, RTC, Range, SSWI, SYSCON, TIMEBASE_HZ, UART, Virtio, What,
+    ACLINT, Item, PLIC, RAM_BASE, RTC, Range, SSWI, SYSCON, TIMEBASE_HZ, UART, What,
 };
 use omni_devices::{Syscon, UART_CLOCK_HZ};
 use vm_fdt::{Error, FdtWriter};
@@ -173,7 +173,7 @@ fn device(fdt: &mut FdtWriter, item: &Item) -> Result<(), Error> {
             fdt.property_string_list("compatible", all.to_vec())?;
             fdt.property_phandle(SYSCON_PHANDLE)?;
         }
-        What::Virtio(Virtio::Entropy | Virtio::Console | Virtio::Net | Virtio::Block(_)) => {
+        What::Virtio(_) => {
             fdt.property_string("compatible", "virtio,mmio")?;
             fdt.property_null("dma-coherent")?;
         }
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn the_tree_of_the_largest_board_is_written() {
-        let items = items(16, true);
+        let items = items(16, true, true);
         let tree = Tree {
             harts: 8,
             ram_bytes: 1 << 30,

@@ -57,6 +57,12 @@ static INFO: KindInfo = KindInfo {
             default: "sv57",
             about: "the paging mode the device tree offers: sv39, sv48 or sv57",
         },
+        OptionSpec {
+            name: "button",
+            ty: OptionType::Flag,
+            default: "false",
+            about: "whether there is a power button, which 'stop' presses",
+        },
     ],
     files: &["image", "kernel", "initrd", "firmware"],
 };
@@ -68,6 +74,7 @@ pub(crate) struct Shape {
     pub(crate) harts: u64,
     pub(crate) net: bool,
     pub(crate) mmu: &'static str,
+    pub(crate) button: bool,
 }
 
 impl Shape {
@@ -103,7 +110,12 @@ impl Shape {
             other => return Err(bad("mmu", format!("'{other}' is not sv39, sv48 or sv57"))),
         };
         let net = !matches!(spec.option("net"), None | Some("none"));
-        Ok(Self { ram_bytes, harts, net, mmu })
+        let button = match spec.option("button") {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(other) => return Err(bad("button", format!("'{other}' is not true or false"))),
+        };
+        Ok(Self { ram_bytes, harts, net, mmu, button })
     }
 }
 

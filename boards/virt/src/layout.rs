@@ -94,6 +94,8 @@ pub(crate) enum Virtio {
     Net,
     /// The disk of this number.
     Block(usize),
+    /// The power button.
+    Panel,
 }
 
 /// What is attached to the bus, in slot order.
@@ -115,8 +117,9 @@ pub(crate) struct Item {
     pub(crate) irq: Option<u32>,
 }
 
-/// Everything on the bus but the interrupt controllers, for so many disks.
-pub(crate) fn items(disks: usize, net: bool) -> Vec<Item> {
+/// Everything on the bus but the interrupt controllers, for so many disks, and with a network
+/// interface and a power button or without.
+pub(crate) fn items(disks: usize, net: bool, button: bool) -> Vec<Item> {
     let item = |what, name: &str, range, irq| Item { what, name: name.into(), range, irq };
     let mut items = vec![
         item(What::Uart, "uart0", UART, Some(10)),
@@ -129,6 +132,9 @@ pub(crate) fn items(disks: usize, net: bool) -> Vec<Item> {
         behind.push(("net0".to_owned(), Virtio::Net));
     }
     behind.extend((0..disks).map(|disk| (format!("disk{disk}"), Virtio::Block(disk))));
+    if button {
+        behind.push(("panel0".to_owned(), Virtio::Panel));
+    }
     for (number, (name, what)) in (0..).zip(behind) {
         // Ids 1 to 8 and 16 on: 10 and 11 are taken.
         let irq = if number < 8 { 1 + number } else { 8 + number };
@@ -149,7 +155,7 @@ mod tests {
 
     #[test]
     fn no_two_devices_share_an_address_or_a_line() {
-        let items = items(DISKS_MAX, true);
+        let items = items(DISKS_MAX, true, true);
         for (at, one) in items.iter().enumerate() {
             for two in &items[at + 1..] {
                 assert!(one.irq.is_none() || one.irq != two.irq, "{} {}", one.name, two.name);

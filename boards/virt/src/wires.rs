@@ -8,7 +8,7 @@ use crate::layout::{
 };
 use crate::sbi::{HartStatus, Post};
 use omni_base::{Gpa, PageNo, Tick};
-use omni_devices::virtio::{Block, Console, Entropy, Net, VirtioMmio, mac_from_seed};
+use omni_devices::virtio::{Block, Console, Entropy, Net, Panel, VirtioMmio, mac_from_seed};
 use omni_devices::{Aclint, GoldfishRtc, Plic, PowerRequest, Sswi, Syscon, TimeBase, Uart16550};
 use omni_engine::{Access, Reply, Target};
 use omni_guest_riscv::Board;
@@ -87,7 +87,7 @@ impl Wires {
         supervisor: bool,
     ) -> Self {
         let time = TimeBase::new(spec.ns_per_tick);
-        let items = items(spec.disks.len(), shape.net);
+        let items = items(spec.disks.len(), shape.net, shape.button);
         let mut bus = Bus::default();
         for item in items.iter() {
             let name = &item.name;
@@ -104,6 +104,7 @@ impl Wires {
                 What::Virtio(Virtio::Net) => {
                     Box::new(VirtioMmio::new(name, Net::new(NET, mac(spec))))
                 }
+                What::Virtio(Virtio::Panel) => Box::new(VirtioMmio::new(name, Panel::default())),
                 What::Virtio(Virtio::Block(at)) => {
                     let disk = &spec.disks[at];
                     let port = PortId(DISK_0 + u16::try_from(at).expect("few disks"));

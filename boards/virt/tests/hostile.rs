@@ -45,6 +45,7 @@ fn full_spec(image: Vec<u8>, harts: u8) -> Spec {
     spec.ns_per_tick = 50;
     spec.options.insert("net".into(), "user".into());
     spec.options.insert("cpus".into(), harts.to_string());
+    spec.options.insert("button".into(), "true".into());
     spec.files.insert("image".into(), image.into());
     for (bytes, read_only) in [(512 * 77, false), (512, true)] {
         spec.disks.push(DiskSpec { bytes, read_only, image: Image::default() });

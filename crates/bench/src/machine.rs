@@ -5,11 +5,10 @@ use crate::BenchError;
 use crate::compile::at;
 use crate::peer::KIND;
 use omni_base::PAGE_SIZE;
-use omni_host::{Backends, Disk, DiskSource, Item, Queue, Runner, TempDir};
+use omni_host::{Backends, Disk, DiskSource, Item, Queue, Runner, TempDir, blob_of};
 use omni_kinds::kind_of;
 use omni_machine::{DiskSpec, Event, IoOp, IoRequest, PortId, PortInfo, PortKind, Spec};
 use omni_memory::{Memory, frames_used};
-use std::fs;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -17,6 +16,9 @@ use std::thread;
 
 /// "Input/output error", for requests of devices that this machine has not.
 const EIO: u16 = 5;
+
+/// The largest kernel or program.
+const FILE_BYTES_MAX: u64 = 2 << 30;
 
 /// What the last line begins with: ticks and bytes of guest memory held follow.
 pub(crate) const LAST_WORDS: &str = "omni-bench-ended";
@@ -44,8 +46,8 @@ pub fn run_machine(words: &[String]) -> Result<(), BenchError> {
                 disks.push(disk);
             }
             Some((role, path)) => {
-                let bytes = fs::read(path).map_err(at(Path::new(path)))?;
-                spec.files.insert(role.into(), bytes.into());
+                let blob = blob_of(Path::new(path), FILE_BYTES_MAX, scratch.path());
+                spec.files.insert(role.into(), blob.map_err(at(Path::new(path)))?);
             }
             None => return Err(BenchError::Word { word: word.clone() }),
         }

@@ -3,6 +3,7 @@
 mod block;
 mod console;
 mod entropy;
+mod input;
 mod net;
 mod queue;
 mod transport;
@@ -10,6 +11,7 @@ mod transport;
 pub use block::{Block, BlockState, SECTOR_SIZE};
 pub use console::{CONSOLE_BACKLOG_MAX, Console, ConsoleState};
 pub use entropy::{Entropy, EntropyState};
+pub use input::{Panel, PanelState};
 pub use net::{FRAME_BYTES_MAX, FRAMES_WAITING_MAX, Net, NetState, mac_from_seed};
 pub use queue::{
     CHAIN_DESCRIPTORS_MAX, Chain, F_EVENT_IDX, F_INDIRECT_DESC, F_VERSION_1, QUEUE_SIZE_MAX,

@@ -4,7 +4,7 @@ use crate::driver::{BUFFERS, RING_FEATURES, SIZE, avail_at, desc_at, start};
 use crate::guest::{Guest, PORT, RAM_BASE, RAM_SIZE, carry_over, saved};
 use omni_base::Tick;
 use omni_devices::virtio::{
-    Block, BlockState, Console, ConsoleState, Entropy, Net, NetState, VirtioMmio,
+    Block, BlockState, Console, ConsoleState, Entropy, Net, NetState, Panel, VirtioMmio,
 };
 use omni_devices::{Aclint, GoldfishRtc, Plic, Sswi, Syscon, TimeBase, Uart16550};
 use omni_machine::{Control, Device, IoId, Width};
@@ -24,6 +24,7 @@ fn devices() -> Vec<Box<dyn Device>> {
         Box::new(VirtioMmio::new("net", Net::new(PORT, [2; 6]))),
         Box::new(VirtioMmio::new("rng", Entropy::new(1))),
         Box::new(VirtioMmio::new("hvc", Console::new(PORT))),
+        Box::new(VirtioMmio::new("panel", Panel::default())),
     ]
 }
 
@@ -218,7 +219,7 @@ proptest! {
     }
 }
 
-const VIRTIO: [&str; 4] = ["disk", "net", "rng", "hvc"];
+const VIRTIO: [&str; 5] = ["disk", "net", "rng", "hvc", "panel"];
 
 /// Starts a device and gives every queue the same table, all of it on offer.
 fn prepare(device: &mut dyn Device, guest: &mut Guest, table: &[Vec<u8>]) {

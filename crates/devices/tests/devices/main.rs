@@ -5,6 +5,7 @@ mod driver;
 mod guest;
 mod hostile;
 mod interrupts;
+mod panel;
 mod ports;
 mod timers;
 mod transport;
