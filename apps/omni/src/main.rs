@@ -9,6 +9,7 @@ mod backends;
 mod bench;
 mod clients;
 mod console;
+mod diff;
 mod disks;
 mod doctor;
 mod escape;
@@ -90,7 +91,7 @@ fn verb(verb: &Verb, ui: Ui) -> Result<u8, Failure> {
         Verb::Fork { machine, count, publish } => {
             forks::fork(machine, *count, publish, &dirs()?, ui)
         }
-        Verb::Diff { one, other } => snapshots::diff(one, other, &dirs()?, ui),
+        Verb::Diff { one, other } => diff::diff(one, other, &dirs()?, ui),
         Verb::Export { machine, file } => snapshots::export(machine, file, &dirs()?, ui),
         Verb::Import { file, name } => snapshots::import(file, name.as_deref(), &dirs()?, ui),
         Verb::Gc { compress } => snapshots::collect(*compress, &dirs()?, ui),

@@ -8,7 +8,7 @@ use crate::life::{Begin, launch, set_schedule};
 use crate::plan::can_be_parallel;
 use crate::saved::{self, open_store};
 use crate::ui::{Ui, size_text};
-use omni_base::{Digest, PAGE_SIZE_U64};
+use omni_base::Digest;
 use omni_control::{
     Client, ControlError, Dirs, Entry, MachineFile, OriginFile, Registry, Request, now_text,
 };
@@ -206,48 +206,6 @@ pub(crate) fn forget(id: &str, dirs: &Dirs) -> Result<(), Failure> {
         return Ok(());
     }
     Ok(open_store(dirs)?.remove_owner(id)?)
-}
-
-/// `diff`: the pages by space, and the records, in which two snapshots differ.
-pub(crate) fn diff(one: &str, other: &str, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
-    let (one, other) = (named(one, dirs)?, named(other, dirs)?);
-    let read = |of: &Named| saved::read(&of.store, of.id, &of.entry.machine.disks);
-    let all = read(&one)?.differences(&read(&other)?);
-    let all = all.map_err(|error| Failure::from(saved::store_error(error)))?;
-    for space in &all.spaces {
-        if ui.json {
-            ui.object(json!({
-                "space": space.name,
-                "pages": space.pages.len(),
-                "bytes": space.pages.len() as u64 * PAGE_SIZE_U64,
-                "ranges": ranges(&space.pages),
-            }))?;
-        } else if !space.pages.is_empty() {
-            let (name, count) = (&space.name, space.pages.len());
-            let size = size_text(count as u64 * PAGE_SIZE_U64);
-            ui.line(&format!("space {name}: {count} pages differ ({size})"))?;
-        }
-    }
-    for record in &all.records {
-        if ui.json {
-            ui.object(json!({ "record": record.path, "fields": record.fields }))?;
-        } else {
-            ui.line(&format!("record {}: {}", record.path, record.fields.join(", ")))?;
-        }
-    }
-    Ok(())
-}
-
-/// Pages as first and last of each run.
-fn ranges(pages: &[omni_base::PageNo]) -> Vec<[u64; 2]> {
-    let mut all: Vec<[u64; 2]> = Vec::new();
-    for page in pages {
-        match all.last_mut() {
-            Some([_, last]) if *last + 1 == page.0 => *last = page.0,
-            _ => all.push([page.0, page.0]),
-        }
-    }
-    all
 }
 
 /// `export`: a snapshot as one file that needs nothing else.

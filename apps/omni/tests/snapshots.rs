@@ -354,7 +354,17 @@ fn snapshots_differ_in_what_was_written_between_them() {
     let all = home.objects(&["diff", "m@one", "m@two"]);
     let memory = all.iter().find(|space| space["space"] == "ram").expect("it has memory");
     assert_eq!(memory["pages"], 1, "{memory}");
-    assert!(all.iter().any(|record| record["record"].is_string()), "ticks at least: {all:?}");
+    let range = &memory["ranges"][0];
+    assert_eq!(range["address"], 0x8000_1000_u64, "where the guest has it: {memory}");
+    let fields = |path: &str| -> Vec<String> {
+        let found = all.iter().find(|record| record["record"] == path);
+        let found = found.unwrap_or_else(|| panic!("no {path} in {all:?}"));
+        let names = found["fields"].as_array().expect("they have names");
+        names.iter().map(|name| name.as_str().expect("text").to_owned()).collect()
+    };
+    assert_eq!(fields("hart/0/registers"), ["file"]);
+    let told = home.check(&["diff", "m@one", "m@two"]);
+    assert!(told.contains("  0x80001000 to 0x80001fff\n"), "{told}");
     let same = home.check(&["diff", "m@one", "m@one"]);
     assert_eq!(same, "", "nothing differs");
 }

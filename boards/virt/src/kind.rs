@@ -65,6 +65,7 @@ static INFO: KindInfo = KindInfo {
         },
     ],
     files: &["image", "kernel", "initrd", "firmware"],
+    bases: &[("ram", RAM_BASE)],
 };
 
 /// The shape of a machine, from its options.

@@ -6,6 +6,7 @@
 //! Architecture invariant: a machine is run through `run_to` only, which asserts its contract.
 #![forbid(unsafe_code)]
 
+mod compare;
 mod container;
 mod difference;
 mod error;
@@ -18,9 +19,8 @@ mod snapshot;
 mod timeline;
 mod waist;
 
-pub use difference::{
-    Difference, Differences, Divergence, Mark, RecordDifference, SpaceDifference,
-};
+pub use compare::{Differences, RecordChange, RecordDifference, SpaceDifference};
+pub use difference::{Difference, Divergence, Mark};
 pub use error::LifecycleError;
 pub use file::{FileError, WriteOptions};
 pub use ladder::{MAX_RUNGS, surplus};

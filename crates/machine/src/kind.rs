@@ -37,6 +37,8 @@ pub struct KindInfo {
     pub options: &'static [OptionSpec],
     /// The roles of files that a spec may have.
     pub files: &'static [&'static str],
+    /// Where spaces begin in what the guest has as physical addresses; others begin at zero.
+    pub bases: &'static [(&'static str, Gpa)],
 }
 
 /// One option of a kind.

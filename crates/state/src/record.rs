@@ -2,6 +2,7 @@
 
 use crate::{Field, Reader, StateError, Writer};
 use omni_base::Digest;
+use std::collections::BTreeMap;
 
 /// Plain-data state of one component, in the terms of the thing modelled.
 pub trait Record: Sized {
@@ -63,10 +64,23 @@ macro_rules! record {
 }
 
 /// All records of a machine, in path order.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Bundle {
     entries: Vec<Entry>,
+    /// How the records put in are compared, by path, where that is to be known.
+    comparers: Option<BTreeMap<String, Comparer>>,
 }
+
+/// Tells the fields in which two encoded records of one type differ.
+type Comparer = fn(&Entry, &Entry) -> Result<Vec<&'static str>, StateError>;
+
+impl PartialEq for Bundle {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries == other.entries
+    }
+}
+
+impl Eq for Bundle {}
 
 /// One encoded record.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -81,8 +95,42 @@ pub struct Entry {
     pub body: Vec<u8>,
 }
 
+impl Entry {
+    /// The record, which must be of kind `R` and wholly consumed.
+    fn record<R: Record>(&self) -> Result<R, StateError> {
+        let path = || self.path.clone();
+        if self.kind != R::KIND {
+            return Err(StateError::WrongKind(path()));
+        }
+        if self.version == 0 || self.version > R::VERSION {
+            return Err(StateError::UnknownVersion(path(), self.version));
+        }
+        let mut from = Reader(&self.body);
+        let record = R::get(&mut from, self.version)?;
+        if from.0.is_empty() { Ok(record) } else { Err(StateError::Leftover(path())) }
+    }
+}
+
+fn differing<R: Record>(one: &Entry, other: &Entry) -> Result<Vec<&'static str>, StateError> {
+    Ok(one.record::<R>()?.differing(&other.record()?))
+}
+
 impl Bundle {
     const MAGIC: [u8; 8] = *b"OMNIREC1";
+
+    /// A bundle that knows the fields of what is put into it, for `differing`.
+    #[must_use]
+    pub fn with_fields() -> Self {
+        Self { entries: Vec::new(), comparers: Some(BTreeMap::new()) }
+    }
+
+    /// The names of the fields in which two records of this path differ; `None` where their type is
+    /// not known here, or they are not of it.
+    #[must_use]
+    pub fn differing(&self, one: &Entry, other: &Entry) -> Option<Vec<&'static str>> {
+        let comparer = self.comparers.as_ref()?.get(&one.path)?;
+        comparer(one, other).ok()
+    }
 
     /// The records, in path order.
     #[must_use]
@@ -101,6 +149,9 @@ impl Bundle {
         let entry =
             Entry { path: path.into(), kind: R::KIND.into(), version: R::VERSION, body: body.0 };
         self.entries.insert(at, entry);
+        if let Some(comparers) = &mut self.comparers {
+            comparers.insert(path.into(), differing::<R>);
+        }
     }
 
     /// Takes the record at `path`, which must be of kind `R` and wholly consumed.
@@ -109,16 +160,7 @@ impl Bundle {
             .entries
             .binary_search_by(|e| e.path.as_str().cmp(path))
             .map_err(|_| StateError::Missing(path.into()))?;
-        let entry = self.entries.remove(at);
-        if entry.kind != R::KIND {
-            return Err(StateError::WrongKind(path.into()));
-        }
-        if entry.version == 0 || entry.version > R::VERSION {
-            return Err(StateError::UnknownVersion(path.into(), entry.version));
-        }
-        let mut from = Reader(&entry.body);
-        let record = R::get(&mut from, entry.version)?;
-        if from.0.is_empty() { Ok(record) } else { Err(StateError::Leftover(path.into())) }
+        self.entries.remove(at).record()
     }
 
     /// Asserts that every record was taken: state that nobody restores is state lost.
@@ -166,7 +208,7 @@ impl Bundle {
             entries.push(entry);
         }
         if from.0.is_empty() {
-            Ok(Self { entries })
+            Ok(Self { entries, comparers: None })
         } else {
             Err(StateError::Leftover("tail".into()))
         }
@@ -190,6 +232,19 @@ mod tests {
         let got = back.take::<NewUart>("dev/uart0");
         assert_eq!(got, Ok(NewUart { ier: 5, rx: vec![] }));
         assert_eq!(back.finish(), Ok(()));
+    }
+
+    #[test]
+    fn fields_that_differ_are_known_by_name_also_between_versions() {
+        let (mut old, mut new) = (Bundle::default(), Bundle::with_fields());
+        old.put("dev/uart0", &OldUart { ier: 5 });
+        new.put("dev/uart0", &NewUart { ier: 6, rx: vec![1] });
+        let (one, other) = (&old.entries()[0], &new.entries()[0]);
+        assert_eq!(new.differing(one, other), Some(vec!["ier", "rx"]));
+        assert_eq!(new.differing(one, one), Some(vec![]));
+        assert_eq!(old.differing(one, other), None, "it does not know fields");
+        let damaged = Entry { body: vec![], ..one.clone() };
+        assert_eq!(new.differing(&damaged, other), None);
     }
 
     #[test]

@@ -67,6 +67,7 @@ static INFO: KindInfo = KindInfo {
     semantics: 1,
     options: OPTIONS,
     files: &["image"],
+    bases: &[],
 };
 
 impl MachineKind for ZMachine {

@@ -159,6 +159,7 @@ impl MachineKind for Toy {
             semantics: 3,
             options: &[],
             files: &[],
+            bases: &[],
         };
         &INFO
     }

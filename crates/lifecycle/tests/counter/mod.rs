@@ -36,7 +36,8 @@ pub const DETERMINISTIC: Caps =
 const fn info(name: &'static str, caps: Caps, semantics: u32) -> KindInfo {
     let (about, extensions, options, files): (_, &[_], &[_], &[_]) = ("counts", &[], &[], &[]);
     let group = Group::Process;
-    KindInfo { name, group, about, arch: None, extensions, caps, semantics, options, files }
+    let (arch, bases): (_, &[_]) = (None, &[]);
+    KindInfo { name, group, about, arch, extensions, caps, semantics, options, files, bases }
 }
 
 pub static COUNTER: KindInfo = info("counter", DETERMINISTIC, 1);
