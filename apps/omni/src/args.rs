@@ -34,6 +34,9 @@ pub(crate) enum Verb {
         attach: bool,
         #[command(flatten)]
         schedule: Schedule,
+        /// From now on, record everything that enters the machines
+        #[arg(long)]
+        record: bool,
         #[command(flatten)]
         machines: Machines,
     },
@@ -159,6 +162,42 @@ pub(crate) enum Verb {
         #[arg(long)]
         name: Option<String>,
     },
+    /// Record everything that enters a live machine, so that any moment can be had again
+    Record {
+        /// End the recording
+        #[arg(long)]
+        stop: bool,
+        /// Its name or id
+        machine: String,
+    },
+    /// Live a recorded life once more, and see that it is the same at every mark
+    Replay {
+        /// The machine: its last recording, another, or from a snapshot on that was taken in one
+        #[arg(value_name = "MACHINE[@TAG]")]
+        machine: String,
+        /// Up to here: a tick, TICK/EVENTS, the machine's time (12.5s), or before the end (-10s)
+        #[arg(long, value_name = "MOMENT", allow_hyphen_values = true)]
+        to: Option<String>,
+        /// Show what its console showed, on standard output
+        #[arg(long)]
+        console: bool,
+    },
+    /// Make a recorded machine go back, and live on from there; what it leaves is kept
+    Rewind {
+        /// Its name or id
+        machine: String,
+        /// How far back, in the machine's time: 10s, 500ms
+        #[arg(required_unless_present = "to", conflicts_with = "to")]
+        time: Option<String>,
+        /// To this moment, as 'replay --to' has it
+        #[arg(long, value_name = "MOMENT", allow_hyphen_values = true)]
+        to: Option<String>,
+    },
+    /// Where a machine is on its timeline, and what of it is recorded
+    When {
+        /// Its name or id
+        machine: String,
+    },
     /// Give room back that no snapshot needs any more
     Gc {
         /// Compress all that is not compressed yet
@@ -259,7 +298,7 @@ pub(crate) struct ChoiceArgs {
 }
 
 /// How virtual CPUs run from now on.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Copy, Default, Debug, Args)]
 pub(crate) struct Schedule {
     /// From now on, run each virtual CPU on a thread of its own
     #[arg(long, conflicts_with = "turns")]
@@ -374,6 +413,9 @@ pub(crate) struct MachineArgs {
     /// Take a snapshot when the machine ends, however it does
     #[arg(long)]
     pub(crate) snapshot_on_exit: bool,
+    /// Record everything that enters the machine, so that any moment can be had again
+    #[arg(long)]
+    pub(crate) record: bool,
     /// How code is run; auto takes what OMNI_TIER says (jit or interp), else the fastest
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) accel: Accel,

@@ -5,11 +5,13 @@
 use crate::failure::{Failure, code};
 use crate::keeper::seal;
 use crate::monitor::{HOLD, Listener, Shared, virtual_ms};
+use crate::recorded;
 use omni_base::PAGE_SIZE_U64;
 use omni_control::{Frame, Phase, Reply, Request, read_frame, write_frame};
 use omni_host::{Chunk, Item, private_bytes};
 use omni_machine::{Control, Event, Machine, digest};
 use omni_memory::frames_used;
+use omni_recording::moment_text;
 use serde_json::{Map, Value, json};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -155,8 +157,14 @@ impl Client {
             }
             Request::Inspect { digest } => self.inspect(*digest),
             Request::Snapshot { tag } => {
-                self.shared.keeper.keep(tag.as_deref(), || self.visit(seal)?)
+                let keeper = &self.shared.keeper;
+                let recorder = keeper.recorder.clone();
+                let seal = move |machine: &mut dyn Machine| seal(machine, &recorder);
+                keeper.keep(tag.as_deref(), || self.visit(seal)?)
             }
+            Request::Record { stop: false } => self.record(),
+            Request::Record { stop: true } => self.record_no_longer(),
+            Request::Recording => self.recording(),
             Request::Stats => self.stats(),
             Request::Pause => {
                 self.push(Item::Pause)?;
@@ -299,6 +307,50 @@ impl Client {
             "private_bytes": private,
             "other_bytes": private.map(|bytes| bytes.saturating_sub(resident)),
             "counters": counters,
+        }))
+    }
+
+    fn record(&self) -> Result<Value, Failure> {
+        let recorder = self.shared.keeper.recorder.clone();
+        let entry = self.shared.entry.clone();
+        let begin = move |machine: &mut dyn Machine| {
+            let ticks = machine.tick().0;
+            recorded::begin(&entry, &recorder, machine).map(|begun| (ticks, begun))
+        };
+        let (ticks, (name, begun)) = self.visit(begin)??;
+        recorded::write(&self.shared.entry, &name, self.shared.ns_per_tick, begun)?;
+        Ok(json!({ "recording": name, "ticks": ticks }))
+    }
+
+    fn record_no_longer(&self) -> Result<Value, Failure> {
+        let recorder = self.shared.keeper.recorder.clone();
+        let Some(status) = recorder.status() else {
+            return Err(Failure::new(code::WRONG_STATE, "the machine is not recorded"));
+        };
+        let finish = move |machine: &mut dyn Machine| (machine.tick().0, recorder.finish(machine));
+        let (ticks, finished) = self.visit(finish)?;
+        finished.map_err(|text| Failure::new(code::FAILURE, text))?;
+        Ok(json!({ "recording": status.name, "ticks": ticks }))
+    }
+
+    fn recording(&self) -> Result<Value, Failure> {
+        let recorder = self.shared.keeper.recorder.clone();
+        let note = recorder.clone();
+        let note = move |machine: &mut dyn Machine| (machine.tick().0, note.note(machine));
+        let (ticks, moment) = self.visit(note)?;
+        let (Some(status), Some(moment)) = (recorder.status(), moment) else {
+            return Ok(Value::Null);
+        };
+        // Where it has ended by itself, the status says so.
+        let _ = recorder.sync();
+        Ok(json!({
+            "recording": status.name,
+            "ticks": ticks,
+            "moment": moment_text(moment),
+            "log_bytes": status.log_bytes,
+            "rung_bytes": status.rung_bytes,
+            "failure": status.failure,
+            "rung_failure": status.rung_failure,
         }))
     }
 

@@ -5,8 +5,9 @@ use crate::saved::{self, Title};
 use omni_base::Digest;
 use omni_control::{Entry, OriginFile};
 use omni_kinds::KINDS;
-use omni_lifecycle::{Snapshot, take};
+use omni_lifecycle::{Check, Moment, Snapshot, take};
 use omni_machine::Machine;
+use omni_recording::{Pacing, Recorder, moment_text};
 use omni_store::{Lease, Store};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 /// Takes the snapshots of one machine, one at a time.
 pub(crate) struct Keeper {
+    pub(crate) recorder: Recorder,
     entry: Entry,
     inner: Mutex<Inner>,
 }
@@ -29,22 +31,28 @@ struct Inner {
 pub(crate) struct Taken {
     snapshot: Snapshot,
     pause: Duration,
+    /// The moment of its recording.
+    moment: Option<Moment>,
 }
 
 /// Takes a snapshot of a machine at a safe point. Nothing is copied, hashed or written here.
-pub(crate) fn seal(machine: &mut dyn Machine) -> Result<Taken, Failure> {
+pub(crate) fn seal(machine: &mut dyn Machine, recorder: &Recorder) -> Result<Taken, Failure> {
     let began = Instant::now();
     let snapshot = take(KINDS, machine)?;
-    Ok(Taken { snapshot, pause: began.elapsed() })
+    let moment = recorder.note(machine);
+    Ok(Taken { snapshot, pause: began.elapsed(), moment })
 }
 
 impl Keeper {
     pub(crate) fn new(entry: &Entry, store: Option<Arc<Store>>, lease: Option<Lease>) -> Self {
-        let inner = Inner { store, origin: entry.origin.clone(), _lease: lease };
-        Self { entry: entry.clone(), inner: Mutex::new(inner) }
+        let origin = OriginFile { branch: None, ..entry.origin.clone() };
+        let inner = Inner { store, origin, _lease: lease };
+        let recorder = Recorder::new(KINDS, Pacing::default());
+        Self { recorder, entry: entry.clone(), inner: Mutex::new(inner) }
     }
 
     /// Takes a snapshot by `seal` and writes it into the store. What it gives is durable.
+    /// Where the machine is recorded, so is that it was in that state then.
     pub(crate) fn keep(
         &self,
         tag: Option<&str>,
@@ -72,6 +80,9 @@ impl Keeper {
         let about = serde_json::to_vec(&self.entry.machine).expect("plain data");
         let title = Title { owner, tag: &tag, parent, about };
         let written = saved::write(&store, &taken.snapshot, title)?;
+        if let Some(moment) = taken.moment {
+            self.recorder.check(Check { moment, mark: taken.snapshot.mark() });
+        }
         inner.origin.parent = Some(written.id.to_string());
         Entry::write_origin(&self.entry.dir, &inner.origin)?;
         let above = parent.map(|id| parent_text(&tree, id));
@@ -80,6 +91,7 @@ impl Keeper {
             "tag": tag,
             "parent": above,
             "ticks": written.tick.0,
+            "moment": taken.moment.map(moment_text),
             "pause_ms": ms(taken.pause),
             "pages_total": written.pages_total,
             "pages_new": written.pages_new,

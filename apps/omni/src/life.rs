@@ -4,7 +4,8 @@ use crate::adopt::adopt;
 use crate::args::{MachineArgs, Machines, RunArgs, Schedule};
 use crate::console::{Left, attach};
 use crate::failure::{Failure, code};
-use crate::plan::{Plan, can_be_parallel, plan, spec_of};
+use crate::plan::{Plan, can_be_parallel, can_be_recorded, plan, spec_of};
+use crate::recorded;
 use crate::snapshots;
 use crate::ui::Ui;
 use omni_base::Digest;
@@ -98,18 +99,34 @@ pub(crate) fn create(args: &MachineArgs, dirs: &Dirs, ui: Ui) -> Result<(), Fail
     ui.result(value, &entry.machine.id)
 }
 
+/// What is another from this start on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Changes {
+    /// How virtual CPUs run.
+    pub(crate) schedule: Schedule,
+    /// It is recorded.
+    pub(crate) record: bool,
+}
+
 /// `start`: run it again, from the beginning but with its disks as they are.
 pub(crate) fn start(
     machines: &Machines,
     attached: bool,
-    schedule: Schedule,
+    changes: Changes,
     dirs: &Dirs,
     ui: Ui,
 ) -> Result<u8, Failure> {
     let registry = Registry::open(dirs)?;
     let startable = |key: &str| {
         let mut entry = startable(&registry, key)?;
-        set_schedule(&mut entry, schedule)?;
+        entry.machine.record |= changes.record;
+        set_schedule(&mut entry, changes.schedule)?;
+        if changes.record {
+            if entry.machine.parallel {
+                can_be_recorded(true)?;
+            }
+            entry.write_machine()?;
+        }
         Ok::<_, Failure>(entry)
     };
     if attached {
@@ -135,6 +152,7 @@ pub(crate) fn set_schedule(entry: &mut Entry, schedule: Schedule) -> Result<(), 
     let Some(parallel) = schedule.parallel() else { return Ok(()) };
     if parallel {
         can_be_parallel(kind_of(&entry.machine.kind)?)?;
+        can_be_recorded(entry.machine.record)?;
     }
     entry.machine.parallel = parallel;
     Ok(entry.write_machine()?)
@@ -321,8 +339,15 @@ fn wait_one(registry: &Registry, entry: &Entry) -> Result<u8, Failure> {
 pub(crate) fn remove(machines: &Machines, force: bool, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
     let registry = Registry::open(dirs)?;
     if let [key] = &machines.machines[..]
-        && key.contains('@')
+        && let Some((machine, tag)) = key.split_once('@')
     {
+        let entry = registry.find(machine)?;
+        if recorded::names(&entry).iter().any(|name| name == tag) {
+            recorded::remove(&entry, tag)?;
+            let (id, name) = (&entry.machine.id, &entry.machine.name);
+            let value = json!({ "id": id, "name": name, "recording": tag, "removed": true });
+            return ui.result(value, &format!("{name}@{tag}"));
+        }
         return snapshots::remove(key, dirs, ui);
     }
     each(machines, ui, |key| {

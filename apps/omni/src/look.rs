@@ -297,6 +297,10 @@ fn kind_object(info: &KindInfo) -> Value {
         "diff",
         "export",
         "import",
+        "record",
+        "replay",
+        "rewind",
+        "when",
     ];
     json!({
         "name": info.name,

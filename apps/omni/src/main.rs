@@ -25,12 +25,14 @@ mod monitor;
 mod origin;
 mod perf_map;
 mod plan;
+mod recorded;
 mod saved;
 mod setup;
 mod snapshots;
 mod sniff;
 mod symbols;
 mod texts;
+mod time;
 mod translate;
 mod ui;
 
@@ -68,8 +70,9 @@ fn verb(verb: &Verb, ui: Ui) -> Result<u8, Failure> {
     match verb {
         Verb::Run(args) => return life::run(args, &dirs()?, ui),
         Verb::Create(args) => life::create(args, &dirs()?, ui),
-        Verb::Start { attach, schedule, machines } => {
-            return life::start(machines, *attach, *schedule, &dirs()?, ui);
+        Verb::Start { attach, schedule, record, machines } => {
+            let changes = life::Changes { schedule: *schedule, record: *record };
+            return life::start(machines, *attach, changes, &dirs()?, ui);
         }
         Verb::Stop { time, machines } => life::stop(machines, *time, &dirs()?, ui),
         Verb::Kill(machines) => life::ask(machines, &Request::Kill { keep: false }, &dirs()?, ui),
@@ -94,6 +97,16 @@ fn verb(verb: &Verb, ui: Ui) -> Result<u8, Failure> {
         Verb::Diff { one, other } => diff::diff(one, other, &dirs()?, ui),
         Verb::Export { machine, file } => snapshots::export(machine, file, &dirs()?, ui),
         Verb::Import { file, name } => snapshots::import(file, name.as_deref(), &dirs()?, ui),
+        Verb::Record { machine, stop } => time::record(machine, *stop, &dirs()?, ui),
+        Verb::Replay { machine, to, console } => {
+            time::replay(machine, to.as_deref(), *console, &dirs()?, ui)
+        }
+        Verb::Rewind { machine, time, to } => {
+            let back = time.iter().map(|time| format!("-{time}"));
+            let to = to.clone().into_iter().chain(back).next().unwrap_or_default();
+            time::rewind(machine, &to, &dirs()?, ui)
+        }
+        Verb::When { machine } => time::when(machine, &dirs()?, ui),
         Verb::Gc { compress } => snapshots::collect(*compress, &dirs()?, ui),
         Verb::Image(verb) => images::verb(verb, &dirs()?, ui),
         Verb::Disk(verb) => return disks::verb(verb, ui),

@@ -6,6 +6,7 @@ use crate::failure::{Failure, code};
 use crate::hold::hold;
 use crate::keeper::{Keeper, seal};
 use crate::origin::{self, Made};
+use crate::recorded;
 use crate::snapshots::forget;
 use crate::translate;
 use omni_base::Gpa;
@@ -185,9 +186,14 @@ fn begin(dir: &Path, start: &Start) -> Result<Begun, Failure> {
         "devices": ports.iter().map(port).collect::<Vec<_>>(),
         "published": world.published(),
     });
+    recorded::from_start(&entry, &keeper.recorder, &mut *machine)?;
+    if entry.origin.branch.take().is_some() {
+        Entry::write_origin(dir, &entry.origin)?;
+    }
     let limit = entry.machine.timeout_ms.map(Duration::from_millis);
     let ns_per_tick = spec.ns_per_tick;
     let runner = Runner::new(machine, queue.clone(), world, limit);
+    let runner = runner.with_tape(Box::new(keeper.recorder.clone()));
     entry.state = StateFile {
         state: Phase::Running,
         started: Some(now_text()),
@@ -227,6 +233,9 @@ impl Begun {
             Ended::Timeout => code::TIMEOUT,
             Ended::Damaged => code::DAMAGED,
         };
+        let recorded = shared.keeper.recorder.finish(&mut *machine).map_err(|text| {
+            Failure::new(code::FAILURE, format!("the recording is not whole: {text}"))
+        });
         let damage = machine.memory().damage().map(str::to_owned);
         let kept = match damage {
             // What the guest made of a page that could not be read is not worth keeping.
@@ -234,7 +243,7 @@ impl Begun {
             None => keep(&shared, &mut *machine).and(world.finish(machine.memory())),
         };
         let signed = write_signature(&shared.entry, self.kind, &self.spec, &mut *machine);
-        let all_done = kept.and(signed).and(translate::end());
+        let all_done = kept.and(recorded.map(|_| ())).and(signed).and(translate::end());
         if let Some((_, console)) = &shared.console {
             console.end();
             console.drain(DRAIN);
@@ -260,7 +269,7 @@ fn keep(shared: &Shared, machine: &mut dyn Machine) -> Result<(), Failure> {
     if !shared.entry.machine.snapshot_on_exit {
         return Ok(());
     }
-    shared.keeper.keep(None, || seal(machine)).map(|_| ())
+    shared.keeper.keep(None, || seal(machine, &shared.keeper.recorder)).map(|_| ())
 }
 
 /// Writes how it ended, or removes the machine, and then lets everyone know.

@@ -60,6 +60,7 @@ pub(crate) fn plan(
     let mut source = find_source(args, interactive, dirs, ui)?;
     if args.parallel {
         can_be_parallel(source.kind)?;
+        can_be_recorded(args.record)?;
     }
     let given = [("kernel", &args.kernel), ("initrd", &args.initrd), ("firmware", &args.firmware)];
     for (role, path) in given {
@@ -113,6 +114,7 @@ pub(crate) fn plan(
         files_dir,
         ready: source.ready,
         snapshot_on_exit: args.snapshot_on_exit,
+        record: args.record,
         created: now_text(),
         ..MachineFile::default()
     };
@@ -143,6 +145,16 @@ pub(crate) fn can_be_parallel(kind: &dyn MachineKind) -> Result<(), Failure> {
     }
     let text =
         format!("machines of kind {} take turns only: leave --parallel out", kind.info().name);
+    Err(Failure::new(code::UNSUPPORTED, text))
+}
+
+/// Whether a machine whose virtual CPUs run side by side is not to be recorded.
+pub(crate) fn can_be_recorded(record: bool) -> Result<(), Failure> {
+    if !record {
+        return Ok(());
+    }
+    let text = "virtual CPUs that run side by side never do the same twice, so they cannot be \
+                recorded: use --turns instead of --parallel";
     Err(Failure::new(code::UNSUPPORTED, text))
 }
 

@@ -6,11 +6,13 @@ use crate::hold::hold;
 use crate::keeper::{ms, parent_text};
 use crate::life::{Begin, launch, set_schedule};
 use crate::plan::can_be_parallel;
+use crate::recorded;
 use crate::saved::{self, open_store};
 use crate::ui::{Ui, size_text};
 use omni_base::Digest;
 use omni_control::{
-    Client, ControlError, Dirs, Entry, MachineFile, OriginFile, Registry, Request, now_text,
+    BranchFile, Client, ControlError, Dirs, Entry, MachineFile, OriginFile, Registry, Request,
+    now_text,
 };
 use omni_kinds::kind_of;
 use omni_store::{GcOptions, Store, StoreError, Tree};
@@ -133,12 +135,30 @@ fn in_order<'t>(
 /// `restore`: the machine as it was, running, whether it runs now or not.
 pub(crate) fn restore(text: &str, schedule: Schedule, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
     let began = Instant::now();
-    let Named { mut entry, store, id, tag, .. } = named(text, dirs)?;
+    let Named { entry, store, id, tag, .. } = named(text, dirs)?;
     // Whether it can be done is known before anything is undone.
     if schedule.parallel() == Some(true) {
         can_be_parallel(kind_of(&entry.machine.kind)?)?;
     }
     let snapshot = saved::read(&store, id, &entry.machine.disks)?;
+    let entry = go_on(entry, &store, (id, schedule), None)?;
+    let value = json!({
+        "id": entry.machine.id,
+        "name": entry.machine.name,
+        "tag": tag,
+        "ticks": snapshot.tick.0,
+        "start_ms": ms(began.elapsed()),
+    });
+    ui.result(value, &entry.machine.name)
+}
+
+/// Makes a machine leave where it is, and go on from a snapshot.
+pub(crate) fn go_on(
+    mut entry: Entry,
+    store: &Store,
+    (id, schedule): (Digest, Schedule),
+    branch: Option<BranchFile>,
+) -> Result<Entry, Failure> {
     if entry.state.state.is_live() {
         match Client::connect(&entry)?.ask(&Request::Kill { keep: true }) {
             Ok(_) | Err(ControlError::Gone(_)) => {}
@@ -148,18 +168,15 @@ pub(crate) fn restore(text: &str, schedule: Schedule, dirs: &Dirs, ui: Ui) -> Re
     let lock = hold(&entry)?;
     let kept = store.lease(&[id])?;
     set_schedule(&mut entry, schedule)?;
-    move_to(&mut entry, &store, id)?;
+    move_to(&mut entry, store, id)?;
+    if branch.is_some() {
+        entry.origin.branch = branch;
+        Entry::write_origin(&entry.dir, &entry.origin)?;
+    }
     drop(lock);
     let entry = launch(&entry, Begin { hold: false, from: Some(id), fork: false })?;
     drop(kept);
-    let value = json!({
-        "id": entry.machine.id,
-        "name": entry.machine.name,
-        "tag": tag,
-        "ticks": snapshot.tick.0,
-        "start_ms": ms(began.elapsed()),
-    });
-    ui.result(value, &entry.machine.name)
+    Ok(entry)
 }
 
 /// Makes a machine go on from a snapshot: from the next start on, its disks are those of that.
@@ -177,6 +194,7 @@ pub(crate) fn move_to(entry: &mut Entry, store: &Store, id: Digest) -> Result<()
         parent: Some(id.to_string()),
         disks: disks.then(|| id.to_string()),
         generation: entry.origin.generation + 1,
+        branch: None,
     };
     Entry::write_origin(&entry.dir, &entry.origin)?;
     store.pin(&entry.machine.id, &[id])?;
@@ -205,7 +223,12 @@ pub(crate) fn forget(id: &str, dirs: &Dirs) -> Result<(), Failure> {
     if !dirs.store().exists() {
         return Ok(());
     }
-    Ok(open_store(dirs)?.remove_owner(id)?)
+    let store = open_store(dirs)?;
+    for owner in store.owners()?.iter().filter(|owner| recorded::is_of(owner, id)) {
+        store.remove_owner(owner)?;
+    }
+    // What it has pinned goes though it has no snapshots of its own.
+    Ok(store.remove_owner(id)?)
 }
 
 /// `export`: a snapshot as one file that needs nothing else.

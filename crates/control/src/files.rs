@@ -57,6 +57,9 @@ pub struct MachineFile {
     /// Whether a snapshot is taken when it ends.
     #[serde(default)]
     pub snapshot_on_exit: bool,
+    /// Whether it is recorded from each start on.
+    #[serde(default)]
+    pub record: bool,
     /// When it was made, RFC 3339.
     pub created: String,
 }
@@ -70,6 +73,18 @@ pub struct OriginFile {
     pub disks: Option<String>,
     /// How often it was restored: each time with overlays of their own.
     pub generation: u32,
+    /// The recorded moment to which it went back, where it did: its next start is recorded too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<BranchFile>,
+}
+
+/// A moment of a recording.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct BranchFile {
+    /// The name of the recording.
+    pub recording: String,
+    /// The moment, as TICK/EVENTS.
+    pub moment: String,
 }
 
 /// A disk of a machine.

@@ -132,6 +132,13 @@ pub enum Request {
         /// Its tag; the next free number where there is none.
         tag: Option<String>,
     },
+    /// Record what enters the machine from now on.
+    Record {
+        /// No longer.
+        stop: bool,
+    },
+    /// How its recording is; what was recorded so far is made durable.
+    Recording,
     /// Tell when it has ended.
     Wait,
 }

@@ -15,6 +15,6 @@ mod registry;
 pub use client::{Client, Message};
 pub use dirs::Dirs;
 pub use error::ControlError;
-pub use files::{API, DiskFile, MachineFile, OriginFile, Phase, StateFile, now_text};
+pub use files::{API, BranchFile, DiskFile, MachineFile, OriginFile, Phase, StateFile, now_text};
 pub use frame::{Frame, FrameError, Reply, Request, read_frame, write_frame};
 pub use registry::{Entry, Registry};

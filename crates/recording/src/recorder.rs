@@ -40,7 +40,7 @@ impl Default for Pacing {
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// There is one.
-    #[error("it is being recorded already, as '{0}'")]
+    #[error("the machine is recorded already, as '{0}'")]
     Already(String),
     /// The machine cannot be recorded.
     #[error(transparent)]
@@ -210,6 +210,11 @@ impl Recorder {
 }
 
 impl Begun {
+    /// Records nothing after all.
+    pub fn cancel(self) {
+        self.recorder.active().take();
+    }
+
     /// Writes the start: the snapshot into the vault, and a log file with its head. Once this
     /// returns the recording is there, and grows.
     ///
