@@ -5,7 +5,7 @@ const LAYERS: &[&[&str]] = &[
     &["omni-base"],
     &["omni-state", "omni-memory", "omni-ir", "omni-decode", "omni-softfloat", "omni-disk"],
     &["omni-tier-*"],
-    &["omni-machine", "omni-engine", "omni-store"],
+    &["omni-machine", "omni-engine", "omni-store", "omni-filesystem"],
     &[
         "omni-devices",
         "omni-host",

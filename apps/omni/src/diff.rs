@@ -6,18 +6,24 @@ use crate::snapshots::{Named, named};
 use crate::ui::{Ui, size_text};
 use omni_base::{PAGE_SIZE_U64, PageNo};
 use omni_control::Dirs;
+use omni_filesystem::{Change, differences};
 use omni_kinds::{KINDS, kind_of};
-use omni_lifecycle::RecordChange;
+use omni_lifecycle::{RecordChange, Snapshot};
 use serde_json::json;
+
+/// Files that a person is told of, for each disk.
+const FILES_SHOWN: usize = 100;
 
 /// Stretches of memory that a person is told of, for each space.
 const STRETCHES_SHOWN: usize = 16;
 
-/// The pages by space, with their addresses, and the records by field.
+/// The pages by space, with their addresses, files where a file system is known, and the records
+/// by field.
 pub(crate) fn diff(one: &str, other: &str, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
     let (one, other) = (named(one, dirs)?, named(other, dirs)?);
     let read = |of: &Named| saved::read(&of.store, of.id, &of.entry.machine.disks);
-    let all = read(&one)?.differences(&read(&other)?, KINDS);
+    let (older, newer) = (read(&one)?, read(&other)?);
+    let all = older.differences(&newer, KINDS);
     let all = all.map_err(|error| Failure::from(saved::store_error(error)))?;
     let bases = kind_of(&one.entry.machine.kind)?.info().bases;
     for space in &all.spaces {
@@ -46,6 +52,12 @@ pub(crate) fn diff(one: &str, other: &str, dirs: &Dirs, ui: Ui) -> Result<(), Fa
             ui.line(&format!("  and {more} more stretches; --json lists them all"))?;
         }
     }
+    let changed = |name: &str| all.spaces.iter().any(|s| s.name == name && !s.pages.is_empty());
+    for (name, disk) in saved::disk_spaces(&older.spec)?.iter().zip(&older.spec.disks) {
+        if changed(name) {
+            files(name, disk.bytes, (&older, &newer), ui)?;
+        }
+    }
     for record in &all.records {
         let (path, kind) = (&record.path, &record.kind);
         if ui.json {
@@ -66,6 +78,49 @@ pub(crate) fn diff(one: &str, other: &str, dirs: &Dirs, ui: Ui) -> Result<(), Fa
             RecordChange::Lone => "only one has it".to_owned(),
         };
         ui.line(&format!("record {path} ({kind}): {what}"))?;
+    }
+    Ok(())
+}
+
+/// The files of one disk in which two snapshots differ.
+fn files(
+    name: &str,
+    bytes: u64,
+    (older, newer): (&Snapshot, &Snapshot),
+    ui: Ui,
+) -> Result<(), Failure> {
+    let image = |of: &Snapshot| {
+        let space = of.spaces.iter().find(|space| space.name == name);
+        space.map(|space| space.image.clone()).unwrap_or_default()
+    };
+    let found = match differences(&image(older), &image(newer), bytes) {
+        Ok(found) => found,
+        Err(error) if ui.json => {
+            return ui.object(json!({ "space": name, "files_error": error.to_string() }));
+        }
+        Err(error) => return ui.line(&format!("files of {name}: {error}")),
+    };
+    let shown = if ui.json { found.len() } else { FILES_SHOWN };
+    for file in found.iter().take(shown) {
+        let change = match file.change {
+            Change::Added => "added",
+            Change::Removed => "removed",
+            Change::Changed => "changed",
+        };
+        let (partition, path) = (file.partition, &file.path);
+        if ui.json {
+            let said = json!({
+                "space": name, "partition": partition, "file": path, "change": change,
+            });
+            ui.object(said)?;
+            continue;
+        }
+        let place = partition.map_or_else(|| name.to_owned(), |number| format!("{name}p{number}"));
+        // A name is the guest's: what a terminal would act on is not shown as it is.
+        ui.line(&format!("file {place}:{}: {change}", path.escape_debug()))?;
+    }
+    if found.len() > shown {
+        ui.line(&format!("  and {} more files; --json lists them all", found.len() - shown))?;
     }
     Ok(())
 }

@@ -148,7 +148,7 @@ pub(crate) fn disk_images(snapshot: &Snapshot) -> Result<Vec<Image>, Failure> {
 }
 
 /// The spaces of a machine's disks, in the order of its disks.
-fn disk_spaces(spec: &Spec) -> Result<Vec<String>, Failure> {
+pub(crate) fn disk_spaces(spec: &Spec) -> Result<Vec<String>, Failure> {
     let ports = kind_of(&spec.kind)?.ports(spec)?;
     let space = |port: &omni_machine::PortInfo| match &port.kind {
         PortKind::Disk { space } => Some(space.clone()),
