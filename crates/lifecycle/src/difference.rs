@@ -60,7 +60,7 @@ pub enum Difference {
         path: String,
     },
     /// A record differs.
-    #[error("record '{path}' ({kind}) differs from byte {offset} on")]
+    #[error("record '{path}' ({kind}) differs {}", place(fields, *offset))]
     Record {
         /// Its path.
         path: String,
@@ -68,6 +68,8 @@ pub enum Difference {
         kind: String,
         /// The first byte of its fields that differs.
         offset: usize,
+        /// The names of the fields that differ, where its type is known.
+        fields: Vec<&'static str>,
     },
     /// A record differs, at a place that is not known.
     #[error("record '{path}' ({kind}) differs")]
@@ -172,14 +174,38 @@ impl Difference {
         }
     }
 
+    /// The same, with the fields of a record named: the machine knows their types.
+    pub(crate) fn with_fields(mut self, records: &[u8], machine: &dyn Machine) -> Self {
+        if let Self::Record { path, fields, .. } = &mut self
+            && let Ok(bundle) = Bundle::from_bytes(records)
+        {
+            let mut typed = Bundle::with_fields();
+            machine.save(&mut typed);
+            let find = |all: &Bundle| all.entries().iter().find(|one| one.path == *path).cloned();
+            if let (Some(one), Some(other)) = (find(&bundle), find(&typed)) {
+                *fields = typed.differing(&one, &other).unwrap_or_default();
+            }
+        }
+        self
+    }
+
     fn of_entries(one: &Entry, other: &Entry) -> Self {
         let offset = first_difference(&one.body, &other.body);
-        Self::Record { path: one.path.clone(), kind: one.kind.clone(), offset }
+        let fields = Vec::new();
+        Self::Record { path: one.path.clone(), kind: one.kind.clone(), offset, fields }
     }
 }
 
 pub(crate) fn first_difference(one: &[u8], other: &[u8]) -> usize {
     one.iter().zip(other).take_while(|(one, other)| one == other).count()
+}
+
+fn place(fields: &[&str], offset: usize) -> String {
+    match fields {
+        [] => format!("from byte {offset} on"),
+        [field] => format!("in its field {field}"),
+        fields => format!("in its fields {}", fields.join(", ")),
+    }
 }
 
 /// How a replay went another way than the recording.
@@ -193,6 +219,8 @@ pub struct Divergence {
     pub records_until: Option<Moment>,
     /// What differs; `None` where the machine halted before the moment.
     pub what: Option<Difference>,
+    /// The first check after, and what differs there, where `at` has none.
+    pub rung: Option<(Moment, Difference)>,
 }
 
 impl std::fmt::Display for Divergence {
@@ -207,7 +235,11 @@ impl std::fmt::Display for Divergence {
             None => write!(f, "; no earlier moment was checked")?,
         }
         match self.records_until {
-            Some(moment) => write!(f, ", and their records at {moment}"),
+            Some(moment) => write!(f, ", and their records at {moment}")?,
+            None => {}
+        }
+        match &self.rung {
+            Some((moment, what)) => write!(f, "; at the next rung, {moment}, {what}"),
             None => Ok(()),
         }
     }

@@ -50,11 +50,11 @@ pub fn record(
 /// let in where they were. Gives the effects, to be dropped or compared; the outside is neither
 /// asked nor told.
 ///
-/// The state is held against every check of the log on the way.
+/// The state is held against every check and pulse of the log on the way.
 ///
 /// # Errors
 /// Where the log is not of this machine, does not hold the moments, or the machine goes another
-/// way; it stands at the moment of the difference then.
+/// way; it stands at the first check that differs then, or where it halted.
 pub fn replay(
     kinds: &[&dyn MachineKind],
     machine: &mut dyn Machine,
@@ -85,7 +85,7 @@ pub fn replay_into(
     if to < from || machine.tick() != from.tick {
         return Err(LifecycleError::NoMoment(from));
     }
-    let mut player = Player { machine, outside, now: from, same: (None, None) };
+    let mut player = Player { machine, outside, now: from, same: (None, None), first: None };
     if from == log.start() && Mark::of(player.machine).digest() != log.start_digest() {
         return Err(player.diverged(from, Some(Difference::Start)));
     }
@@ -97,7 +97,8 @@ pub fn replay_into(
             player.now.events += 1;
         }
     }
-    player.run(to)
+    player.run(to)?;
+    player.first.map_or(Ok(()), |first| Err(LifecycleError::Diverged(first)))
 }
 
 /// A replay on its way.
@@ -107,6 +108,8 @@ struct Player<'a> {
     now: Moment,
     /// Where state and records were last seen to be the same.
     same: (Option<Moment>, Option<Moment>),
+    /// A pulse that differed. The next check tells in what.
+    first: Option<Box<Divergence>>,
 }
 
 impl Player<'_> {
@@ -139,6 +142,7 @@ impl Player<'_> {
     fn check(&mut self, check: &Check) -> Result<(), LifecycleError> {
         self.run(check.moment)?;
         if let Some(what) = check.mark.difference(&Mark::of(self.machine)) {
+            let what = what.with_fields(&check.mark.records, self.machine);
             return Err(self.diverged(check.moment, Some(what)));
         }
         self.same = (Some(check.moment), None);
@@ -146,17 +150,28 @@ impl Player<'_> {
     }
 
     fn pulse(&mut self, pulse: &Pulse) -> Result<(), LifecycleError> {
-        self.run(pulse.moment)?;
-        if let Some(what) = pulse.difference(self.machine) {
-            return Err(self.diverged(pulse.moment, Some(what)));
+        if self.first.is_some() {
+            return Ok(());
         }
-        self.same.1 = Some(pulse.moment);
+        self.run(pulse.moment)?;
+        match pulse.difference(self.machine) {
+            Some(what) => self.first = Some(self.divergence(pulse.moment, Some(what))),
+            None => self.same.1 = Some(pulse.moment),
+        }
         Ok(())
     }
 
-    fn diverged(&self, at: Moment, what: Option<Difference>) -> LifecycleError {
+    fn diverged(&mut self, at: Moment, what: Option<Difference>) -> LifecycleError {
+        let found = match self.first.take() {
+            Some(first) => Box::new(Divergence { rung: what.map(|what| (at, what)), ..*first }),
+            None => self.divergence(at, what),
+        };
+        LifecycleError::Diverged(found)
+    }
+
+    fn divergence(&self, at: Moment, what: Option<Difference>) -> Box<Divergence> {
         let (same_until, records_until) = self.same;
-        LifecycleError::Diverged(Box::new(Divergence { at, same_until, records_until, what }))
+        Box::new(Divergence { at, same_until, records_until, what, rung: None })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Going back: a ladder of snapshots and replay between the rungs.
 
-use crate::{LifecycleError, Log, Moment, Snapshot, replay_into, restore, take};
+use crate::{Difference, LifecycleError, Log, Moment, Snapshot, replay_into, restore, take};
 use omni_base::Digest;
 use omni_machine::{Machine, MachineKind, Outside};
 use std::fmt::Debug;
@@ -224,6 +224,7 @@ impl Timeline {
         if let (Some(rung), true) = (rung, found.what.is_some())
             && let Ok(then) = rung.snapshot()
             && let Ok(here) = take(kinds, machine)
+            && !matches!(found.what, Some(Difference::Record { .. }))
             && let Some(what) = then.difference(&here)
         {
             found.what = Some(what);

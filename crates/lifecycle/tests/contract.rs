@@ -72,7 +72,10 @@ fn a_divergence_is_told_by_its_first_rung_and_by_record_or_page() {
     assert_eq!((found.same_until, found.at), (Some(at(4, 400)), at(6, 600)));
     let (path, kind) = ("state".to_owned(), "counter".to_owned());
     // The tick's eight bytes, then the third of the sum.
-    assert_eq!(found.what, Some(Difference::Record { path, kind, offset: 8 + 2 }));
+    assert_eq!(
+        found.what,
+        Some(Difference::Record { path, kind, offset: 8 + 2, fields: vec!["sum"] })
+    );
     let found = verify(Lie::DriftsInPage);
     assert_eq!((found.same_until, found.at), (Some(at(4, 400)), at(6, 600)));
     assert_eq!(found.what, Some(Difference::Page { space: "ram".into(), page: PageNo(2) }));
@@ -244,7 +247,10 @@ fn a_pulse_names_the_record_that_differs_between_rungs() {
     assert_eq!(found.same_until, None);
     assert_eq!(found.records_until, Some(Moment { events: 0, tick: Tick(400) }));
     let (path, kind) = ("state".to_owned(), "counter".to_owned());
-    assert_eq!(found.what, Some(Difference::Somewhere { path, kind }));
+    assert_eq!(found.what, Some(Difference::Somewhere { path: path.clone(), kind: kind.clone() }));
+    let there = Difference::Record { path, kind, offset: 8 + 2, fields: vec!["sum"] };
+    assert_eq!(found.rung, Some((log.end(), there)));
+    assert!(found.to_string().contains("in its field sum"), "{found}");
 }
 
 #[test]
