@@ -6,7 +6,7 @@ use crate::failure::{Failure, code};
 use crate::keeper::seal;
 use crate::monitor::{HOLD, Listener, Shared, virtual_ms};
 use crate::recorded;
-use omni_base::PAGE_SIZE_U64;
+use omni_base::{PAGE_SIZE_U64, Tick};
 use omni_control::{Frame, Phase, Reply, Request, read_frame, write_frame};
 use omni_host::{Chunk, Item, private_bytes};
 use omni_machine::{Control, Event, Machine, digest};
@@ -165,6 +165,10 @@ impl Client {
             Request::Record { stop: false } => self.record(),
             Request::Record { stop: true } => self.record_no_longer(),
             Request::Recording => self.recording(),
+            &Request::Rung { tick } => {
+                let kept = self.shared.keeper.recorder.shelve(Tick(tick));
+                Ok(json!({ "kept": kept }))
+            }
             Request::Stats => self.stats(),
             Request::Pause => {
                 self.push(Item::Pause)?;

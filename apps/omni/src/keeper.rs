@@ -78,7 +78,7 @@ impl Keeper {
         tree.check_free(&tag)?;
         let taken = seal()?;
         let about = serde_json::to_vec(&self.entry.machine).expect("plain data");
-        let title = Title { owner, tag: &tag, parent, about };
+        let title = Title { owner, tag: &tag, parent, about, compress: false };
         let written = saved::write(&store, &taken.snapshot, title)?;
         if let Some(moment) = taken.moment {
             self.recorder.check(Check { moment, mark: taken.snapshot.mark() });

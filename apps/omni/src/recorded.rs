@@ -39,7 +39,10 @@ impl Shelf for StoreVault {
 impl Vault for StoreVault {
     fn put(&self, name: &str, snapshot: &Snapshot) -> io::Result<Kept> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let title = Title { owner: &self.owner, tag: name, parent: *last, about: Vec::new() };
+        // The first brings the files of the machine, parts of which are read as they are.
+        let compress = last.is_some();
+        let about = Vec::new();
+        let title = Title { owner: &self.owner, tag: name, parent: *last, about, compress };
         let entry = saved::write(&self.store, snapshot, title)?;
         *last = Some(entry.id);
         Ok(Kept { id: entry.id, bytes: entry.bytes_new })

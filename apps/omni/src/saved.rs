@@ -32,6 +32,8 @@ pub(crate) struct Title<'a> {
     pub(crate) parent: Option<Digest>,
     /// The file of the machine.
     pub(crate) about: Vec<u8>,
+    /// Whether it is small on the disk rather than soon there.
+    pub(crate) compress: bool,
 }
 
 /// Writes a snapshot into the store; the machine runs meanwhile.
@@ -40,7 +42,7 @@ pub(crate) fn write(
     snapshot: &Snapshot,
     title: Title<'_>,
 ) -> Result<omni_store::Entry, StoreError> {
-    let mut commit = store.begin()?;
+    let mut commit = if title.compress { store.begin_compressed()? } else { store.begin()? };
     let mut spec = snapshot.spec.clone();
     let mut files = BTreeMap::new();
     for (role, blob) in std::mem::take(&mut spec.files) {

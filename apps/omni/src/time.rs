@@ -203,9 +203,17 @@ fn go_back(
         // Where it goes on, it is recorded again.
         can_be_recorded(true)?;
     }
-    let Place { recording, .. } = place(&entry.machine.id, dirs)?;
-    let Recording { name, timeline, ns_per_tick, .. } = &recording;
+    let place = place(&entry.machine.id, dirs)?;
+    let Recording { name, timeline, ns_per_tick, .. } = &place.recording;
     let target = moment_of(to, &timeline.log, *ns_per_tick).map_err(moment_failure)?;
+    let mut near = None;
+    if live.is_some() {
+        // The monitor has rungs of late in memory.
+        let tick = target.tick.0;
+        let answer = Client::connect(entry)?.ask(&Request::Rung { tick })?;
+        near = (answer["kept"] == true).then(|| reopen(entry, name)).transpose()?;
+    }
+    let timeline = near.as_ref().map_or(timeline, |near| &near.timeline);
     translate::begin(entry.machine.accel.as_deref())?;
     let mut machine = timeline.visit(KINDS, target)?;
     let snapshot = take(KINDS, &mut *machine)?;
@@ -225,7 +233,7 @@ fn go_back(
     let tree = store.tree(&entry.machine.id)?;
     let parent = last_before(&tree, entry, target.tick)?;
     let about = serde_json::to_vec(&entry.machine).expect("plain data");
-    let title = Title { owner: &entry.machine.id, tag: &tag, parent, about };
+    let title = Title { owner: &entry.machine.id, tag: &tag, parent, about, compress: false };
     let taken = saved::write(&store, &snapshot, title)?;
     let branch = BranchFile { recording: name.clone(), moment: moment_text(target) };
     let entry = Entry::load(&entry.dir)?;

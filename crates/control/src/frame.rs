@@ -139,6 +139,11 @@ pub enum Request {
     },
     /// How its recording is; what was recorded so far is made durable.
     Recording,
+    /// Put away the last of the rungs in memory that is not after a tick.
+    Rung {
+        /// The tick.
+        tick: u64,
+    },
     /// Tell when it has ended.
     Wait,
 }

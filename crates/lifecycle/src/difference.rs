@@ -234,9 +234,8 @@ impl std::fmt::Display for Divergence {
             Some(moment) => write!(f, "; they were the same at {moment}")?,
             None => write!(f, "; no earlier moment was checked")?,
         }
-        match self.records_until {
-            Some(moment) => write!(f, ", and their records at {moment}")?,
-            None => {}
+        if let Some(moment) = self.records_until {
+            write!(f, ", and their records at {moment}")?;
         }
         match &self.rung {
             Some((moment, what)) => write!(f, "; at the next rung, {moment}, {what}"),

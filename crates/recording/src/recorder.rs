@@ -2,10 +2,10 @@
 
 use crate::Vault;
 use crate::writers::{Entry, Figures, Job, LogFile, Rungs};
-use omni_base::Tick;
+use omni_base::{PAGE_SIZE_U64, Tick};
 use omni_host::Tape;
 use omni_lifecycle::{
-    Check, LifecycleError, LogHead, Mark, Moment, Pulse, Snapshot, can_be_replayed, take,
+    Check, LifecycleError, LogHead, Mark, Moment, Pulse, Snapshot, can_be_replayed, surplus, take,
 };
 use omni_machine::{Event, Machine, MachineKind};
 use std::io;
@@ -18,12 +18,21 @@ use std::time::{Duration, Instant};
 /// Entries that wait for the disk; beyond it the machine waits.
 const ENTRIES_MAX: usize = 4096;
 
+/// Memory that rungs may hold beside the machine, about.
+const NEAR_BYTES_MAX: u64 = 64 << 20;
+
+/// Bytes of changed pages in a second that rungs in memory may cost: each page that changes after
+/// a rung is copied once more.
+const NEAR_BYTES_PER_S: u64 = 16 << 20;
+
 /// How often a recording notes how its machine is.
 #[derive(Clone, Copy, Debug)]
 pub struct Pacing {
     /// Time between two pulses.
     pub pulse: Duration,
-    /// Time between two rungs, at least.
+    /// Time between two rungs in memory, at least: the recent past is had from these.
+    pub near: Duration,
+    /// Time between two rungs that are put away, at least.
     pub rung: Duration,
     /// Bytes of rungs in a second, on average: where pages change fast, rungs are farther apart.
     pub rung_bytes_per_s: u64,
@@ -31,8 +40,8 @@ pub struct Pacing {
 
 impl Default for Pacing {
     fn default() -> Self {
-        let (pulse, rung) = (Duration::from_secs(1), Duration::from_secs(5));
-        Self { pulse, rung, rung_bytes_per_s: 64 << 10 }
+        let (second, rung) = (Duration::from_secs(1), Duration::from_secs(5));
+        Self { pulse: second, near: second, rung, rung_bytes_per_s: 64 << 10 }
     }
 }
 
@@ -85,10 +94,20 @@ struct Active {
     rungs: SyncSender<Job>,
     figures: Arc<Figures>,
     pulse_due: Instant,
+    near_due: Instant,
     rung_due: Instant,
+    /// Rungs in memory, oldest first.
+    near: Vec<Near>,
     /// The last tick of which the log was told.
     told: Tick,
     threads: Vec<JoinHandle<()>>,
+}
+
+/// A rung in memory, and the bytes that had changed since the one before it.
+struct Near {
+    moment: Moment,
+    snapshot: Snapshot,
+    bytes: u64,
 }
 
 /// A recording that has begun in memory: everything that enters the machine is noted already.
@@ -133,7 +152,9 @@ impl Recorder {
             rungs,
             figures: figures.clone(),
             pulse_due: now + self.pacing.pulse,
+            near_due: now + self.pacing.near,
             rung_due: now + self.pacing.rung,
+            near: Vec::new(),
             told: snapshot.tick,
             threads: Vec::new(),
         });
@@ -178,6 +199,20 @@ impl Recorder {
             // A recording that has ended meanwhile needs none.
             let _ = entries.send(Entry::Check(check));
         }
+    }
+
+    /// Puts the last rung in memory away that is not after a tick, so that a visit to that tick
+    /// need not begin long before it. For any thread but the runner's; false where there is none.
+    #[must_use]
+    pub fn shelve(&self, tick: Tick) -> bool {
+        let (done, wait) = sync_channel(1);
+        let found = self.active().as_ref().and_then(|active| {
+            let near = active.near.iter().rev().find(|near| near.moment.tick <= tick)?;
+            let (moment, snapshot) = (near.moment, near.snapshot.clone());
+            Some((active.rungs.clone(), Job { moment, snapshot, done: Some(done) }))
+        });
+        let Some((rungs, job)) = found else { return false };
+        rungs.send(job).is_ok() && wait.recv().is_ok()
     }
 
     /// Makes what was recorded up to the last safe point survive a loss of power. For any thread
@@ -264,6 +299,26 @@ impl Active {
         let _ = self.entries.send(entry);
     }
 
+    /// Takes a rung into memory, and gives up others for it. Gives the bytes that had changed.
+    fn keep_near(&mut self, kinds: &[&dyn MachineKind], machine: &mut dyn Machine) -> u64 {
+        let spaces = machine.memory().spaces.iter();
+        let pages: usize = spaces.map(|space| space.dirty().len()).sum();
+        let bytes = pages as u64 * PAGE_SIZE_U64;
+        let Ok(snapshot) = take(kinds, machine) else { return bytes };
+        let moment = self.moment(machine.tick());
+        self.near.push(Near { moment, snapshot, bytes });
+        let ticks: Vec<Tick> = self.near.iter().map(|near| near.moment.tick).collect();
+        for at in surplus(&ticks, moment.tick).into_iter().rev() {
+            self.near.remove(at);
+        }
+        // The pages of the newest are the machine's own.
+        let held = |all: &[Near]| all.iter().skip(1).map(|near| near.bytes).sum::<u64>();
+        while self.near.len() > 1 && held(&self.near) > NEAR_BYTES_MAX {
+            self.near.remove(0);
+        }
+        bytes
+    }
+
     fn pulse(&mut self, machine: &dyn Machine) {
         self.told = machine.tick();
         self.send(Entry::Pulse(Pulse::of(self.moment(machine.tick()), machine)));
@@ -284,22 +339,27 @@ impl Tape for Recorder {
         let mut guard = self.active();
         let Some(active) = guard.as_mut() else { return };
         let now = Instant::now();
-        if now < active.pulse_due.min(active.rung_due) || active.figures.failure().is_some() {
+        let due = active.pulse_due.min(active.near_due).min(active.rung_due);
+        if now < due || active.figures.failure().is_some() {
             return;
         }
         let rung = now >= active.rung_due && active.figures.may_take(now);
         let pulse = now >= active.pulse_due && active.told != machine.tick();
-        if pulse || rung {
+        let near = now >= active.near_due;
+        if pulse || near || rung {
             active.pulse_due = now + pacing.pulse;
             active.pulse(machine);
         }
-        if rung {
+        if near || rung {
+            let bytes = active.keep_near(kinds, machine);
+            let pause = Duration::from_millis(bytes * 1000 / NEAR_BYTES_PER_S);
+            active.near_due = now + pacing.near.max(pause);
+        }
+        if let Some(last) = active.near.last().filter(|_| rung) {
             active.rung_due = now + pacing.rung;
-            let moment = active.moment(machine.tick());
-            if let Ok(snapshot) = take(kinds, machine) {
-                // Where the rung before is on its way to the disk yet, this one is left out.
-                let _ = active.rungs.try_send(Job { moment, snapshot });
-            }
+            let (moment, snapshot) = (last.moment, last.snapshot.clone());
+            // Where the rung before is on its way to the disk yet, this one is left out.
+            let _ = active.rungs.try_send(Job { moment, snapshot, done: None });
         }
     }
 }

@@ -32,6 +32,8 @@ pub(crate) enum Entry {
 pub(crate) struct Job {
     pub(crate) moment: Moment,
     pub(crate) snapshot: Snapshot,
+    /// Answered when it is there, where it is asked for: then it stays whatever is near it.
+    pub(crate) done: Option<SyncSender<()>>,
 }
 
 /// What the threads tell the runner's.
@@ -212,6 +214,7 @@ impl Rungs {
             let began = Instant::now();
             let done = self.put(&job, log);
             // Without it replay starts from an earlier one: that is slower, and as right.
+            let failure_free = done.is_ok();
             let failure = done.as_ref().err().map(ToString::to_string);
             *self.figures.rung_failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
             let bytes = done.unwrap_or(0);
@@ -221,16 +224,26 @@ impl Rungs {
             let after = began.checked_add(pause).unwrap_or(began);
             *self.figures.rung_after.lock().unwrap_or_else(PoisonError::into_inner) = Some(after);
             self.figures.busy.store(false, Ordering::Release);
+            if let (Some(done), true) = (job.done, failure_free) {
+                // Whoever asked may have gone.
+                let _ = done.send(());
+            }
         }
     }
 
     fn put(&mut self, job: &Job, log: &SyncSender<Entry>) -> io::Result<u64> {
-        let Job { moment, snapshot } = job;
+        let Job { moment, snapshot, done } = job;
+        let Err(at) = self.kept.binary_search_by_key(moment, |(moment, _)| *moment) else {
+            return Ok(0);
+        };
         let kept = self.vault.put(&rung_name(*moment), snapshot)?;
         self.figures.rung_bytes.fetch_add(kept.bytes, Ordering::Relaxed);
-        self.kept.push((*moment, kept.id));
+        self.kept.insert(at, (*moment, kept.id));
         // A log that has ended needs no check.
         let _ = log.send(Entry::Check(Check { moment: *moment, mark: snapshot.mark() }));
+        if done.is_some() {
+            return Ok(kept.bytes);
+        }
         let ticks: Vec<Tick> = self.kept.iter().map(|(moment, _)| moment.tick).collect();
         for at in surplus(&ticks, moment.tick).into_iter().rev() {
             let (_, id) = self.kept.remove(at);

@@ -70,6 +70,7 @@ impl Backends for Outside {
 
 const EAGER: Pacing = Pacing {
     pulse: Duration::from_millis(1),
+    near: Duration::from_millis(2),
     rung: Duration::from_millis(3),
     rung_bytes_per_s: u64::MAX,
 };
@@ -182,6 +183,29 @@ fn a_running_machine_is_recorded_from_the_moment_of_asking() {
         let timeline = reopen(&path, &vault).expect("whole");
         let mut again = timeline.verify(KINDS).unwrap_or_else(|error| panic!("{case}: {error}"));
         assert_eq!(digest(&mut *again), digest(&mut *machine), "{case}");
+    }
+}
+
+#[test]
+fn a_moment_of_late_is_had_from_a_rung_in_memory() {
+    for case in cases() {
+        let dir = TempDir::new("near").expect("a writable host");
+        let path = dir.path().join("r1.log");
+        let pacing = Pacing { rung: Duration::from_secs(3600), ..EAGER };
+        let (recorder, vault) = (Recorder::new(KINDS, pacing), Arc::new(Shelves::default()));
+        begin(&case, &recorder, &path, &vault);
+        let mut machine = live(&case, &recorder, |_| {});
+        assert!(recorder.shelve(machine.tick()), "{case}");
+        assert!(recorder.shelve(machine.tick()), "{case}: it is there already");
+        assert!(recorder.shelve(Tick(machine.tick().0 / 2)), "{case}");
+        assert!(!recorder.shelve(Tick(0)), "{case}: nothing is that near");
+        assert_eq!(recorder.finish(&mut *machine), Ok(true), "{case}");
+        let timeline = reopen(&path, &vault).expect("whole");
+        assert_eq!(timeline.rungs().len(), 3, "{case}");
+        timeline.verify(KINDS).unwrap_or_else(|error| panic!("{case}: {error}"));
+        let last = timeline.rungs()[2].moment;
+        let mut again = timeline.visit(KINDS, timeline.log.end()).expect("the same way");
+        assert_eq!(digest(&mut *again), digest(&mut *machine), "{case}: from {last}");
     }
 }
 

@@ -52,6 +52,16 @@ impl Store {
         self.begin_held(Arc::new(hold), false)
     }
 
+    /// As `begin`, and what is written is compressed: for what is read seldom.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn begin_compressed(&self) -> Result<Commit<'_>, StoreError> {
+        let hold = self.hold()?;
+        self.refresh()?;
+        self.begin_held(Arc::new(hold), true)
+    }
+
     pub(crate) fn begin_held(
         &self,
         hold: Arc<Lock>,
