@@ -72,9 +72,10 @@ fn event(from: &mut Choices<'_>) -> Event {
         2 => Event::Input { port: PortId(1), bytes: from.take(count).to_vec() },
         3 | 4 => Event::Input { port: PortId(2), bytes: from.take(count).to_vec() },
         5 => Event::IoDone { id: IoId(from.number()), result: Ok(from.take(count).to_vec()) },
-        6 => match count % 4 {
+        6 => match count % 5 {
             0 => Event::Control(Control::Reset),
             1 => Event::Control(Control::PowerButton),
+            4 => Event::Control(Control::Balloon { bytes: from.number() }),
             2 => Event::Generation { entropy: [from.u8(); 32] },
             _ => {
                 let (port, columns, rows) = (PortId(from.u16()), from.u16(), from.u16());

@@ -45,6 +45,27 @@ pub(crate) const FAULTS: &[Fault] = &[
         test: MODEL,
     },
     Fault {
+        name: "a page that is cleared keeps its content below",
+        file: "crates/memory/src/space.rs",
+        find: "            self.image.set(no, zero).expect(",
+        replace: "            Ok::<_, ()>(zero).expect(",
+        test: MODEL,
+    },
+    Fault {
+        name: "entries for a page outlive its frame",
+        file: "crates/engine/src/crew.rs",
+        find: "|tlb| tlb.page_gone(no)",
+        replace: "|tlb| tlb.page_moved(no)",
+        test: BOARD,
+    },
+    Fault {
+        name: "a report gives back more than whole pages",
+        file: "crates/devices/src/virtio/balloon.rs",
+        find: "let first = offset.div_ceil(PAGE_SIZE_U64);",
+        replace: "let first = offset / PAGE_SIZE_U64;",
+        test: "-p omni-devices --test devices balloon",
+    },
+    Fault {
         name: "a write to a watched page is not reported",
         file: "crates/memory/src/space.rs",
         find: "            self.changes.written.push(no);\n",

@@ -100,6 +100,14 @@ pub(crate) enum Verb {
         #[arg(value_name = "MACHINE")]
         machines: Vec<String>,
     },
+    /// Ask a guest to make do with less of its memory, or tell what it has given back
+    Balloon {
+        /// Its name or id
+        machine: String,
+        /// What it is to keep, such as 256M; all of it gives it all back
+        #[arg(value_parser = size)]
+        size: Option<u64>,
+    },
     /// Join a machine's console
     Attach {
         /// Its name or id

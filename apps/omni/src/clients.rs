@@ -170,6 +170,7 @@ impl Client {
                 Ok(json!({ "kept": kept }))
             }
             Request::Stats => self.stats(),
+            &Request::Balloon { bytes } => self.balloon(bytes),
             Request::Pause => {
                 self.push(Item::Pause)?;
                 self.held.store(false, Ordering::Relaxed);
@@ -356,6 +357,30 @@ impl Client {
             "failure": status.failure,
             "rung_failure": status.rung_failure,
         }))
+    }
+
+    /// Asks the guest for memory, and tells what it keeps.
+    fn balloon(&self, bytes: Option<u64>) -> Result<Value, Failure> {
+        let figures = || {
+            let all = self.visit(|machine| machine.counters())?;
+            let find = |wanted| all.iter().find(|(name, _)| *name == wanted).map(|found| found.1);
+            let target = find("balloon_target_bytes");
+            Ok::<_, Failure>(target.map(|target| {
+                json!({
+                    "target_bytes": target,
+                    "actual_bytes": find("balloon_actual_bytes"),
+                    "given_back_bytes": find("balloon_given_back_bytes"),
+                })
+            }))
+        };
+        let Some(value) = figures()? else {
+            let text = "the machine has no balloon: make it with --option balloon=true, if its \
+                        kind has that option";
+            return Err(Failure::new(code::UNSUPPORTED, text));
+        };
+        let Some(bytes) = bytes else { return Ok(value) };
+        self.push(Item::Event(Event::Control(Control::Balloon { bytes })))?;
+        Ok(figures()?.unwrap_or(value))
     }
 
     /// Visits the machine at a safe point and brings back what was found.

@@ -188,6 +188,17 @@ fn counted(all: &Value, ui: Ui) -> Result<(), Failure> {
     Ok(())
 }
 
+/// `balloon`: how much of its memory a guest keeps.
+pub(crate) fn balloon(key: &str, bytes: Option<u64>, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
+    let entry = Registry::open(dirs)?.find(key)?;
+    let mut value = Client::connect(&entry)?.ask(&Request::Balloon { bytes })?;
+    let size = |name: &str| size_text(value[name].as_u64().unwrap_or(0));
+    let [target, actual, given] = ["target_bytes", "actual_bytes", "given_back_bytes"].map(size);
+    let text = format!("keeps {actual}, is to keep {target}; has given back {given} in all");
+    value["machine"] = json!(entry.machine.name);
+    ui.result(value, &text)
+}
+
 /// `logs`: what the console said.
 pub(crate) fn logs(
     key: &str,

@@ -85,6 +85,7 @@ fn verb(verb: &Verb, ui: Ui) -> Result<u8, Failure> {
         Verb::Inspect(machines) => look::inspect(machines, &dirs()?, ui),
         Verb::Logs { machine, tail, follow } => look::logs(machine, *tail, *follow, &dirs()?, ui),
         Verb::Stats { machines } => look::stats(machines, &dirs()?, ui),
+        Verb::Balloon { machine, size } => look::balloon(machine, *size, &dirs()?, ui),
         Verb::Attach { machine } => return life::join(machine, &dirs()?, ui),
         Verb::Snapshot { machine, tag } => snapshots::take(machine, tag.as_deref(), &dirs()?, ui),
         Verb::Snapshots { machine } => snapshots::list(machine, &dirs()?, ui),

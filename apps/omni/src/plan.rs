@@ -287,6 +287,10 @@ fn options(
             }
         }
     }
+    if own_append.is_some() && find("balloon").is_some() {
+        // A system that is known has a driver for it.
+        options.insert("balloon".into(), "true".into());
+    }
     let append = match (own_append, &args.append) {
         (Some(own), Some(more)) => Some(format!("{own} {more}")),
         (own, more) => own.or_else(|| more.clone()),

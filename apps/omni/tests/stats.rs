@@ -90,6 +90,33 @@ fn a_machine_says_what_it_uses_and_what_it_counted() {
 }
 
 #[test]
+fn a_guest_is_asked_for_memory_where_it_has_a_balloon() {
+    let home = TempDir::new("stats-balloon").expect("a writable host");
+    let home = home.path();
+    figures(home, &["--option", "balloon=true"], &[], |_| true);
+    for (args, target) in [
+        (&["balloon", "m", "--json"][..], 16_u64 << 20),
+        (&["balloon", "m", "10M", "--json"], 10 << 20),
+        (&["balloon", "m", "--json"], 10 << 20),
+        (&["balloon", "m", "1T", "--json"], 16 << 20),
+    ] {
+        let value: Value = serde_json::from_str(&text(home, args, &[])).expect("one object");
+        assert_eq!(value["target_bytes"], target, "{args:?}");
+        // Nothing drives the balloon.
+        assert_eq!(
+            (&value["actual_bytes"], &value["given_back_bytes"]),
+            (&(16 << 20).into(), &0.into())
+        );
+    }
+    text(home, &["rm", "--force", "m"], &[]);
+    figures(home, &[], &[], |_| true);
+    let refused = output(home, &["balloon", "m", "10M"], &[]);
+    assert_eq!(refused.status.code(), Some(8));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("balloon=true"));
+    text(home, &["rm", "--force", "m"], &[]);
+}
+
+#[test]
 fn a_machine_runs_by_the_tier_that_it_or_its_surroundings_ask_for() {
     let home = TempDir::new("stats-tiers").expect("a writable host");
     let home = home.path();

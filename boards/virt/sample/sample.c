@@ -1,5 +1,5 @@
 // The program of the board's sample machine: it uses every device the battery should see in
-// mid-flight. Two harts, timer and external interrupts, the UART, virtio entropy, block, net.
+// mid-flight. Two harts, timer and external interrupts, the UART, virtio entropy, block, net, balloon.
 //
 // Built by (the result is kept beside it, so that no cross compiler is needed to test):
 // riscv64-linux-gnu-gcc -march=rv64gc -mabi=lp64d -mcmodel=medany -O2 -ffreestanding -nostdlib \
@@ -20,6 +20,7 @@ typedef unsigned long u64;
 #define RNG 0x10001000ul
 #define NET 0x10003000ul
 #define DISK 0x10004000ul
+#define BALLOON 0x10005000ul
 #define PAGES ((volatile u64 *)0x80400000ul)
 
 __attribute__((naked, section(".text.entry"))) void _start(void) {
@@ -35,10 +36,11 @@ struct queue {
   u16 seen;
 } __attribute__((aligned(64)));
 
-static struct queue rng, disk, rx, tx;
+static struct queue rng, disk, rx, tx, inflate, report;
 static volatile u64 timer_ticks, external, shared;
 static volatile u8 sector[1024], header[16], status, frames[4][2048], frame[2048];
 static volatile u64 entropy[2];
+static volatile u32 numbers[2];
 
 static void put(u8 c) { while (!(R8(UART + 5) & 0x20)); R8(UART) = c; }
 static void hex(u64 v) { for (int i = 0; i < 4; i++) { u8 d = v >> (i * 4) & 15; put(d < 10 ? '0' + d : 'a' + d - 10); } }
@@ -76,7 +78,7 @@ __attribute__((interrupt("machine"), aligned(4), used)) void handler(void) {
     u32 id = R32(PLIC + 0x200004);
     external += id;
     while (id == 10 && R8(UART + 5) & 1) { u8 c = R8(UART); external += c; put(c ^ 1); }
-    for (u64 base = RNG; base <= DISK; base += 0x1000) { u32 s = R32(base + 0x60); if (s) R32(base + 0x64) = s; }
+    for (u64 base = RNG; base <= BALLOON; base += 0x1000) { u32 s = R32(base + 0x60); if (s) R32(base + 0x64) = s; }
     R32(PLIC + 0x200004) = id;
   } else if (cause == (1ul << 63 | 3)) {
     R32(MSIP + 4 * hart) = 0;
@@ -107,6 +109,16 @@ static void disk_request(u32 type, u64 at) {
   offer(DISK, 0, &disk, 0);
 }
 
+// Gives pages back that both harts write: two by a report, two by number.
+static void give_back(u64 page) {
+  report.desc[0] = (struct desc){(u64)PAGES + page * 4096, 8192, 2, 0};
+  offer(BALLOON, 2, &report, 0);
+  numbers[0] = ((u64)PAGES >> 12) + (page ^ 5);
+  numbers[1] = ((u64)PAGES >> 12) + (page ^ 9);
+  inflate.desc[0] = (struct desc){(u64)numbers, 8, 0, 0};
+  offer(BALLOON, 0, &inflate, 0);
+}
+
 static double half = 0.5;
 
 void main(u64 hart) {
@@ -116,6 +128,8 @@ void main(u64 hart) {
   device_up(RNG, 0); queue_up(RNG, 0, &rng); R32(RNG + 0x70) = 15;
   device_up(DISK, 1 << 9); queue_up(DISK, 0, &disk); R32(DISK + 0x70) = 15;
   device_up(NET, 0); queue_up(NET, 0, &rx); queue_up(NET, 1, &tx); R32(NET + 0x70) = 15;
+  // Page reporting without statistics: the queue of reports is the third.
+  device_up(BALLOON, 1 << 5); queue_up(BALLOON, 0, &inflate); queue_up(BALLOON, 2, &report); R32(BALLOON + 0x70) = 15;
   for (int i = 0; i < 4; i++) { rx.desc[i] = (struct desc){(u64)frames[i], 2048, 2, 0}; offer(NET, 0, &rx, i); }
   R64(MTIMECMP) = R64(MTIME) + 5;
   R8(UART + 2) = 1; R8(UART + 1) = 1;
@@ -146,6 +160,7 @@ void main(u64 hart) {
       tx.desc[0] = (struct desc){(u64)frame, 76, 0, 0};
       offer(NET, 1, &tx, 0);
     }
+    if (rounds % 401 == 0) give_back(x >> 9 & 31);
     if (rounds % 97 == 0) R32(MSIP + 4) = 1;
     if (rounds % 700 == 0) { hex(x + shared + timer_ticks + external + (u64)f); put('\n'); }
     if (rounds % 1000 == 0) __asm__ volatile("wfi");

@@ -63,6 +63,12 @@ static INFO: KindInfo = KindInfo {
             default: "false",
             about: "whether there is a power button, which 'stop' presses",
         },
+        OptionSpec {
+            name: "balloon",
+            ty: OptionType::Flag,
+            default: "false",
+            about: "whether the guest can give memory back that it does not need",
+        },
     ],
     files: &["image", "kernel", "initrd", "firmware"],
     bases: &[("ram", RAM_BASE)],
@@ -76,6 +82,7 @@ pub(crate) struct Shape {
     pub(crate) net: bool,
     pub(crate) mmu: &'static str,
     pub(crate) button: bool,
+    pub(crate) balloon: bool,
 }
 
 impl Shape {
@@ -116,7 +123,12 @@ impl Shape {
             Some("true") => true,
             Some(other) => return Err(bad("button", format!("'{other}' is not true or false"))),
         };
-        Ok(Self { ram_bytes, harts, net, mmu, button })
+        let balloon = match spec.option("balloon") {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(other) => return Err(bad("balloon", format!("'{other}' is not true or false"))),
+        };
+        Ok(Self { ram_bytes, harts, net, mmu, button, balloon })
     }
 }
 

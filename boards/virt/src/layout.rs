@@ -96,6 +96,7 @@ pub(crate) enum Virtio {
     Block(usize),
     /// The power button.
     Panel,
+    Balloon,
 }
 
 /// What is attached to the bus, in slot order.
@@ -118,8 +119,8 @@ pub(crate) struct Item {
 }
 
 /// Everything on the bus but the interrupt controllers, for so many disks, and with a network
-/// interface and a power button or without.
-pub(crate) fn items(disks: usize, net: bool, button: bool) -> Vec<Item> {
+/// interface, a power button and a balloon or without.
+pub(crate) fn items(disks: usize, net: bool, button: bool, balloon: bool) -> Vec<Item> {
     let item = |what, name: &str, range, irq| Item { what, name: name.into(), range, irq };
     let mut items = vec![
         item(What::Uart, "uart0", UART, Some(10)),
@@ -135,6 +136,8 @@ pub(crate) fn items(disks: usize, net: bool, button: bool) -> Vec<Item> {
     if button {
         behind.push(("panel0".to_owned(), Virtio::Panel));
     }
+    // Last, so that all others are where they are without it.
+    behind.extend(balloon.then(|| ("balloon0".to_owned(), Virtio::Balloon)));
     for (number, (name, what)) in (0..).zip(behind) {
         // Ids 1 to 8 and 16 on: 10 and 11 are taken.
         let irq = if number < 8 { 1 + number } else { 8 + number };
@@ -155,7 +158,7 @@ mod tests {
 
     #[test]
     fn no_two_devices_share_an_address_or_a_line() {
-        let items = items(DISKS_MAX, true, true);
+        let items = items(DISKS_MAX, true, true, true);
         for (at, one) in items.iter().enumerate() {
             for two in &items[at + 1..] {
                 assert!(one.irq.is_none() || one.irq != two.irq, "{} {}", one.name, two.name);

@@ -4,7 +4,8 @@ use crate::boot::{self, BoardTree, Boot, Start};
 use crate::layout::{ISA, RAM_BASE};
 use crate::sbi::{Caller, HartStatus};
 use crate::wires::Wires;
-use omni_base::Tick;
+use omni_base::{PAGE_SIZE_U64, Tick};
+use omni_devices::virtio::BalloonState;
 use omni_engine::{Crew, Engine};
 use omni_guest_riscv::{Hart, Turn, Why};
 use omni_machine::{
@@ -89,9 +90,9 @@ impl Virt {
     /// A machine at its first tick.
     pub(crate) fn create(spec: &Spec) -> Result<Self, CreateError> {
         let shape = crate::kind::Shape::of(spec)?;
-        let mut spaces = vec![Space::new("ram", shape.ram_bytes / omni_base::PAGE_SIZE_U64)];
+        let mut spaces = vec![Space::new("ram", shape.ram_bytes / PAGE_SIZE_U64)];
         for (at, disk) in spec.disks.iter().enumerate() {
-            let pages = disk.bytes.div_ceil(omni_base::PAGE_SIZE_U64);
+            let pages = disk.bytes.div_ceil(PAGE_SIZE_U64);
             spaces.push(Space::from_image(format!("disk{at}"), pages, disk.image.clone()));
         }
         let mut machine = Self::with(spec, spaces)?;
@@ -126,7 +127,7 @@ impl Virt {
             .chain((0..spec.disks.len()).map(|at| format!("disk{at}")));
         let bytes =
             std::iter::once(shape.ram_bytes).chain(spec.disks.iter().map(|disk| disk.bytes));
-        let pages = bytes.map(|bytes| bytes.div_ceil(omni_base::PAGE_SIZE_U64));
+        let pages = bytes.map(|bytes| bytes.div_ceil(PAGE_SIZE_U64));
         let expected: Vec<(String, u64)> = names.zip(pages).collect();
         let given = spaces.iter().map(|space| (space.name().to_owned(), space.page_count()));
         if expected != given.collect::<Vec<_>>() {
@@ -256,6 +257,28 @@ impl Virt {
         self.wires.state.turn_left = self.wires.state.turn_left.saturating_sub(ticks);
     }
 
+    /// What the balloon says of the guest's memory, and, by the guest's last statistics, the guest.
+    fn memory_figures(&self, balloon: &BalloonState) -> Vec<(&'static str, u64)> {
+        let all = self.wires.memory.spaces[0].size();
+        let kept = |pages: u32| all.saturating_sub(u64::from(pages) * PAGE_SIZE_U64);
+        let given = balloon.inflated.wrapping_add(balloon.reported);
+        let mut list = vec![
+            ("balloon_target_bytes", kept(balloon.num_pages)),
+            ("balloon_actual_bytes", kept(balloon.actual)),
+            ("balloon_given_back_bytes", given.wrapping_mul(PAGE_SIZE_U64)),
+        ];
+        // Virtio 1.2, section 5.5.6.4.
+        let tags = [
+            (4, "guest_free_bytes"),
+            (5, "guest_total_bytes"),
+            (6, "guest_available_bytes"),
+            (7, "guest_cached_bytes"),
+        ];
+        let figure = |(tag, name)| balloon.statistics.get(&tag).map(|value| (name, *value));
+        list.extend(tags.into_iter().filter_map(figure));
+        list
+    }
+
     fn idle(&self) -> Option<Stop> {
         let none = (0..self.harts.len()).all(|at| !self.runnable(at));
         none.then(|| Stop::Idle { wake: self.next_deadline().map(Tick) })
@@ -324,7 +347,9 @@ impl Machine for Virt {
             Event::Input { .. }
             | Event::IoDone { .. }
             | Event::Generation { .. }
-            | Event::Control(Control::PowerButton | Control::Resize { .. }) => {
+            | Event::Control(
+                Control::PowerButton | Control::Resize { .. } | Control::Balloon { .. },
+            ) => {
                 self.wires.apply(event);
             }
         }
@@ -356,6 +381,10 @@ impl Machine for Virt {
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
         let all = self.engines.all().iter().map(Engine::counters);
-        all.reduce(|sum, more| sum + more).unwrap_or_default().list()
+        let mut list = all.reduce(|sum, more| sum + more).unwrap_or_default().list();
+        if let Some(balloon) = self.wires.balloon() {
+            list.extend(self.memory_figures(&balloon));
+        }
+        list
     }
 }

@@ -8,11 +8,11 @@ use omni_memory::Image;
 const PROGRAM: &[u8] = include_bytes!("../sample/sample.elf");
 
 /// The spec of the sample machine: what is typed is echoed, requests are made of the disk and the
-/// entropy source, frames are sent back, and timers interrupt all of it.
+/// entropy source, frames are sent back, pages are given back, and timers interrupt all of it.
 #[must_use]
 pub fn sample_spec() -> Spec {
     let mut spec = Spec::new("riscv-virt");
-    for (name, value) in [("memory", "16M"), ("cpus", "2"), ("net", "user")] {
+    for (name, value) in [("memory", "16M"), ("cpus", "2"), ("net", "user"), ("balloon", "true")] {
         spec.options.insert(name.into(), value.into());
     }
     spec.files.insert("image".into(), PROGRAM.into());

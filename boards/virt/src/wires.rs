@@ -8,7 +8,9 @@ use crate::layout::{
 };
 use crate::sbi::{HartStatus, Post};
 use omni_base::{Gpa, PageNo, Tick};
-use omni_devices::virtio::{Block, Console, Entropy, Net, Panel, VirtioMmio, mac_from_seed};
+use omni_devices::virtio::{
+    Balloon, BalloonState, Block, Console, Entropy, Net, Panel, VirtioMmio, mac_from_seed,
+};
 use omni_devices::{Aclint, GoldfishRtc, Plic, PowerRequest, Sswi, Syscon, TimeBase, Uart16550};
 use omni_engine::{Access, Reply, Target};
 use omni_guest_riscv::Board;
@@ -87,7 +89,7 @@ impl Wires {
         supervisor: bool,
     ) -> Self {
         let time = TimeBase::new(spec.ns_per_tick);
-        let items = items(spec.disks.len(), shape.net, shape.button);
+        let items = items(spec.disks.len(), shape.net, shape.button, shape.balloon);
         let mut bus = Bus::default();
         for item in items.iter() {
             let name = &item.name;
@@ -105,6 +107,9 @@ impl Wires {
                     Box::new(VirtioMmio::new(name, Net::new(NET, mac(spec))))
                 }
                 What::Virtio(Virtio::Panel) => Box::new(VirtioMmio::new(name, Panel::default())),
+                What::Virtio(Virtio::Balloon) => {
+                    Box::new(VirtioMmio::new(name, Balloon::new(shape.ram_bytes)))
+                }
                 What::Virtio(Virtio::Block(at)) => {
                     let disk = &spec.disks[at];
                     let port = PortId(DISK_0 + u16::try_from(at).expect("few disks"));
@@ -440,6 +445,15 @@ impl Wires {
             }
         }
         self.look();
+    }
+
+    /// The state of the balloon, where there is one.
+    pub(crate) fn balloon(&self) -> Option<BalloonState> {
+        let at = self.items.iter().find(|item| item.what == What::Virtio(Virtio::Balloon))?;
+        let device = self.bus.devices().iter().find(|device| device.name() == at.name)?;
+        let mut records = Bundle::default();
+        device.save("balloon", &mut records);
+        Some(records.take("balloon/model").expect("what a balloon saves"))
     }
 
     pub(crate) fn pending(&self) -> Vec<Effect> {

@@ -314,6 +314,7 @@ fn strange_events_are_survived(case: &Case) {
             columns: 0,
             rows: u16::MAX,
         }),
+        Event::Control(omni_machine::Control::Balloon { bytes: 0 }),
         Event::Control(omni_machine::Control::Reset),
         Event::Generation { entropy: [0; 32] },
     ];

@@ -112,6 +112,11 @@ pub enum Request {
     },
     /// What it uses and what it counted, for which the machine is held a moment.
     Stats,
+    /// What the guest can do without, for which the machine is held a moment.
+    Balloon {
+        /// Bytes of its memory that it is asked to keep; nothing where it is only looked at.
+        bytes: Option<u64>,
+    },
     /// Hold the machine.
     Pause,
     /// Let it run on.

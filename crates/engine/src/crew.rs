@@ -267,6 +267,9 @@ impl Lanes {
         for &no in &changes.moved {
             self.each_tlb(own, |tlb| tlb.has_page(no), |tlb| tlb.page_moved(no));
         }
+        for &no in &changes.cleared {
+            self.each_tlb(own, |tlb| tlb.has_page(no), |tlb| tlb.page_gone(no));
+        }
         for &no in &changes.written {
             // SAFETY: E9: the crew is held.
             if unsafe { &mut *self.known() }.tables.remove(&no).is_some() {

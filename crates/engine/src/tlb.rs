@@ -267,6 +267,11 @@ impl Tlb {
         self.drop_page(no, Side::Store);
     }
 
+    /// Forgets where a page was, for reads and for writes.
+    pub(crate) fn page_gone(&mut self, no: PageNo) {
+        Side::BOTH.into_iter().for_each(|side| self.drop_page(no, side));
+    }
+
     fn drop_page(&mut self, no: PageNo, side: Side) {
         let Self { reverse, views, .. } = self;
         reverse.take(no, side, |place| views[place.view].drop_at(side, place.index));

@@ -10,13 +10,14 @@ use crate::error::ImageError;
 
 /// The modules that make a machine's devices and usual file systems work. Those that a kernel
 /// has built in, or does not have, are passed over.
-const WANTED: [&str; 12] = [
+const WANTED: [&str; 13] = [
     "virtio_mmio",
     "virtio_pci",
     "virtio_blk",
     "virtio_net",
     "virtio_rng",
     "virtio_console",
+    "virtio_balloon",
     "ext4",
     "vfat",
     "nls_cp437",

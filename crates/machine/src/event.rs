@@ -53,6 +53,11 @@ pub enum Control {
         /// Rows.
         rows: u16,
     },
+    /// The guest is asked to make do with so much of its memory, and to say how it does.
+    Balloon {
+        /// Bytes that it is to keep; all of them where there are not more.
+        bytes: u64,
+    },
 }
 
 /// How a request ended: bytes, or an error number of the host.
@@ -183,6 +188,10 @@ impl Field for Control {
                 port.put(out);
                 (*columns, *rows).put(out);
             }
+            Self::Balloon { bytes } => {
+                3u8.put(out);
+                bytes.put(out);
+            }
         }
     }
     fn get(from: &mut Reader<'_>) -> Result<Self, StateError> {
@@ -194,6 +203,7 @@ impl Field for Control {
                 let (columns, rows) = Field::get(from)?;
                 Self::Resize { port, columns, rows }
             }
+            3 => Self::Balloon { bytes: Field::get(from)? },
             _ => return Err(StateError::Invalid("control")),
         })
     }

@@ -114,7 +114,8 @@ pub trait Machine: Send {
     /// What a debugger sees; none where it has no registers, or its vCPUs do not take turns.
     fn inspect(&mut self) -> Option<&mut dyn Inspect>;
 
-    /// What was counted while it ran, for people: names with their unit last, and no name twice.
+    /// What was counted while it ran, and what its devices say of themselves, for people: names
+    /// with their unit last, and no name twice.
     ///
     /// Derived, and no part of the state: a restored machine counts anew, and two runs of one
     /// future may count differently.

@@ -105,6 +105,20 @@ impl Frame {
     }
 }
 
+/// Gives the memory of frames back to the host at once, where dropping them would keep it at hand
+/// for the next use.
+pub(crate) fn let_go(frames: Vec<Frame>) {
+    let mut raws: Vec<Raw> = frames.into_iter().map(|frame| Raw(frame.into_ptr().cast())).collect();
+    raws.sort_unstable_by_key(|raw| raw.0.addr());
+    let mut pool = pool();
+    pool.used -= raws.len() as u64;
+    // What lies next to each other goes in one call. The last first, so that it is used last.
+    let next_to = |one: &Raw, two: &Raw| one.0.addr().get() + PAGE_SIZE == two.0.addr().get();
+    for run in raws.chunk_by(next_to).rev() {
+        pool.empty(run);
+    }
+}
+
 impl Drop for Frame {
     fn drop(&mut self) {
         pool().give_back(self.0);
@@ -136,11 +150,16 @@ impl Pool {
             self.free.push(raw);
             return;
         }
-        // SAFETY: M1: the pool owns the frame, so its content may go.
-        let advised = unsafe { madvise(raw.0.as_ptr().cast(), PAGE_SIZE, Advice::LinuxDontNeed) };
-        match advised {
-            Ok(()) => self.clean.push(raw),
-            Err(_) => self.free.push(raw),
+        self.empty(&[raw]);
+    }
+
+    /// Gives the memory of a run of frames, next to each other, back to the host.
+    fn empty(&mut self, run: &[Raw]) {
+        let (at, bytes) = (run[0].0.as_ptr().cast(), run.len() * PAGE_SIZE);
+        // SAFETY: M1: the pool owns the frames, so their content may go.
+        match unsafe { madvise(at, bytes, Advice::LinuxDontNeed) } {
+            Ok(()) => self.clean.extend(run.iter().rev()),
+            Err(_) => self.free.extend(run.iter().rev()),
         }
     }
 }

@@ -62,6 +62,15 @@ impl Page {
         Self::from_frame(Frame::copy_of(bytes))
     }
 
+    /// The page of zeros that all images share.
+    #[must_use]
+    pub fn zero() -> PageRef {
+        static ZERO: OnceLock<PageRef> = OnceLock::new();
+        let make =
+            || Self { frame: Frame::zeroed().into(), digest: OnceLock::from(None), stored: None };
+        ZERO.get_or_init(|| Arc::new(make())).clone()
+    }
+
     /// A page, not zero, whose content is in `source`.
     #[must_use]
     pub fn stored(digest: Digest, place: u64, source: Arc<dyn Source>) -> PageRef {

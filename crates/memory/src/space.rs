@@ -1,12 +1,12 @@
 //! Live spaces: the memory a running machine reads and writes.
 #![allow(unsafe_code, reason = "reads and writes frames by pointer; invariant M3 in SAFETY.md")]
 
-use crate::frame::Frame;
+use crate::frame::{Frame, let_go};
 use crate::{Image, Page};
 use omni_base::{Digest, Gpa, PAGE_SIZE, PAGE_SIZE_U64, PageNo};
 use std::ptr::NonNull;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, OnceLock};
 
 /// An access outside its space, or to a page that the host cannot read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -24,7 +24,9 @@ mod flag {
     pub(super) const WATCHED: usize = 2;
     /// A read pointer is out: a change of frame must be reported.
     pub(super) const LENT: usize = 4;
-    pub(super) const ALL: usize = 7;
+    /// The page was cleared in this epoch, and not written since: it has the page of zeros.
+    pub(super) const CLEARED: usize = 8;
+    pub(super) const ALL: usize = 15;
 }
 
 #[repr(align(4096))]
@@ -42,6 +44,18 @@ pub struct Changes {
     pub written: Vec<PageNo>,
     /// Watched pages that `amend` wrote; they are watched still.
     pub amended: Vec<PageNo>,
+    /// Pages whose frame is gone, as they are zero now: read and write pointers to them are stale.
+    pub cleared: Vec<PageNo>,
+}
+
+impl Changes {
+    /// Whether there is nothing to hear of.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { moved, written, amended, cleared } = self;
+        moved.is_empty() && written.is_empty() && amended.is_empty() && cleared.is_empty()
+    }
 }
 
 /// What `Space::seal` gives: the image of the epoch and which pages changed in it.
@@ -58,9 +72,10 @@ pub struct Space {
     name: String,
     pages: u64,
     groups: Vec<OnceLock<Group>>,
-    /// The image as of the last seal; the owned pages differ from it.
+    /// The image as of the last seal, without the pages cleared since; the owned pages differ from
+    /// it.
     image: Image,
-    /// The owned pages: dense, in order of first write.
+    /// The owned and the cleared pages: dense, in order of first write.
     dirty: Vec<PageNo>,
     /// Rises when write pointers become stale.
     epoch: u64,
@@ -214,6 +229,17 @@ impl Space {
         Ok(())
     }
 
+    /// Makes pages zero and gives their memory back at once: the space holds none for them until
+    /// they are written again. What held something counts as written. Pages outside the space are
+    /// passed over.
+    pub fn clear(&mut self, pages: impl IntoIterator<Item = PageNo>) {
+        let (mut frames, all) = (Vec::new(), self.pages);
+        for no in pages.into_iter().filter(|no| no.0 < all) {
+            frames.extend(self.clear_page(no));
+        }
+        let_go(frames);
+    }
+
     /// A pointer to the page for reading, or `None` outside the space and where the page is in
     /// the base. Good until the page is named in `take_changes`.
     pub fn read_ptr(&self, no: PageNo) -> Option<NonNull<u8>> {
@@ -268,8 +294,7 @@ impl Space {
     #[inline]
     #[must_use]
     pub fn has_changes(&self) -> bool {
-        let Changes { moved, written, amended } = &self.changes;
-        !moved.is_empty() || !written.is_empty() || !amended.is_empty()
+        !self.changes.is_empty()
     }
 
     /// What changed since it was last asked.
@@ -295,7 +320,7 @@ impl Space {
         &self.dirty
     }
 
-    /// The image as of the last seal.
+    /// The image as of the last seal, but that pages cleared since are zero in it.
     #[must_use]
     pub fn sealed_image(&self) -> &Image {
         &self.image
@@ -309,6 +334,10 @@ impl Space {
         let dirty = std::mem::take(&mut self.dirty);
         for &no in &dirty {
             let bits = self.slot(no).load(Ordering::Relaxed);
+            if bits & flag::CLEARED != 0 {
+                self.slot(no).store(bits & !flag::CLEARED, Ordering::Relaxed);
+                continue;
+            }
             assert!(bits & flag::OWNED != 0, "a dirty page has a frame of its own");
             self.slot(no).store(bits & !flag::OWNED, Ordering::Relaxed);
             // SAFETY: M1: the flag said that the slot owned the frame, and it has just been
@@ -383,6 +412,35 @@ impl Space {
         None
     }
 
+    /// Makes one page zero; gives its frame, where the slot owned one.
+    fn clear_page(&mut self, no: PageNo) -> Option<Frame> {
+        let bits = self.slot(no).load(Ordering::Relaxed);
+        let owned = bits & flag::OWNED != 0;
+        let zero = Page::zero();
+        let below = match self.image.get(no) {
+            Ok(Some(page)) => !Arc::ptr_eq(page, &zero),
+            Ok(None) => self.image.base().is_some(),
+            Err(error) => return self.note_damage(no, &error),
+        };
+        if below {
+            // Now rather than at the next seal: what it holds may be the last use of the frame.
+            self.image.set(no, zero).expect("the way to the page was read just now");
+        } else if !owned {
+            return None;
+        }
+        if bits & flag::WATCHED != 0 {
+            self.changes.written.push(no);
+        }
+        self.changes.cleared.push(no);
+        if bits & (flag::OWNED | flag::CLEARED) == 0 {
+            self.dirty.push(no);
+        }
+        let zeros = NonNull::from(&ZERO.0).as_ptr().expose_provenance();
+        self.slot(no).store(zeros | flag::CLEARED, Ordering::Relaxed);
+        // SAFETY: M1: the slot owned the frame, and has just let go of it.
+        owned.then(|| unsafe { Frame::from_ptr(address(bits)) })
+    }
+
     /// The page for writing: breaks sharing and marks it dirty on the first write of an epoch,
     /// and reports the write where that was asked for.
     fn own(&mut self, no: PageNo) -> Result<NonNull<u8>, Fault> {
@@ -420,7 +478,9 @@ impl Space {
         if bits & flag::LENT != 0 {
             self.changes.moved.push(no);
         }
-        self.dirty.push(no);
+        if bits & flag::CLEARED == 0 {
+            self.dirty.push(no);
+        }
         let ptr = frame.into_ptr();
         let flags = flag::OWNED | bits & flag::WATCHED;
         self.slot(no).store(ptr.as_ptr().expose_provenance() | flags, Ordering::Relaxed);
@@ -432,9 +492,10 @@ impl Drop for Space {
     fn drop(&mut self) {
         for &no in &self.dirty {
             let bits = self.slot(no).load(Ordering::Relaxed);
-            // SAFETY: M1: every dirty page has a frame that its slot owns, and the slot is not
-            // used again.
-            drop(unsafe { Frame::from_ptr(address(bits)) });
+            if bits & flag::OWNED != 0 {
+                // SAFETY: M1: the slot owns the frame, and is not used again.
+                drop(unsafe { Frame::from_ptr(address(bits)) });
+            }
         }
     }
 }

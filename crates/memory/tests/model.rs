@@ -28,6 +28,8 @@ enum Op {
     PokeWatched(u64, usize, u8),
     /// Something that knows what the page means refines it.
     Amend(u64, u8),
+    /// Pages are given back.
+    Clear(u64, u64),
     TakeChanges,
 }
 
@@ -47,6 +49,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => page.clone().prop_map(Op::Lend),
         3 => (page.clone(), 0..PAGE_SIZE, any::<u8>()).prop_map(|(no, at, v)| Op::Poke(no, at, v)),
         2 => (page, 0..PAGE_SIZE, any::<u8>()).prop_map(|(no, at, v)| Op::PokeWatched(no, at, v)),
+        2 => (0..PAGES + 2, 0..PAGES).prop_map(|(first, count)| Op::Clear(first, count)),
         1 => Just(Op::TakeChanges),
     ]
 }
@@ -158,7 +161,22 @@ impl Pair {
                     }
                 }
             }
+            Op::Clear(first, count) => self.clear(first, count),
             Op::TakeChanges => self.take_changes(),
+        }
+    }
+
+    fn clear(&mut self, first: u64, count: u64) {
+        self.space.clear((first..first + count).map(PageNo));
+        for no in (first..PAGES.min(first + count)).map(PageNo) {
+            let bytes = &mut self.model[no.0 as usize * PAGE_SIZE..][..PAGE_SIZE];
+            // One that held nothing need not count as written.
+            if self.space.is_watched(no) || !self.space.dirty().contains(&no) {
+                assert!(bytes.iter().all(|byte| *byte == 0));
+            } else {
+                bytes.fill(0);
+                self.touch(no);
+            }
         }
     }
 
@@ -219,7 +237,7 @@ impl Pair {
         assert_eq!(written, std::mem::take(&mut self.written));
         let amended: BTreeSet<_> = changes.amended.iter().copied().collect();
         assert_eq!(amended, std::mem::take(&mut self.amended));
-        self.lent.retain(|no, _| !changes.moved.contains(no));
+        self.lent.retain(|no, _| !changes.moved.contains(no) && !changes.cleared.contains(no));
     }
 
     /// What holds after every call.

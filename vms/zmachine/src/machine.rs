@@ -307,6 +307,7 @@ impl Machine for Vm {
                     Ok(())
                 }
             }
+            Event::Control(Control::Balloon { .. }) => Ok(()),
         };
         if let Err(fault) = done {
             self.halt_with(&fault, pc);

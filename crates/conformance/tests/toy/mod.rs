@@ -415,7 +415,9 @@ impl Machine for Live {
                 }
             }
             Event::Control(Control::Reset) => self.cpu.pc = 0,
-            Event::Control(Control::PowerButton | Control::Resize { .. }) => {}
+            Event::Control(
+                Control::PowerButton | Control::Resize { .. } | Control::Balloon { .. },
+            ) => {}
         }
     }
     fn memory(&mut self) -> &mut Memory {

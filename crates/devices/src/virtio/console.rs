@@ -153,7 +153,7 @@ impl Model for Console {
                     rings.config_changed();
                 }
             }
-            Control::Reset | Control::PowerButton => {}
+            Control::Reset | Control::PowerButton | Control::Balloon { .. } => {}
         }
     }
 

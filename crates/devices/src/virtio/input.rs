@@ -163,7 +163,7 @@ impl Model for Panel {
                 }
                 self.deliver(rings);
             }
-            Control::Reset | Control::Resize { .. } => {}
+            Control::Reset | Control::Resize { .. } | Control::Balloon { .. } => {}
         }
     }
 

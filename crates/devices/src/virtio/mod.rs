@@ -1,5 +1,6 @@
 //! Virtio 1.2 devices: a transport, split queues, and a model for each device type.
 
+mod balloon;
 mod block;
 mod console;
 mod entropy;
@@ -8,6 +9,7 @@ mod net;
 mod queue;
 mod transport;
 
+pub use balloon::{Balloon, BalloonState, PAGES_PER_REPORT_MAX, PAGES_PER_REQUEST_MAX};
 pub use block::{Block, BlockState, SECTOR_SIZE};
 pub use console::{CONSOLE_BACKLOG_MAX, Console, ConsoleState};
 pub use entropy::{Entropy, EntropyState};

@@ -4,7 +4,8 @@ use crate::driver::{BUFFERS, RING_FEATURES, SIZE, avail_at, desc_at, start};
 use crate::guest::{Guest, PORT, RAM_BASE, RAM_SIZE, carry_over, saved};
 use omni_base::Tick;
 use omni_devices::virtio::{
-    Block, BlockState, Console, ConsoleState, Entropy, Net, NetState, Panel, VirtioMmio,
+    Balloon, BalloonState, Block, BlockState, Console, ConsoleState, Entropy, Net, NetState, Panel,
+    VirtioMmio,
 };
 use omni_devices::{Aclint, GoldfishRtc, Plic, Sswi, Syscon, TimeBase, Uart16550};
 use omni_machine::{Control, Device, IoId, Width};
@@ -25,6 +26,7 @@ fn devices() -> Vec<Box<dyn Device>> {
         Box::new(VirtioMmio::new("rng", Entropy::new(1))),
         Box::new(VirtioMmio::new("hvc", Console::new(PORT))),
         Box::new(VirtioMmio::new("panel", Panel::default())),
+        Box::new(VirtioMmio::new("balloon", Balloon::new(RAM_SIZE))),
     ]
 }
 
@@ -67,6 +69,7 @@ enum Step {
     Wait,
     Generation(u8),
     Resize(u16),
+    Balloon(u64),
     Pass(u32),
 }
 
@@ -79,6 +82,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Wait),
         1 => any::<u8>().prop_map(Step::Generation),
         1 => any::<u16>().prop_map(Step::Resize),
+        1 => (0..=RAM_SIZE).prop_map(Step::Balloon),
         1 => any::<u32>().prop_map(Step::Pass),
     ]
 }
@@ -113,6 +117,7 @@ fn apply(device: &mut dyn Device, guest: &mut Guest, step: &Step) {
             let resize = Control::Resize { port: PORT, columns: *columns, rows: 1 };
             device.control(resize, &mut guest.cx());
         }
+        Step::Balloon(bytes) => device.control(Control::Balloon { bytes: *bytes }, &mut guest.cx()),
         Step::Pass(ticks) => guest.now = Tick(guest.now.0.saturating_add((*ticks).into())),
     }
 }
@@ -219,7 +224,7 @@ proptest! {
     }
 }
 
-const VIRTIO: [&str; 5] = ["disk", "net", "rng", "hvc", "panel"];
+const VIRTIO: [&str; 6] = ["disk", "net", "rng", "hvc", "panel", "balloon"];
 
 /// Starts a device and gives every queue the same table, all of it on offer.
 fn prepare(device: &mut dyn Device, guest: &mut Guest, table: &[Vec<u8>]) {
@@ -337,5 +342,7 @@ fn a_model_with_too_much_in_it_is_refused() {
     refused("net", |net: &mut NetState| net.waiting = vec![vec![0; 60]; 257].into());
     refused("net", |net: &mut NetState| net.waiting = vec![vec![0; 9217]].into());
     refused("net", |net: &mut NetState| net.waiting = vec![vec![0; 13]].into());
+    refused("balloon", |balloon: &mut BalloonState| balloon.waiting = Some(256));
+    refused("balloon", |balloon: &mut BalloonState| balloon.statistics = [(32, 1)].into());
     refused("hvc", |hvc: &mut ConsoleState| hvc.backlog = vec![0; 65_537].into());
 }

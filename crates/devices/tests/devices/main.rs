@@ -1,5 +1,6 @@
 //! Devices at the level of their registers, driven by hand as a guest would.
 
+mod balloon;
 mod block;
 mod driver;
 mod guest;
