@@ -103,6 +103,9 @@ fn child(of: &Named, publish: &[String], registry: &Registry) -> Result<Entry, F
     };
     let mut entry = registry.create(machine, &parent.name)?;
     move_to(&mut entry, &of.store, of.id)?;
+    // Should nobody start it now, whoever does later makes it go on from there all the same.
+    entry.origin.fork = true;
+    Entry::write_origin(&entry.dir, &entry.origin)?;
     Ok(entry)
 }
 

@@ -6,6 +6,7 @@ use crate::console::{Left, attach};
 use crate::failure::{Failure, code};
 use crate::plan::{Plan, can_be_parallel, can_be_recorded, plan, spec_of};
 use crate::recorded;
+use crate::saved;
 use crate::snapshots;
 use crate::ui::Ui;
 use omni_base::Digest;
@@ -133,15 +134,16 @@ pub(crate) fn start(
         let [key] = &machines.machines[..] else {
             return Err(Failure::usage("--attach takes one machine"));
         };
-        let begin = Begin { hold: true, ..Begin::default() };
-        let entry = launch(&startable(key)?, begin)?;
+        let entry = startable(key)?;
+        let entry = launch(&entry, Begin { hold: true, ..first_begin(&entry)? })?;
         return Ok(match attach(&entry, true, ui)? {
             Left::Exited(code) => code,
             Left::Detached => 0,
         });
     }
     each(machines, ui, |key| {
-        let entry = launch(&startable(key)?, Begin::default())?;
+        let entry = startable(key)?;
+        let entry = launch(&entry, first_begin(&entry)?)?;
         Ok((entry, json!({ "state": "running" })))
     })?;
     Ok(0)
@@ -176,6 +178,16 @@ pub(crate) struct Begin {
     pub(crate) from: Option<Digest>,
     /// The machine is another one than that of the snapshot.
     pub(crate) fork: bool,
+}
+
+/// How a machine that does not live begins: a fork that never ran where it was forked, others cold.
+fn first_begin(entry: &Entry) -> Result<Begin, Failure> {
+    let waits = entry.origin.fork && entry.state.state == Phase::Created;
+    let from = match &entry.origin.parent {
+        Some(id) if waits => Some(saved::parse_id(id)?),
+        _ => None,
+    };
+    Ok(Begin { hold: false, from, fork: from.is_some() })
 }
 
 /// Starts the monitor of a machine and waits until it runs.

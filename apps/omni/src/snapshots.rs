@@ -195,6 +195,7 @@ pub(crate) fn move_to(entry: &mut Entry, store: &Store, id: Digest) -> Result<()
         disks: disks.then(|| id.to_string()),
         generation: entry.origin.generation + 1,
         branch: None,
+        fork: false,
     };
     Entry::write_origin(&entry.dir, &entry.origin)?;
     store.pin(&entry.machine.id, &[id])?;

@@ -73,6 +73,9 @@ pub struct OriginFile {
     pub disks: Option<String>,
     /// How often it was restored: each time with overlays of their own.
     pub generation: u32,
+    /// Whether it was forked from another machine's snapshot, and begins from that.
+    #[serde(default)]
+    pub fork: bool,
     /// The recorded moment to which it went back, where it did: its next start is recorded too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<BranchFile>,
