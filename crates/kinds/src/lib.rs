@@ -56,7 +56,7 @@ mod tests {
             let mut of_kind = samples().into_iter().filter(|sample| sample.spec.kind == name);
             let sample = of_kind.next().expect("a kind without a sample is not tested");
             let Some(image) = sample.spec.file("image") else { continue };
-            let best = probe_all(image)[0];
+            let best = probe_all(&image.bytes().expect("held"))[0];
             assert_eq!((best.0, best.1.info().name), (Confidence::Sure, name));
         }
     }
