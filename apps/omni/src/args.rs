@@ -418,6 +418,10 @@ pub(crate) struct MachineArgs {
     /// Kill the machine after this time, and exit with 124
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
+    /// Let the host hold pages once that are like those of other machines (KSM): less memory, but
+    /// guests can learn by the time that writes take whether others have a page too
+    #[arg(long)]
+    pub(crate) share: bool,
     /// Take a snapshot when the machine ends, however it does
     #[arg(long)]
     pub(crate) snapshot_on_exit: bool,

@@ -8,7 +8,7 @@ use crate::monitor::{HOLD, Listener, Shared, virtual_ms};
 use crate::recorded;
 use omni_base::{PAGE_SIZE_U64, Tick};
 use omni_control::{Frame, Phase, Reply, Request, read_frame, write_frame};
-use omni_host::{Chunk, Item, private_bytes};
+use omni_host::{Chunk, Item, merged_bytes, private_bytes};
 use omni_machine::{Control, Event, Machine, digest};
 use omni_memory::frames_used;
 use omni_recording::moment_text;
@@ -310,6 +310,7 @@ impl Client {
             "memory_bytes": bytes,
             "resident_bytes": resident,
             "private_bytes": private,
+            "merged_bytes": merged_bytes(),
             "other_bytes": private.map(|bytes| bytes.saturating_sub(resident)),
             "counters": counters,
         }))

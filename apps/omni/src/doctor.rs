@@ -54,7 +54,7 @@ impl Finding {
 /// Looks at everything and tells.
 pub(crate) fn report(dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
     let code = machine_code(&HostSupport::here());
-    let mut findings = vec![cpu(), memory(), kernel(), code, kvm(), tun(), terminal()];
+    let mut findings = vec![cpu(), memory(), merging(), kernel(), code, kvm(), tun(), terminal()];
     findings.extend([mirror(), keys()]);
     findings.extend(PEERS.iter().map(|&(program, package)| peer(program, package)));
     findings.extend([
@@ -120,6 +120,28 @@ fn spin() -> u64 {
     }
     let us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX).max(1);
     STEPS / us
+}
+
+/// Whether the host looks for pages that are alike, as `--share` offers them.
+fn merging() -> Finding {
+    let run = fs::read_to_string("/sys/kernel/mm/ksm/run").ok();
+    let on = run.as_deref().map(|text| text.trim() == "1");
+    let value = json!({ "on": on });
+    match on {
+        Some(true) => {
+            let text = "the host merges pages of machines with --share (KSM)".into();
+            Finding::new("page sharing", Grade::Good, text, value)
+        }
+        Some(false) => {
+            let text = "off: --share has no effect".into();
+            Finding::new("page sharing", Grade::Missing, text, value)
+                .advise("echo 1 | sudo tee /sys/kernel/mm/ksm/run")
+        }
+        None => {
+            let text = "this kernel has no KSM: --share has no effect".into();
+            Finding::new("page sharing", Grade::Missing, text, value)
+        }
+    }
 }
 
 fn memory() -> Finding {

@@ -5,6 +5,7 @@ use crate::hold::hold;
 use crate::keeper::ms;
 use crate::life::{Begin, launch_all};
 use crate::plan::published;
+use crate::room;
 use crate::snapshots::{Named, move_to, named};
 use crate::ui::Ui;
 use omni_control::{Client, Dirs, Entry, MachineFile, Registry, Request, now_text};
@@ -52,6 +53,7 @@ pub(crate) fn fork(
         Ok::<_, Failure>(())
     });
     let launched = made.and_then(|()| {
+        room::check(&children, &registry)?;
         launch_all(&children, Begin { hold: false, from: Some(found.id), fork: true })
     });
     if passing {

@@ -6,6 +6,7 @@ use crate::console::{Left, attach};
 use crate::failure::{Failure, code};
 use crate::plan::{Plan, can_be_parallel, can_be_recorded, plan, spec_of};
 use crate::recorded;
+use crate::room;
 use crate::saved;
 use crate::snapshots;
 use crate::ui::Ui;
@@ -47,7 +48,9 @@ fn run_inner(args: &RunArgs, dirs: &Dirs, ui: Ui) -> Result<u8, Failure> {
     let plan = plan(&args.machine, interactive, dirs, ui)?;
     let registry = Registry::open(dirs)?;
     let entry = make(&registry, plan)?;
-    let entry = match launch(&entry, Begin { hold: !args.detach, ..Begin::default() }) {
+    let launched = room::check(std::slice::from_ref(&entry), &registry)
+        .and_then(|()| launch(&entry, Begin { hold: !args.detach, ..Begin::default() }));
+    let entry = match launched {
         Ok(entry) => entry,
         Err(failure) => {
             // It never ran: nothing of it is worth keeping.
@@ -128,6 +131,7 @@ pub(crate) fn start(
             }
             entry.write_machine()?;
         }
+        room::check(std::slice::from_ref(&entry), &registry)?;
         Ok::<_, Failure>(entry)
     };
     if attached {

@@ -94,6 +94,7 @@ fn everything(entry: &Entry, parent: Option<String>, digest: bool) -> Value {
         "net": machine.net,
         "publish": machine.publish,
         "seed": machine.seed,
+        "share": machine.share,
         "schedule": if machine.parallel { "parallel" } else { "turns" },
         "timeout_ms": machine.timeout_ms,
         "remove": machine.remove,

@@ -26,6 +26,7 @@ mod origin;
 mod perf_map;
 mod plan;
 mod recorded;
+mod room;
 mod saved;
 mod setup;
 mod snapshots;

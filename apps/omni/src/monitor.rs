@@ -152,7 +152,7 @@ struct Begun {
 fn begin(dir: &Path, start: &Start) -> Result<Begun, Failure> {
     let mut entry = Entry::load(dir)?;
     let lock = hold(&entry)?;
-    translate::begin(entry.machine.accel.as_deref())?;
+    begin_process(&entry)?;
     let Made { spec, disks, mut machine, keeper } = origin::make(&entry, start.from.as_deref())?;
     let kind = kind_of(&spec.kind)?;
     if entry.machine.signature.is_some() && kind.signature(&spec).is_none() {
@@ -217,6 +217,14 @@ fn begin(dir: &Path, start: &Start) -> Result<Begun, Failure> {
         changed: Condvar::new(),
     });
     Ok(Begun { _lock: lock, listener, runner, shared, kind, spec })
+}
+
+/// What this process does in all that it does for the machine.
+fn begin_process(entry: &Entry) -> Result<(), Failure> {
+    if entry.machine.share {
+        omni_memory::offer_to_merge();
+    }
+    translate::begin(entry.machine.accel.as_deref())
 }
 
 impl Begun {

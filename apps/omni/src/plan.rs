@@ -91,18 +91,19 @@ pub(crate) fn plan(
     for text in &args.disks {
         disks.push(disk(text, ui)?);
     }
-    let files_dir = files_dir(dirs, &source.stem, files.get("image"))?;
     let machine = MachineFile {
         api: API.into(),
         name: args.name.clone().unwrap_or_default(),
         kind: source.kind.info().name.into(),
         arch: source.kind.info().arch.map(str::to_owned),
         image: args.image.clone().unwrap_or_default(),
+        files_dir: files_dir(dirs, &source.stem, files.get("image"))?,
         files,
         disks,
         options,
         accel,
         parallel: args.parallel,
+        share: args.share,
         seed: args.seed.unwrap_or_else(random_seed),
         epoch_s: args.seed.map(|_| Spec::new("").epoch_s),
         net: args.net.clone().unwrap_or_else(|| "user".into()),
@@ -111,7 +112,6 @@ pub(crate) fn plan(
         remove: args.rm,
         timeout_ms: args.timeout.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
         signature: args.signature.as_deref().map(absolute).transpose()?,
-        files_dir,
         ready: source.ready,
         snapshot_on_exit: args.snapshot_on_exit,
         record: args.record,

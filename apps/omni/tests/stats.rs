@@ -117,6 +117,26 @@ fn a_guest_is_asked_for_memory_where_it_has_a_balloon() {
 }
 
 #[test]
+fn a_machine_that_the_host_has_no_memory_for_is_refused_and_leaves_nothing() {
+    let home = TempDir::new("stats-room").expect("a writable host");
+    let home = home.path();
+    fs::write(home.join("spinner"), spinner()).expect("writable");
+    let run = ["run", "-d", "--share", "--memory", "16M", "--name", "m", "spinner"];
+    let refused = output(home, &run, &[("OMNI_OVERCOMMIT", "0.000001")]);
+    let talk = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(8), "{talk}");
+    assert!(talk.contains("16M of memory is too much beside the 0B"), "{talk}");
+    assert_eq!(text(home, &["ps", "--quiet"], &[]), "");
+    assert_eq!(output(home, &run, &[("OMNI_OVERCOMMIT", "lots")]).status.code(), Some(2));
+    // With room for it, it runs, and says what was merged where the host does.
+    text(home, &run, &[]);
+    let all: Value =
+        serde_json::from_str(&text(home, &["stats", "m", "--json"], &[])).expect("one");
+    assert!(all["merged_bytes"].is_u64() || all["merged_bytes"].is_null(), "{all}");
+    text(home, &["rm", "--force", "m"], &[]);
+}
+
+#[test]
 fn a_machine_runs_by_the_tier_that_it_or_its_surroundings_ask_for() {
     let home = TempDir::new("stats-tiers").expect("a writable host");
     let home = home.path();

@@ -33,6 +33,9 @@ pub struct MachineFile {
     /// Whether its virtual CPUs run side by side, not in turns.
     #[serde(default)]
     pub parallel: bool,
+    /// Whether the host may hold pages once that are like those of other machines.
+    #[serde(default)]
+    pub share: bool,
     /// The seed of its entropy.
     pub seed: u64,
     /// Its wall clock at the start; the host's at each start where there is none.

@@ -28,8 +28,8 @@ pub use files::FilesDir;
 pub use lock::FileLock;
 pub use overlay::{Overlay, OverlayError};
 pub use place::{
-    TempDir, free_bytes, host_memory, kernel_release, new_session, private_bytes, private_dir,
-    random_u64, read_bounded, replace_file, uid,
+    TempDir, free_bytes, host_memory, kernel_release, merged_bytes, new_session, private_bytes,
+    private_dir, random_u64, read_bounded, replace_file, uid,
 };
 pub use queue::{Call, Item, Queue};
 pub use raw::RawFile;

@@ -111,6 +111,13 @@ pub fn private_bytes() -> Option<u64> {
     Some(lines.filter_map(kib).sum::<u64>() * 1024)
 }
 
+/// Bytes of this process's memory that the host holds once for several pages (KSM).
+#[must_use]
+pub fn merged_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/self/ksm_merging_pages").ok()?;
+    text.trim().parse::<u64>().ok()?.checked_mul(4096)
+}
+
 /// Bytes free for this user on the file system of a path.
 #[must_use]
 pub fn free_bytes(path: &Path) -> Option<u64> {

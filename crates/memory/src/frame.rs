@@ -4,6 +4,7 @@
 use omni_base::PAGE_SIZE;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 /// Frames in one mapping: 8 MiB, so that the host may back it with large pages.
@@ -29,6 +30,14 @@ struct Pool {
 
 static POOL: Mutex<Pool> =
     Mutex::new(Pool { free: Vec::new(), clean: Vec::new(), next: None, left: 0, used: 0 });
+
+static OFFERED: AtomicBool = AtomicBool::new(false);
+
+/// Lets the host look for pages like these in other processes, and hold them once, from now on: a
+/// write to one makes it the writer's own again, unseen by anybody but for the time that it takes.
+pub fn offer_to_merge() {
+    OFFERED.store(true, Ordering::Relaxed);
+}
 
 /// Pages of guest memory that this process holds, shared ones counted once.
 #[must_use]
@@ -180,7 +189,10 @@ fn map_chunk() -> Raw {
     // As for any allocation in Rust, there is no going on without memory.
     let start = mapped.expect("the host has address space and memory for guest pages");
     let start = start.map_addr(|addr| addr.next_multiple_of(LARGE_PAGE));
-    // SAFETY: the mapping is ours. A host that has no large pages says no, which is as good.
-    let _ = unsafe { madvise(start, bytes, Advice::LinuxHugepage) };
+    // Merging breaks large pages up, so it is one or the other.
+    let offered = OFFERED.load(Ordering::Relaxed);
+    let advice = if offered { Advice::LinuxMergeable } else { Advice::LinuxHugepage };
+    // SAFETY: the mapping is ours. A host that can do neither says no, which is as good.
+    let _ = unsafe { madvise(start, bytes, advice) };
     Raw(NonNull::new(start.cast()).expect("a mapping is never at address zero"))
 }

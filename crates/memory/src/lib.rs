@@ -8,6 +8,6 @@ mod frame;
 mod image;
 mod space;
 
-pub use frame::frames_used;
+pub use frame::{frames_used, offer_to_merge};
 pub use image::{Base, Image, Page, PageRef, Sink, Source};
 pub use space::{Changes, Fault, Memory, Sealed, Space};
