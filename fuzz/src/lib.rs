@@ -6,6 +6,7 @@
 mod asm;
 mod board;
 mod bytes;
+mod debugger;
 mod disk;
 mod guest;
 mod hot;
@@ -16,6 +17,7 @@ pub mod seeds;
 mod story;
 
 pub use board::{code, elf_image, mmio, tiers};
+pub use debugger::debugger;
 pub use disk::{disk_qcow2, disk_vdi, disk_vhd, disk_vhdx, disk_vmdk};
 #[cfg(feature = "outside")]
 pub use outside::{control_frames, image_text, net_frames, overlay};

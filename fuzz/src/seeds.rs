@@ -173,6 +173,20 @@ fn disks() -> Vec<Vec<u8>> {
     (1..=48u8).map(|how| with(&[how * 5], &noise(how.into(), 12 * usize::from(how % 4)))).collect()
 }
 
+/// What debuggers say, packet by packet.
+fn conversations() -> Vec<Vec<u8>> {
+    let asked: [&[&str]; 3] = [
+        &["qSupported:swbreak+", "?", "g", "m80000000,40", "vCont;s:p1.1", "bs", "D;1"],
+        &["Z0,80000000,2", "vCont;c", "bc", "z0,80000000,2", "Z2,80001000,8", "c", "bc"],
+        &["qXfer:features:read:target.xml:0,200", "qfThreadInfo", "Hgp1.1", "p0", "qRcmd,7768656e"],
+    ];
+    let part = |body: &&str| with(&[body.len() as u8], body.as_bytes());
+    let seeds = (0..2u8).flat_map(|how| {
+        asked.map(|all| with(&[how], &all.iter().flat_map(part).collect::<Vec<u8>>()))
+    });
+    seeds.collect()
+}
+
 /// Every target's inputs.
 pub fn all() -> Vec<Seeds> {
     let story = sample_story();
@@ -198,6 +212,7 @@ pub fn all() -> Vec<Seeds> {
         ("tiers", (0..48u8).map(|at| with(&[at], &noise(at.into(), 400))).collect()),
         ("elf_image", images()),
         ("story", stories),
+        ("debugger", conversations()),
         ("snapshot", snapshots()),
         ("event_log", vec![log, with(&[1], &entry)]),
         ("bundle", records.collect()),

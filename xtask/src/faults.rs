@@ -27,6 +27,7 @@ const IMAGES: &str = "-p omni-memory --test images";
 const TIERS: &str = "-p omni-engine --test tiers";
 const FLOAT: &str = "-p omni-engine --test float";
 const BESIDE: &str = "-p omni-board-virt --test parallel harts_side";
+const DEBUG: &str = "-p omni-debug --test suite back::";
 const HOSTILE: &str = "-p omni-engine --test hostile";
 
 pub(crate) const FAULTS: &[Fault] = &[
@@ -446,6 +447,34 @@ pub(crate) const FAULTS: &[Fault] = &[
         replace: "let mut control: Control = from.take(&format!(\"{path}/control\"))?;\n        \
                   control.waiting = false;",
         test: BOARD,
+    },
+    Fault {
+        name: "blocks lead on over a place to stop at",
+        file: "crates/engine/src/run.rs",
+        find: "        if self.mem.stops.is_cut(pc) {\n            return;\n        }\n",
+        replace: "",
+        test: "-p omni-conformance --test kinds board::stop_points",
+    },
+    Fault {
+        name: "stores to a page that is watched become quick",
+        file: "crates/engine/src/memory.rs",
+        find: "self.env.ram().is_watched(no) || self.stops.watches_page(at);",
+        replace: "self.env.ram().is_watched(no);",
+        test: "-p omni-conformance --test kinds board::stop_points",
+    },
+    Fault {
+        name: "the way back ends at the first stop of a stretch, not the last",
+        file: "crates/debug/src/scan.rs",
+        find: "                self.found = Some((moment, hit));\n",
+        replace: "                self.found.get_or_insert((moment, hit));\n",
+        test: DEBUG,
+    },
+    Fault {
+        name: "the past is replayed without what came at its last tick",
+        file: "crates/debug/src/history.rs",
+        find: "filter(|(at, _)| *at == now) {",
+        replace: "filter(|(at, _)| *at == now && now.0 % 2 == 1) {",
+        test: DEBUG,
     },
     Fault {
         name: "interrupts go by another priority",

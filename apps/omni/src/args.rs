@@ -113,6 +113,15 @@ pub(crate) enum Verb {
         /// Its name or id
         machine: String,
     },
+    /// Let GDB at a live machine, forward and backward
+    Debug {
+        /// Its name or id
+        machine: String,
+        /// Where GDB is waited for: ADDRESS:PORT, PORT, unix:PATH, or stdio; 127.0.0.1:1234 unless
+        /// given
+        #[arg(long, value_name = "WHERE")]
+        listen: Option<String>,
+    },
     /// Take a snapshot of a live machine: memory, devices and disks of one instant
     Snapshot {
         /// Its name or id

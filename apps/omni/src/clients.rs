@@ -2,6 +2,7 @@
 //!
 //! Nothing that a client sends ends the monitor: a frame that is none ends its connection only.
 
+use crate::debugging::{self, Hands, Remote};
 use crate::failure::{Failure, code};
 use crate::keeper::seal;
 use crate::monitor::{HOLD, Listener, Shared, virtual_ms};
@@ -15,7 +16,7 @@ use omni_recording::moment_text;
 use serde_json::{Map, Value, json};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -85,6 +86,8 @@ struct Client {
     attached: Option<Arc<AtomicBool>>,
     waits: bool,
     owns: bool,
+    /// Where what a debugger says goes.
+    debugger: Option<SyncSender<Vec<u8>>>,
     /// Keeps the monitor until the answer that tells of the end is sent.
     farewell: Option<Listener>,
 }
@@ -100,6 +103,7 @@ impl Client {
             attached: None,
             waits: false,
             owns: false,
+            debugger: None,
             farewell: None,
         })
     }
@@ -109,7 +113,13 @@ impl Client {
         loop {
             let reply = match read_frame(&mut self.stream) {
                 Ok(Frame::Console(bytes)) => {
-                    if let (Some(_), Some((port, _))) = (&self.attached, &self.shared.console) {
+                    if let Some(debugger) = &self.debugger {
+                        if debugger.send(bytes).is_err() {
+                            break;
+                        }
+                    } else if let (Some(_), Some((port, _))) =
+                        (&self.attached, &self.shared.console)
+                    {
                         self.shared.queue.push_input(*port, &bytes);
                     }
                     continue;
@@ -189,6 +199,7 @@ impl Client {
                 self.shared.queue.push(Item::Kill);
                 Ok(json!({ "exit_code": self.shared.wait(None) }))
             }
+            Request::Debug => self.debug(),
             Request::Wait => {
                 self.wait();
                 Ok(Value::Null)
@@ -200,6 +211,32 @@ impl Client {
         let taken = self.shared.queue.push(item);
         let ended = || Failure::new(code::WRONG_STATE, "the machine has ended");
         taken.then_some(()).ok_or_else(ended)
+    }
+
+    /// Gives the machine into the hands of the debugger on this connection.
+    fn debug(&mut self) -> Result<Value, Failure> {
+        if self.debugger.is_some() || self.attached.is_some() {
+            return Err(Failure::new(code::WRONG_STATE, "this connection is in use already"));
+        }
+        let (said, hears) = sync_channel(debugging::PARTS_MAX);
+        let (began, begun) = channel();
+        let stream = self.stream.try_clone();
+        let stream = stream.map_err(|error| Failure::io("the connection", &error))?;
+        let wire = Remote::new(hears, self.writer.clone(), stream);
+        let (queue, recorder) = (self.shared.queue.clone(), self.shared.keeper.recorder.clone());
+        let (past, passes) = channel();
+        let hands = Hands { wire, began, past: passes, queue, recorder: recorder.clone() };
+        self.push(Item::Stay(Box::new(move |held| hands.stay(held))))?;
+        // Where nothing comes, somebody else has it in hand, or it has ended.
+        let other = |_| Failure::new(code::WRONG_STATE, "another debugger has the machine");
+        begun.recv_timeout(VISIT).map_err(other)??;
+        // It stands still now, so that what is in the file is all there is.
+        let recorded = recorder.status().filter(|_| recorder.sync());
+        let recorded = recorded.map(|now| recorded::reopen(&self.shared.entry, &now.name));
+        past.send(recorded.and_then(Result::ok)).map_err(|_| other(RecvTimeoutError::Timeout))?;
+        begun.recv_timeout(VISIT).map_err(other)??;
+        self.debugger = Some(said);
+        Ok(Value::Null)
     }
 
     fn attach(&mut self, history: u32, hold: bool, own: bool) -> Result<Value, Failure> {
@@ -399,12 +436,12 @@ impl Client {
     }
 }
 
-fn send(writer: &Mutex<UnixStream>, reply: &Reply) -> bool {
+pub(crate) fn send(writer: &Mutex<UnixStream>, reply: &Reply) -> bool {
     let body = serde_json::to_vec(reply).expect("a reply is plain data");
     send_frame(writer, &Frame::Control(body))
 }
 
-fn send_frame(writer: &Mutex<UnixStream>, frame: &Frame) -> bool {
+pub(crate) fn send_frame(writer: &Mutex<UnixStream>, frame: &Frame) -> bool {
     let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
     write_frame(&mut *writer, frame).is_ok()
 }

@@ -9,6 +9,8 @@ mod backends;
 mod bench;
 mod clients;
 mod console;
+mod debug;
+mod debugging;
 mod diff;
 mod disks;
 mod doctor;
@@ -88,6 +90,9 @@ fn verb(verb: &Verb, ui: Ui) -> Result<u8, Failure> {
         Verb::Stats { machines } => look::stats(machines, &dirs()?, ui),
         Verb::Balloon { machine, size } => look::balloon(machine, *size, &dirs()?, ui),
         Verb::Attach { machine } => return life::join(machine, &dirs()?, ui),
+        Verb::Debug { machine, listen } => {
+            return debug::run(machine, listen.as_deref(), &dirs()?, ui);
+        }
         Verb::Snapshot { machine, tag } => snapshots::take(machine, tag.as_deref(), &dirs()?, ui),
         Verb::Snapshots { machine } => snapshots::list(machine, &dirs()?, ui),
         Verb::Restore { snapshot, schedule } => {

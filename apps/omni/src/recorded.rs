@@ -165,7 +165,7 @@ pub(crate) struct Recording {
     pub(crate) timeline: Timeline,
     pub(crate) ns_per_tick: u32,
     /// Its rungs stay as long as this is here.
-    _lease: Lease,
+    pub(crate) lease: Lease,
 }
 
 /// What a recording says of itself.
@@ -211,7 +211,7 @@ pub(crate) fn reopen(entry: &Entry, name: &str) -> Result<Recording, Failure> {
         let shelf: Arc<dyn Shelf> = Arc::new(vault);
         let timeline = open(&path, rungs, &shelf).map_err(open_failure)?;
         let ns_per_tick = ns_per_tick(&about(timeline.log.head()));
-        return Ok(Recording { name: name.to_owned(), timeline, ns_per_tick, _lease: lease });
+        return Ok(Recording { name: name.to_owned(), timeline, ns_per_tick, lease });
     }
 }
 

@@ -14,7 +14,7 @@ const CONSOLE: u8 = 2;
 pub enum Frame {
     /// One JSON object: a request to the monitor, or a reply of it.
     Control(Vec<u8>),
-    /// Bytes of the console: input to the monitor, output of it.
+    /// Bytes of the console, or of a debugger: input to the monitor, output of it.
     Console(Vec<u8>),
 }
 
@@ -151,6 +151,9 @@ pub enum Request {
     },
     /// Tell when it has ended.
     Wait,
+    /// From now on console frames carry what a debugger says in GDB's remote protocol, and what it
+    /// is answered; the connection ends with the debugging.
+    Debug,
 }
 
 /// What a monitor says.

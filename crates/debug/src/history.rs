@@ -88,6 +88,8 @@ pub struct History {
     /// Rungs left by visits, and the number of the visit.
     near: BTreeMap<Moment, (u64, Snapshot)>,
     visits: u64,
+    /// Whatever keeps the rungs that are kept elsewhere.
+    _lease: Option<Box<dyn Send>>,
 }
 
 impl History {
@@ -108,7 +110,14 @@ impl History {
             return Err(DebugError::NoRegisters(machine.spec().kind.clone()));
         }
         let rungs = BTreeMap::from([(start, Rung::new(start, take(kinds, machine)?))]);
-        Ok(Self { kinds, events: Vec::new(), rungs, near: BTreeMap::new(), visits: 0 })
+        Ok(Self {
+            kinds,
+            events: Vec::new(),
+            rungs,
+            near: BTreeMap::new(),
+            visits: 0,
+            _lease: None,
+        })
     }
 
     /// A past that was recorded before, up to now.
@@ -127,6 +136,12 @@ impl History {
         history.rungs = rungs.iter().map(|rung| (rung.moment, rung.clone())).collect();
         history.rungs.insert(now, Rung::new(now, take(kinds, machine)?));
         Ok(history)
+    }
+
+    /// The same, which keeps hold of what keeps its rungs.
+    #[must_use]
+    pub fn with_lease(self, lease: Box<dyn Send>) -> Self {
+        Self { _lease: Some(lease), ..self }
     }
 
     /// Forgets all, as what follows is not what would have followed: the past begins now.

@@ -40,7 +40,7 @@ pub enum Received {
 /// How a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
-    /// The debugger let go of the machine, or went away.
+    /// The debugger let go of the machine, or went away, or somebody ended the machine.
     Detached,
     /// The debugger wants the machine to end.
     Kill,
@@ -133,6 +133,9 @@ impl Served<'_> {
         debugged: &mut Debugged<'p>,
     ) -> Result<Option<Stub<'a, 'p>>, DebugError> {
         debugged.session.hold();
+        if debugged.session.is_gone() {
+            return Ok(None);
+        }
         let Some(sent) = self.next(true)? else { return Ok(None) };
         self.give(stub, debugged, sent).map(Some)
     }
@@ -146,7 +149,11 @@ impl Served<'_> {
         if sent.is_some() {
             return self.give(stub, debugged, sent).map(Some);
         }
-        let Some(stopped) = debugged.session.poll()? else { return Ok(Some(stub)) };
+        let stopped = debugged.session.poll()?;
+        if debugged.session.is_gone() {
+            return Ok(None);
+        }
+        let Some(stopped) = stopped else { return Ok(Some(stub)) };
         let reason = debugged.reason(stopped);
         let GdbStubStateMachine::Running(running) = stub else { return Ok(Some(stub)) };
         running.report_stop(debugged, reason).map_err(told).map(Some)

@@ -37,6 +37,9 @@ pub trait Present {
 
     /// Serves whoever else has to do with it while it stands still. Does not wait.
     fn hold(&mut self) -> Life;
+
+    /// Whether it may be written to: not where somebody else relies on its past.
+    fn may_write(&mut self) -> bool;
 }
 
 /// What became of the machine of the present.
@@ -46,8 +49,10 @@ pub enum Life {
     On,
     /// It is at a stop point.
     Hit(Hit),
-    /// It has ended.
+    /// It has ended, and can be looked at.
     Ended,
+    /// It was ended by someone, and is to be let go of.
+    Gone,
 }
 
 /// What a debugger wants.
@@ -92,6 +97,7 @@ pub struct Session<'p> {
     going: Option<Going>,
     pub(crate) physical: bool,
     ended: bool,
+    gone: bool,
     architecture: &'static Architecture,
 }
 
@@ -126,6 +132,7 @@ impl<'p> Session<'p> {
             going: None,
             physical: false,
             ended: false,
+            gone: false,
             architecture,
         })
     }
@@ -228,7 +235,7 @@ impl<'p> Session<'p> {
     /// # Errors
     /// Where the machine cannot be saved then.
     pub fn write(&mut self, thread: ThreadId, at: u64, bytes: &[u8]) -> Result<bool, DebugError> {
-        if self.past.is_some() || bytes.is_empty() {
+        if self.past.is_some() || bytes.is_empty() || !self.present.may_write() {
             return Ok(bytes.is_empty());
         }
         let mut parts = Vec::new();
@@ -267,7 +274,8 @@ impl<'p> Session<'p> {
         if self.inspect().register(thread, number) == Some(value) {
             return Ok(true);
         }
-        if self.past.is_some() || !self.inspect().set_register(thread, number, value) {
+        let may = self.past.is_none() && self.present.may_write();
+        if !may || !self.inspect().set_register(thread, number, value) {
             return Ok(false);
         }
         self.changed()?;
@@ -351,14 +359,20 @@ impl<'p> Session<'p> {
 
     /// Serves others while the debugger thinks.
     pub fn hold(&mut self) {
-        self.ended |= self.present.hold() == Life::Ended;
+        let life = self.present.hold();
+        self.note(life);
         self.hear();
     }
 
-    /// Whether the machine of the present has ended.
+    fn note(&mut self, life: Life) {
+        self.gone |= life == Life::Gone;
+        self.ended |= matches!(life, Life::Gone | Life::Ended);
+    }
+
+    /// Whether somebody has ended the machine, so that it is to be let go of.
     #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.ended
+    pub fn is_gone(&self) -> bool {
+        self.gone
     }
 
     /// Leaves the machine as if nobody had looked.
@@ -395,16 +409,14 @@ impl<'p> Session<'p> {
             Live::Sleep => self.present.sleep(),
         };
         self.hear();
+        self.note(life);
         Ok(match life {
             Life::On => {
                 self.history.rung(self.present.machine())?;
                 None
             }
             Life::Hit(hit) => Some(Stopped::Hit(hit)),
-            Life::Ended => {
-                self.ended = true;
-                Some(Stopped::Halted)
-            }
+            Life::Ended | Life::Gone => Some(Stopped::Halted),
         })
     }
 

@@ -9,6 +9,7 @@ mod console;
 mod disk;
 mod disk_files;
 mod files;
+mod held;
 mod lock;
 mod overlay;
 mod pace;
@@ -25,13 +26,14 @@ pub use console::{Chunk, Console, Subscription};
 pub use disk::{Disk, DiskError};
 pub use disk_files::{ChangedImage, DiskImage, DiskSource, NewImage, Processors};
 pub use files::FilesDir;
+pub use held::{Held, Lived};
 pub use lock::FileLock;
 pub use overlay::{Overlay, OverlayError};
 pub use place::{
     TempDir, free_bytes, host_memory, kernel_release, merged_bytes, new_session, private_bytes,
     private_dir, random_u64, read_bounded, replace_file, uid,
 };
-pub use queue::{Call, Item, Queue};
+pub use queue::{Call, Item, Queue, Stay};
 pub use raw::RawFile;
 pub use runner::{Backends, Ended, Runner, Stats, Tape};
 pub use sampler::{Sample, Sampler, Tell};

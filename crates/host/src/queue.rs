@@ -1,5 +1,6 @@
 //! The one bounded queue by which everything reaches a machine.
 
+use crate::held::Held;
 use omni_machine::{Event, Kick, Machine, PortId};
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -17,6 +18,9 @@ const ITEMS_MAX: usize = 65_536;
 /// A visit to the machine at a safe point, on the runner's thread.
 pub type Call = Box<dyn FnOnce(&mut dyn Machine) + Send>;
 
+/// A longer stay at the machine, on the runner's thread.
+pub type Stay = Box<dyn FnOnce(&mut dyn Held) + Send>;
+
 /// What reaches a runner.
 pub enum Item {
     /// An event for the machine.
@@ -29,6 +33,8 @@ pub enum Item {
     Kill,
     /// Look at the machine, or take a snapshot of it.
     Call(Call),
+    /// Let the machine live by someone else's hand for a while. One at a time: another is dropped.
+    Stay(Stay),
 }
 
 #[derive(Default)]

@@ -1,9 +1,10 @@
 //! The loop that owns a machine and lets it live in the host's time.
 
+use crate::held::{Held, Lived};
 use crate::pace::Pace;
-use crate::queue::{Item, Queue};
+use crate::queue::{Item, Queue, Stay};
 use omni_base::Tick;
-use omni_machine::{Effect, Event, IoRequest, Kick, Machine, Outside, PortId, Stop};
+use omni_machine::{Effect, Event, Hit, IoRequest, Kick, Machine, Outside, PortId, Stop};
 use omni_memory::Memory;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +12,9 @@ use std::time::{Duration, Instant};
 
 /// How long a runner sleeps before it asks again whether its outputs can be taken.
 const HOLD: Duration = Duration::from_millis(5);
+
+/// How long a runner sleeps before it asks whoever has the machine in hand.
+const ASK: Duration = Duration::from_millis(10);
 
 /// Where the effects of a machine go, on the runner's thread; none of it may block for long.
 pub trait Backends: Send {
@@ -112,6 +116,21 @@ pub struct Runner<B> {
     paused: bool,
     idle: Option<Option<Tick>>,
     deadline: Option<Instant>,
+    in_hand: InHand,
+}
+
+/// What a runner knows while its machine is in someone's hands.
+#[derive(Default)]
+struct InHand {
+    /// Who is to have it next.
+    next: Option<Stay>,
+    /// Somebody has it.
+    held: bool,
+    /// It stands still.
+    still: bool,
+    hit: Option<Hit>,
+    heard: Vec<(Tick, Event)>,
+    ended: Option<Ended>,
 }
 
 impl<B: Backends> Runner<B> {
@@ -128,7 +147,20 @@ impl<B: Backends> Runner<B> {
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let stats = Arc::default();
         let (paused, idle, tape) = (false, None, None);
-        Self { machine, queue, backends, tape, pace, stats, outside, paused, idle, deadline }
+        let in_hand = InHand::default();
+        Self {
+            machine,
+            queue,
+            backends,
+            tape,
+            pace,
+            stats,
+            outside,
+            paused,
+            idle,
+            deadline,
+            in_hand,
+        }
     }
 
     /// The same, with everything told to a tape from the start.
@@ -152,6 +184,12 @@ impl<B: Backends> Runner<B> {
         loop {
             if let Some(ended) = self.take_items() {
                 return ended;
+            }
+            if let Some(stay) = self.in_hand.next.take() {
+                if let Some(ended) = self.stay(stay) {
+                    return ended;
+                }
+                continue;
             }
             if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Ended::Timeout;
@@ -184,7 +222,9 @@ impl<B: Backends> Runner<B> {
             if !due {
                 // Time that nobody sees need not pass: the machine catches up when it wakes.
                 let moment = wake.and_then(|wake| self.pace.moment(wake));
-                self.queue.wait(earlier(moment, self.deadline));
+                // Whoever has it in hand is asked every now and then.
+                let soon = if self.in_hand.held { Instant::now().checked_add(ASK) } else { None };
+                self.queue.wait(earlier(earlier(moment, self.deadline), soon));
                 return None;
             }
             let until = wake.unwrap_or(target).max(self.machine.tick());
@@ -209,9 +249,8 @@ impl<B: Backends> Runner<B> {
         }
         self.idle = None;
         match stop {
-            Stop::Reached | Stop::Kicked | Stop::Hit(_) => {
-                self.pace.ran(tick.0 - from.0, took, tick)
-            }
+            Stop::Reached | Stop::Kicked => self.pace.ran(tick.0 - from.0, took, tick),
+            Stop::Hit(hit) => self.in_hand.hit = Some(hit),
             Stop::Idle { wake } => {
                 self.pace.idled();
                 self.idle = Some(wake);
@@ -247,6 +286,11 @@ impl<B: Backends> Runner<B> {
                     self.paused = matches!(item, Item::Pause);
                     self.stats.paused.store(u64::from(self.paused), Ordering::Relaxed);
                 }
+                Item::Stay(stay) => {
+                    if !self.in_hand.held && self.in_hand.next.is_none() {
+                        self.in_hand.next = Some(stay);
+                    }
+                }
                 Item::Kill => return Some(Ended::Killed),
                 Item::Call(call) => {
                     self.catch_up();
@@ -266,6 +310,9 @@ impl<B: Backends> Runner<B> {
         if let Some(tape) = &mut self.tape {
             tape.event(self.machine.tick(), event);
         }
+        if self.in_hand.held {
+            self.in_hand.heard.push((self.machine.tick(), event.clone()));
+        }
         self.machine.apply(event, &mut self.outside);
         self.send_effects();
         self.idle = None;
@@ -277,10 +324,111 @@ impl<B: Backends> Runner<B> {
         let wake = self.idle?;
         let target = self.pace.target();
         let until = wake.map_or(target, |wake| wake.min(target));
-        if self.paused || until <= self.machine.tick() {
+        if self.paused || self.in_hand.still || until <= self.machine.tick() {
             return None;
         }
         self.run_to(until)
+    }
+}
+
+impl<B: Backends> Runner<B> {
+    /// Gives the machine into someone's hands. Says how it ended meanwhile, if it has.
+    fn stay(&mut self, stay: Stay) -> Option<Ended> {
+        self.in_hand.held = true;
+        stay(self);
+        let ended = self.in_hand.ended.take();
+        self.in_hand = InHand::default();
+        self.idle = None;
+        self.pace.resumed(self.machine.tick());
+        ended
+    }
+
+    /// What became of the machine.
+    fn lived(&mut self, ended: Option<Ended>) -> Lived {
+        let damaged = || self.machine.memory().damage().map(|_| Ended::Damaged);
+        let ended = ended.or_else(damaged);
+        self.in_hand.ended = self.in_hand.ended.or(ended);
+        match (self.in_hand.ended, self.in_hand.hit.take()) {
+            (Some(Ended::Halted(_)), _) => Lived::Halted,
+            (Some(Ended::Killed | Ended::Timeout | Ended::Damaged), _) => Lived::Gone,
+            (None, Some(hit)) => Lived::Hit(hit),
+            (None, None) => Lived::On,
+        }
+    }
+
+    fn go_on(&mut self) {
+        if std::mem::take(&mut self.in_hand.still) {
+            self.pace.resumed(self.machine.tick());
+        }
+    }
+}
+
+impl<B: Backends> Held for Runner<B> {
+    fn machine(&mut self) -> &mut dyn Machine {
+        &mut *self.machine
+    }
+
+    fn heard(&mut self) -> Vec<(Tick, Event)> {
+        std::mem::take(&mut self.in_hand.heard)
+    }
+
+    fn live(&mut self) -> Lived {
+        self.go_on();
+        let mut ended = self.take_items();
+        if ended.is_none() && self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            ended = Some(Ended::Timeout);
+        }
+        if ended.or(self.in_hand.ended).is_some() || self.in_hand.hit.is_some() {
+            return self.lived(ended);
+        }
+        if self.paused || self.backends.full() {
+            self.queue.wait(Instant::now().checked_add(HOLD));
+            self.pace.resumed(self.machine.tick());
+            return Lived::On;
+        }
+        let halted = self.step().map(Ended::Halted);
+        self.lived(halted)
+    }
+
+    fn step(&mut self) -> Lived {
+        self.in_hand.still = true;
+        if self.in_hand.ended.is_some() {
+            return self.lived(None);
+        }
+        let Some(inspect) = self.machine.inspect() else { return Lived::On };
+        let stop = inspect.step(&mut self.outside);
+        self.stats.tick.store(self.machine.tick().0, Ordering::Relaxed);
+        self.send_effects();
+        if let Some(tape) = &mut self.tape {
+            tape.rest(&mut *self.machine);
+        }
+        self.idle = None;
+        let ended = match stop {
+            Stop::Halted { code } => Some(Ended::Halted(code)),
+            Stop::Reached | Stop::Idle { .. } | Stop::Kicked | Stop::Hit(_) => None,
+        };
+        self.lived(ended)
+    }
+
+    fn sleep(&mut self) -> Lived {
+        self.go_on();
+        let ended = self.take_items();
+        if ended.or(self.in_hand.ended).is_some() {
+            return self.lived(ended);
+        }
+        // Where it stands, it says whether it is idle, and for how long.
+        let now = self.machine.tick();
+        let mut halted = if self.idle.is_none() { self.run_to(now) } else { None };
+        if halted.is_none() && self.idle.is_some() {
+            halted = Runner::step(self);
+        }
+        self.lived(halted.map(Ended::Halted))
+    }
+
+    fn hold(&mut self) -> Lived {
+        self.in_hand.still = true;
+        let ended = self.take_items();
+        self.lived(ended)
     }
 }
 

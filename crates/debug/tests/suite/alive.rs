@@ -96,6 +96,10 @@ impl Present for Alive {
     fn hold(&mut self) -> Life {
         Life::On
     }
+
+    fn may_write(&mut self) -> bool {
+        true
+    }
 }
 
 /// Goes until it stops.

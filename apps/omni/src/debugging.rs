@@ -1,0 +1,196 @@
+//! A debugger at a live machine, in its monitor: on the runner's thread, between the frames of a
+//! client and the library.
+
+use crate::clients::{send, send_frame};
+use crate::failure::{Failure, code};
+use crate::recorded::Recording;
+use omni_base::Tick;
+use omni_control::{Frame, Reply};
+use omni_debug::{DebugError, End, History, Life, Present, Received, Wire, serve};
+use omni_host::{Held, Item, Lived, Queue};
+use omni_kinds::KINDS;
+use omni_machine::{Event, Machine, Schedule};
+use omni_recording::Recorder;
+use std::io;
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Parts of what a debugger says that may wait; beyond, it has to.
+pub(crate) const PARTS_MAX: usize = 64;
+
+/// How long the runner waits for a word of the debugger before it looks at its queue.
+const WAIT: Duration = Duration::from_millis(10);
+
+/// How long it may take to find what was recorded.
+const PAST_WAIT: Duration = Duration::from_secs(60);
+
+/// The debugger at the other end of a client's connection.
+pub(crate) struct Remote {
+    hears: Receiver<Vec<u8>>,
+    /// What was heard and not taken.
+    rest: Vec<u8>,
+    writer: Arc<Mutex<UnixStream>>,
+    stream: UnixStream,
+}
+
+impl Remote {
+    pub(crate) fn new(
+        hears: Receiver<Vec<u8>>,
+        writer: Arc<Mutex<UnixStream>>,
+        stream: UnixStream,
+    ) -> Self {
+        Self { hears, rest: Vec::new(), writer, stream }
+    }
+
+    /// Lets the client learn that the debugging is over.
+    fn close(&self) {
+        let _: io::Result<()> = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
+impl Wire for Remote {
+    fn receive(&mut self, into: &mut [u8], wait: bool) -> io::Result<Received> {
+        if self.rest.is_empty() {
+            let heard = if wait {
+                self.hears.recv_timeout(WAIT)
+            } else {
+                self.hears.try_recv().map_err(|error| match error {
+                    TryRecvError::Empty => RecvTimeoutError::Timeout,
+                    TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
+                })
+            };
+            match heard {
+                Ok(bytes) => self.rest = bytes,
+                Err(RecvTimeoutError::Timeout) => return Ok(Received::Nothing),
+                Err(RecvTimeoutError::Disconnected) => return Ok(Received::End),
+            }
+        }
+        let count = self.rest.len().min(into.len());
+        into[..count].copy_from_slice(&self.rest[..count]);
+        self.rest.drain(..count);
+        Ok(if count == 0 { Received::Nothing } else { Received::Bytes(count) })
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let sent = send_frame(&self.writer, &Frame::Console(bytes.to_vec()));
+        sent.then_some(()).ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+/// What a debugger brings along to a machine.
+pub(crate) struct Hands {
+    pub(crate) wire: Remote,
+    /// Is told that the machine stands still, and then that it can be debugged, or why not.
+    pub(crate) began: Sender<Result<(), Failure>>,
+    /// Brings what was recorded up to where the machine stands.
+    pub(crate) past: Receiver<Option<Recording>>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) recorder: Recorder,
+}
+
+/// The machine as the library wants it.
+struct Alive<'a> {
+    held: &'a mut dyn Held,
+    recorder: Recorder,
+}
+
+fn life(lived: Lived) -> Life {
+    match lived {
+        Lived::On => Life::On,
+        Lived::Hit(hit) => Life::Hit(hit),
+        Lived::Halted => Life::Ended,
+        Lived::Gone => Life::Gone,
+    }
+}
+
+impl Present for Alive<'_> {
+    fn machine(&mut self) -> &mut dyn Machine {
+        self.held.machine()
+    }
+
+    fn heard(&mut self) -> Vec<(Tick, Event)> {
+        self.held.heard()
+    }
+
+    fn live(&mut self) -> Life {
+        life(self.held.live())
+    }
+
+    fn step(&mut self) -> Life {
+        life(self.held.step())
+    }
+
+    fn sleep(&mut self) -> Life {
+        life(self.held.sleep())
+    }
+
+    fn hold(&mut self) -> Life {
+        life(self.held.hold())
+    }
+
+    fn may_write(&mut self) -> bool {
+        // What a debugger writes is no event, and what is recorded would not replay.
+        self.recorder.status().is_none()
+    }
+}
+
+impl Hands {
+    /// Lets the debugger have the machine until it leaves.
+    pub(crate) fn stay(mut self, held: &mut dyn Held) {
+        // Whoever looks at harts one by one wants them one after the other.
+        let side_by_side = !held.machine().caps().exact_ticks;
+        if side_by_side {
+            held.machine().set_schedule(Schedule::Turns);
+        }
+        let mut alive = Alive { held, recorder: self.recorder.clone() };
+        let _ = self.began.send(Ok(()));
+        match self.history(alive.machine()) {
+            Err(error) => {
+                let _ = self.began.send(Err(failure(&error)));
+            }
+            Ok(history) => {
+                let _ = self.began.send(Ok(()));
+                self.serve(&mut alive, history);
+            }
+        }
+        if side_by_side {
+            alive.machine().set_schedule(Schedule::Parallel);
+        }
+    }
+
+    fn history(&self, machine: &mut dyn Machine) -> Result<History, DebugError> {
+        match self.past.recv_timeout(PAST_WAIT).ok().flatten() {
+            Some(Recording { timeline, lease, .. }) => {
+                let history = History::recorded(KINDS, machine, &timeline.log, timeline.rungs())?;
+                Ok(history.with_lease(Box::new(lease)))
+            }
+            None => History::new(KINDS, machine),
+        }
+    }
+
+    fn serve(&mut self, alive: &mut Alive<'_>, history: History) {
+        match serve(alive, history, &mut self.wire) {
+            Ok(End::Detached) => {}
+            Ok(End::Kill) => {
+                self.queue.push(Item::Kill);
+            }
+            Err(error) => {
+                let Failure { code, text } = failure(&error);
+                send(&self.wire.writer, &Reply::Error { code, text });
+            }
+        }
+        self.wire.close();
+    }
+}
+
+fn failure(error: &DebugError) -> Failure {
+    let code = match error {
+        DebugError::NoRegisters(_) | DebugError::NotDeterministic(_) => code::UNSUPPORTED,
+        DebugError::Diverged(_) | DebugError::NoMoment(_) => code::DIVERGED,
+        DebugError::Lifecycle(_) | DebugError::Protocol(_) | DebugError::Wire(_) => code::FAILURE,
+    };
+    Failure::new(code, error.to_string())
+}
