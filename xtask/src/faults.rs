@@ -34,8 +34,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     Fault {
         name: "a dirty page is forgotten",
         file: "crates/memory/src/space.rs",
-        find: "        self.dirty.push(no);\n",
-        replace: "        if no.0 % 5 != 4 {\n            self.dirty.push(no);\n        }\n",
+        find: "if bits & flag::CLEARED == 0 {\n            self.dirty.push(no);\n",
+        replace: "if bits & flag::CLEARED == 0 && no.0 % 5 != 4 {\n            self.dirty.push(no);\n",
         test: MODEL,
     },
     Fault {
@@ -76,8 +76,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     Fault {
         name: "a write to a watched page is not reported",
         file: "crates/memory/src/space.rs",
-        find: "            self.changes.written.push(no);\n",
-        replace: "",
+        find: "            self.changes.written.push(no);\n        }\n        self.own_quietly(no)\n",
+        replace: "        }\n        self.own_quietly(no)\n",
         test: MODEL,
     },
     Fault {

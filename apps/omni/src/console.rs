@@ -238,7 +238,9 @@ fn type_in(shared: &Shared, person: bool) {
                     shared.send(&Request::Snapshot { tag: None });
                 }
                 Typed::Rewind => {
-                    shared.ui.say("\r\nomni: 'omni restore' goes back to a snapshot\r");
+                    shared.ui.say(
+                        "\r\nomni: 'omni rewind' goes back in time, 'omni restore' to a snapshot\r",
+                    );
                 }
                 Typed::Unknown(_) => {
                     shared.ui.say("\r\nomni: after Ctrl-] comes d, q, s or Ctrl-]\r");
