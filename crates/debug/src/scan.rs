@@ -9,8 +9,11 @@ use omni_machine::{Hit, Kick, Stop, StopPoint, ThreadId};
 /// Stops that are passed before it is asked whether the search is still wanted.
 const HITS_MAX: u32 = 10_000;
 
-/// Moments tried in search of the last tick before an idle time.
-const TRIES_MAX: u32 = 200;
+/// Stretches cut into parts in search of the last tick before an idle time.
+const TRIES_MAX: u32 = 64;
+
+/// Parts of such a stretch, which one copy looks at one after the other.
+const PARTS: u64 = 16;
 
 /// Ticks looked at one by one, at most, in search of a thread's last.
 const TURNS_MAX: u64 = 1 << 19;
@@ -109,73 +112,97 @@ enum Doing {
     Nothing(Option<Tick>),
 }
 
-fn doing(history: &mut History, moment: Moment) -> Result<Doing, DebugError> {
-    let mut traveller = history.visit(moment)?;
+/// What a copy would do where it is, and lets the events of that tick in.
+fn doing(history: &History, traveller: &mut Traveller) -> Doing {
     traveller.let_in(history.events());
     let tick = traveller.now.tick;
     let stop = traveller.machine.run(tick, &Kick::default(), &mut Outcome::new());
     let turn = traveller.machine.inspect().and_then(|inspect| inspect.turn());
-    Ok(match (turn, stop) {
+    match (turn, stop) {
         (Some(thread), _) => Doing::Turn(thread),
         (None, Stop::Idle { wake }) => {
             let event = history.events().get(traveller.now.events).map(|(at, _)| *at);
             Doing::Nothing(wake.into_iter().chain(event).min())
         }
         (None, _) => Doing::Nothing(None),
-    })
+    }
 }
 
-/// The moment before the last tick of a thread before `now`; none where there is no record of
-/// any. Where the thread's last tick is far, the tick before is good enough.
+/// The copy before the last tick of a thread before `now`; none where there is no record of any.
+/// Where the thread's last tick is far, the tick before is good enough.
 pub(crate) fn last_tick_of(
     history: &mut History,
     now: Moment,
     thread: ThreadId,
-) -> Result<Option<Moment>, DebugError> {
+) -> Result<Option<Traveller>, DebugError> {
     let Some(before) = now.tick.0.checked_sub(1).map(Tick) else { return Ok(None) };
     if before < history.begin().tick {
         return Ok(None);
     }
-    let before = last_busy(history, before)?;
-    if let Doing::Turn(turn) = doing(history, history.at(before))?
+    let mut traveller = history.visit(history.at(before).max(history.begin()))?;
+    if let Doing::Nothing(_) = doing(history, &mut traveller) {
+        let busy = last_busy(history, before)?;
+        traveller = history.visit(history.at(busy).max(history.begin()))?;
+    }
+    if let Doing::Turn(turn) = doing(history, &mut traveller)
         && turn == thread
     {
-        return Ok(Some(history.at(before)));
+        return Ok(Some(traveller));
     }
+    let before = traveller.now.tick;
     let mut back = 64;
     while back <= TURNS_MAX {
         let from = before.0.saturating_sub(back).max(history.begin().tick.0);
         if let Some(found) = last_turn(history, Tick(from), before, thread)? {
-            return Ok(Some(found));
+            return history.visit(found).map(Some);
         }
         back *= 16;
     }
-    Ok(Some(history.at(before)))
+    Ok(Some(traveller))
 }
 
-/// The last tick up to `before` at which the machine is not idle, as far as it is found.
-fn last_busy(history: &mut History, before: Tick) -> Result<Tick, DebugError> {
-    let begin = history.begin().tick;
-    // Idle from `high` on, as far as `before`; at `low` it was not, or that is not known yet.
-    let (mut low, mut high, mut gap) = (None, before, 1);
-    for _ in 0..TRIES_MAX {
-        let probe = match low {
-            None if high == before && gap == 1 => before,
-            None if high == begin => return Ok(before),
-            None => Tick(high.0.saturating_sub(gap).max(begin.0)),
-            Some(Tick(low)) if low + 1 >= high.0 => return Ok(Tick(low)),
-            Some(Tick(low)) => Tick(low + (high.0 - low) / 2),
-        };
-        gap *= 2;
-        match doing(history, history.at(probe))? {
-            Doing::Turn(_) if probe == before => return Ok(before),
-            Doing::Turn(_) => low = Some(probe),
+/// The last tick before an idle one at which the machine is not idle, as far as it is found.
+fn last_busy(history: &mut History, idle: Tick) -> Result<Tick, DebugError> {
+    let begin = history.begin();
+    // Idle from `high` on; at `low` it is not.
+    let (mut high, mut gap) = (idle, PARTS);
+    let mut low = loop {
+        let probe = Tick(high.0.saturating_sub(gap).max(begin.tick.0));
+        let mut traveller = history.visit(history.at(probe).max(begin))?;
+        match doing(history, &mut traveller) {
+            Doing::Turn(_) => break probe,
             // Something happens between: there it is not idle.
-            Doing::Nothing(Some(wake)) if wake < high && wake > probe => low = Some(wake),
+            Doing::Nothing(Some(wake)) if wake < high && wake > probe => break wake,
+            Doing::Nothing(_) if probe == begin.tick => return Ok(idle),
             Doing::Nothing(_) => high = probe,
         }
+        gap = gap.saturating_mul(PARTS);
+    };
+    for _ in 0..TRIES_MAX {
+        if low.0 + 1 >= high.0 {
+            break;
+        }
+        let part = (high.0 - low.0).div_ceil(PARTS);
+        let (first, end) = (low, high);
+        let mut traveller = history.visit(history.at(first).max(begin))?;
+        for nth in 1..PARTS {
+            let tick = Tick(first.0 + nth * part);
+            if tick >= end {
+                break;
+            }
+            let to = history.at(tick);
+            traveller.run(history.events(), to)?;
+            match doing(history, &mut traveller) {
+                Doing::Turn(_) => (low, high) = (tick, end),
+                Doing::Nothing(Some(wake)) if wake < end && wake > tick => {
+                    (low, high) = (wake, end);
+                }
+                Doing::Nothing(_) if tick > low => high = high.min(tick),
+                Doing::Nothing(_) => {}
+            }
+        }
     }
-    Ok(before)
+    Ok(low)
 }
 
 /// The last moment of a stretch at which it is this thread's turn.

@@ -532,13 +532,16 @@ impl<'p> Session<'p> {
 
     fn step_back(&mut self, thread: ThreadId) -> Result<Stopped, DebugError> {
         let now = self.now();
-        let found = crate::scan::last_tick_of(&mut self.history, now, thread)?;
-        let Some(moment) = found else {
-            self.visit(self.history.begin())?;
-            return Ok(Stopped::Begin);
-        };
-        self.visit(moment)?;
-        Ok(Stopped::Step)
+        match crate::scan::last_tick_of(&mut self.history, now, thread)? {
+            Some(traveller) => {
+                self.past = Some(traveller);
+                Ok(Stopped::Step)
+            }
+            None => {
+                self.visit(self.history.begin())?;
+                Ok(Stopped::Begin)
+            }
+        }
     }
 }
 
