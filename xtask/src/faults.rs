@@ -35,7 +35,8 @@ pub(crate) const FAULTS: &[Fault] = &[
         name: "a dirty page is forgotten",
         file: "crates/memory/src/space.rs",
         find: "if bits & flag::CLEARED == 0 {\n            self.dirty.push(no);\n",
-        replace: "if bits & flag::CLEARED == 0 && no.0 % 5 != 4 {\n            self.dirty.push(no);\n",
+        replace: "if bits & flag::CLEARED == 0 && no.0 % 5 != 4 {\n            \
+                  self.dirty.push(no);\n",
         test: MODEL,
     },
     Fault {
@@ -76,8 +77,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     Fault {
         name: "a write to a watched page is not reported",
         file: "crates/memory/src/space.rs",
-        find: "            self.changes.written.push(no);\n        }\n        self.own_quietly(no)\n",
-        replace: "        }\n        self.own_quietly(no)\n",
+        find: "self.changes.written.push(no);\n        }\n        self.own_quietly(no)\n",
+        replace: "}\n        self.own_quietly(no)\n",
         test: MODEL,
     },
     Fault {
