@@ -28,6 +28,8 @@ const TIERS: &str = "-p omni-engine --test tiers";
 const FLOAT: &str = "-p omni-engine --test float";
 const BESIDE: &str = "-p omni-board-virt --test parallel harts_side";
 const DEBUG: &str = "-p omni-debug --test suite back::";
+const FAMILY: &str = "-p omni --test family";
+const DISK: &str = "-p omni-host --lib disk::";
 const HOSTILE: &str = "-p omni-engine --test hostile";
 
 pub(crate) const FAULTS: &[Fault] = &[
@@ -80,6 +82,20 @@ pub(crate) const FAULTS: &[Fault] = &[
         find: "self.changes.written.push(no);\n        }\n        self.own_quietly(no)\n",
         replace: "}\n        self.own_quietly(no)\n",
         test: MODEL,
+    },
+    Fault {
+        name: "the process of a family ends with its first machine",
+        file: "apps/omni/src/monitor.rs",
+        find: "            family.wait();\n",
+        replace: "            let _ = family;\n",
+        test: FAMILY,
+    },
+    Fault {
+        name: "what a fork's disk had at the fork is not written to its overlay",
+        file: "crates/host/src/disk.rs",
+        find: "Self { persisted: root.below.clone(), root, start: now, writer }",
+        replace: "Self { persisted: now.clone(), root, start: now, writer }",
+        test: DISK,
     },
     Fault {
         name: "a digest of inner pages is kept too long",

@@ -150,6 +150,9 @@ pub(crate) enum Verb {
         /// How many
         #[arg(long, short, default_value_t = 1)]
         count: u32,
+        /// Give each a process of its own, also where the machine is live: by a snapshot
+        #[arg(long)]
+        apart: bool,
         /// Publish a port of the forks: [ADDR:]HOST:GUEST[/tcp|/udp]; HOST 0 lets the host choose
         #[arg(long, value_name = "HOST:GUEST")]
         publish: Vec<String>,

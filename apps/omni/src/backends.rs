@@ -12,25 +12,35 @@ use std::sync::Arc;
 /// "Input/output error", for requests that no backend takes.
 const EIO: u16 = 5;
 
+/// A network, which a machine that sends nothing need not have.
+enum Net {
+    NotYet(Box<dyn FnOnce() -> Result<NetHandle, Failure> + Send>),
+    Runs(NetHandle),
+    /// The host had no room for it.
+    Dead,
+}
+
 /// The backends of one machine.
 pub(crate) struct World {
     queue: Arc<Queue>,
     consoles: BTreeMap<PortId, Arc<Console>>,
     /// The console that people see: the first that the kind names.
     attached: Option<PortId>,
-    networks: BTreeMap<PortId, NetHandle>,
+    networks: BTreeMap<PortId, Net>,
     /// The space of each disk's port, and the disk.
     disks: BTreeMap<PortId, (String, Disk)>,
     files: FilesDir,
 }
 
 impl World {
-    /// Connects the ports of a machine.
+    /// Connects the ports of a machine. Where it is `lazy`, what the machine may never use is made
+    /// when it does.
     pub(crate) fn new(
         entry: &Entry,
         ports: &[PortInfo],
         disks: Vec<Disk>,
         queue: &Arc<Queue>,
+        lazy: bool,
     ) -> Result<Self, Failure> {
         let machine = &entry.machine;
         let mut disks = disks.into_iter();
@@ -52,7 +62,9 @@ impl World {
                     world.consoles.insert(port.id, Arc::new(Console::new(&path)));
                 }
                 PortKind::Net { mac } if machine.net == "user" => {
-                    let net = network(machine, *mac, port.id, queue)?;
+                    let start = network(machine, *mac, port.id, queue)?;
+                    let waits = lazy && machine.publish.is_empty();
+                    let net = if waits { Net::NotYet(start) } else { Net::Runs(start()?) };
                     world.networks.insert(port.id, net);
                 }
                 PortKind::Disk { space } => {
@@ -77,7 +89,11 @@ impl World {
         let text = |publish: &Publish| {
             format!("{}:{}/{}", publish.host_addr, publish.guest_port, publish.protocol)
         };
-        self.networks.values().flat_map(|net| net.published().iter().map(text)).collect()
+        let runs = self.networks.values().filter_map(|net| match net {
+            Net::Runs(net) => Some(net),
+            Net::NotYet(_) | Net::Dead => None,
+        });
+        runs.flat_map(|net| net.published().iter().map(text)).collect()
     }
 
     /// Makes the last writes to every disk durable.
@@ -111,7 +127,7 @@ impl Backends for World {
     fn output(&mut self, port: PortId, bytes: Vec<u8>) {
         if let Some(console) = self.consoles.get(&port) {
             console.output(&bytes);
-        } else if let Some(net) = self.networks.get(&port) {
+        } else if let Some(net) = self.networks.get_mut(&port) {
             net.send(bytes);
         }
     }
@@ -139,12 +155,26 @@ impl Backends for World {
     }
 }
 
+impl Net {
+    fn send(&mut self, frame: Vec<u8>) {
+        *self = match std::mem::replace(self, Self::Dead) {
+            Self::NotYet(start) => start().map_or(Self::Dead, Self::Runs),
+            running @ Self::Runs(_) => running,
+            Self::Dead => Self::Dead,
+        };
+        if let Self::Runs(net) = self {
+            net.send(frame);
+        }
+    }
+}
+
+/// How to start the network of a port.
 fn network(
     machine: &MachineFile,
     mac: [u8; 6],
     port: PortId,
     queue: &Arc<Queue>,
-) -> Result<NetHandle, Failure> {
+) -> Result<Box<dyn FnOnce() -> Result<NetHandle, Failure> + Send>, Failure> {
     let publish: Result<Vec<Publish>, _> =
         machine.publish.iter().map(|text| text.parse()).collect();
     let publish = publish.map_err(|error| Failure::usage(format!("--publish: {error}")))?;
@@ -159,5 +189,5 @@ fn network(
         // Where the machine cannot take it, the frame is lost, as on a wire.
         let _ = queue.push_frame(port, frame);
     });
-    Ok(UserNet::new(config)?.spawn(notify)?)
+    Ok(Box::new(move || Ok(UserNet::new(config)?.spawn(notify)?)))
 }

@@ -1,23 +1,27 @@
-//! The clients of a monitor: one thread each, and one more for the console of those attached.
+//! The clients of a machine: one thread each, and one more for the console of those attached.
 //!
 //! Nothing that a client sends ends the monitor: a frame that is none ends its connection only.
 
 use crate::debugging::{self, Hands, Remote};
 use crate::failure::{Failure, code};
+use crate::family::{self, own_bytes_of};
 use crate::keeper::seal;
 use crate::monitor::{HOLD, Listener, Shared, virtual_ms};
 use crate::recorded;
 use omni_base::{PAGE_SIZE_U64, Tick};
 use omni_control::{Frame, Phase, Reply, Request, read_frame, write_frame};
-use omni_host::{Chunk, Item, merged_bytes, private_bytes};
+use omni_host::{Chunk, Doors, Item, merged_bytes, private_bytes};
+use omni_kinds::KINDS;
 use omni_machine::{Control, Event, Machine, digest};
 use omni_memory::frames_used;
 use omni_recording::moment_text;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -27,9 +31,61 @@ const CLIENTS_MAX: usize = 64;
 /// How long a visit to the machine may take.
 const VISIT: Duration = Duration::from_secs(60);
 
-/// Takes clients from now on, on threads of its own. With `hold` the machine waits for the first
-/// that attaches, and ends where none does.
-pub(crate) fn serve(listener: UnixListener, shared: &Arc<Shared>, hold: bool) {
+/// The connections of the clients of one machine.
+#[derive(Default)]
+pub(crate) struct Guests(Mutex<Visitors>);
+
+#[derive(Default)]
+struct Visitors {
+    streams: BTreeMap<u64, UnixStream>,
+    next: u64,
+    over: bool,
+}
+
+impl Guests {
+    /// Takes note of one more, where there is room.
+    fn enter(&self, stream: &UnixStream) -> Option<u64> {
+        let mut all = self.all();
+        if all.over || all.streams.len() >= CLIENTS_MAX {
+            return None;
+        }
+        let another = stream.try_clone().ok()?;
+        all.next += 1;
+        let id = all.next;
+        all.streams.insert(id, another);
+        Some(id)
+    }
+
+    /// Ends every connection, and takes no more: the machine has gone, and the process may not.
+    pub(crate) fn leave(&self) {
+        let mut all = self.all();
+        all.over = true;
+        for stream in std::mem::take(&mut all.streams).into_values() {
+            // One that is broken already is as good as closed.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn all(&self) -> MutexGuard<'_, Visitors> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The socket of a machine, where clients arrive until this is dropped.
+pub(crate) struct Door {
+    doors: Arc<Doors>,
+    id: u64,
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.doors.close(self.id);
+    }
+}
+
+/// Takes clients from now on, on threads of their own. With `hold` the machine waits for the first
+/// that attaches, and ends where none does. Without a door nobody reaches the machine.
+pub(crate) fn serve(listener: UnixListener, shared: &Arc<Shared>, hold: bool) -> Option<Door> {
     let held = Arc::new(AtomicBool::new(hold));
     if hold {
         shared.queue.push(Item::Pause);
@@ -42,27 +98,20 @@ pub(crate) fn serve(listener: UnixListener, shared: &Arc<Shared>, hold: bool) {
             }
         });
     }
-    let (shared, count) = (shared.clone(), Arc::new(AtomicUsize::new(0)));
-    spawn("accept", move || {
-        for stream in listener.incoming() {
-            let Ok(stream) = stream else {
-                // Out of descriptors, most likely: others will be given back.
-                thread::sleep(Duration::from_millis(100));
-                continue;
-            };
-            if count.load(Ordering::Relaxed) >= CLIENTS_MAX {
-                continue;
+    let doors = shared.family.doors.clone();
+    let shared = shared.clone();
+    let take = move |stream: UnixStream| {
+        let Some(id) = shared.guests.enter(&stream) else { return };
+        let (shared, held) = (shared.clone(), held.clone());
+        spawn("client", move || {
+            if let Some(mut client) = Client::new(stream, shared.clone(), held) {
+                client.live();
             }
-            count.fetch_add(1, Ordering::Relaxed);
-            let (shared, held, count) = (shared.clone(), held.clone(), count.clone());
-            spawn("client", move || {
-                if let Some(mut client) = Client::new(stream, shared, held) {
-                    client.live();
-                }
-                count.fetch_sub(1, Ordering::Relaxed);
-            });
-        }
-    });
+            shared.guests.all().streams.remove(&id);
+        });
+    };
+    let id = doors.add(listener, take).ok()?;
+    Some(Door { doors, id })
 }
 
 /// A thread of this name. Where the host gives none, what it would have done is not done: its
@@ -178,6 +227,11 @@ impl Client {
             &Request::Rung { tick } => {
                 let kept = self.shared.keeper.recorder.shelve(Tick(tick));
                 Ok(json!({ "kept": kept }))
+            }
+            Request::Fork { count, publish } => {
+                let take = |machine: &mut dyn Machine| omni_lifecycle::take(KINDS, machine);
+                let snapshot = self.visit(take)??;
+                family::fork(&self.shared, &snapshot, *count, publish)
             }
             Request::Stats => self.stats(),
             &Request::Balloon { bytes } => self.balloon(bytes),
@@ -314,16 +368,17 @@ impl Client {
         let look = move |machine: &mut dyn Machine| {
             let pages: u64 = machine.memory().spaces.iter().map(omni_memory::Space::size).sum();
             let digest = (with_digest && deterministic).then(|| digest(machine).to_string());
-            (machine.tick().0, pages, digest)
+            (machine.tick().0, pages, digest, own_bytes_of(machine).1)
         };
-        let (ticks, bytes, digest) = self.visit(look)?;
+        let (ticks, bytes, digest, own) = self.visit(look)?;
+        let private = if self.shared.family.is_single() { private_bytes() } else { Some(own) };
         let ns = self.shared.ns_per_tick;
         Ok(json!({
             "ticks": ticks,
             "virtual_ms": virtual_ms(ticks, ns),
             "host_cpu_ms": self.shared.stats.cpu_us() / 1000,
             "memory_bytes": bytes,
-            "private_bytes": private_bytes(),
+            "private_bytes": private,
             "ports": self.shared.ports,
             "digest": digest,
         }))
@@ -332,14 +387,17 @@ impl Client {
     fn stats(&self) -> Result<Value, Failure> {
         let look = |machine: &mut dyn Machine| {
             let bytes: u64 = machine.memory().spaces.iter().map(omni_memory::Space::size).sum();
-            (machine.tick().0, bytes, machine.counters())
+            (machine.tick().0, bytes, machine.counters(), own_bytes_of(machine))
         };
-        let (ticks, bytes, counters) = self.visit(look)?;
+        let (ticks, bytes, counters, own) = self.visit(look)?;
         let counters: Map<String, Value> =
             counters.into_iter().map(|(name, count)| (name.to_owned(), json!(count))).collect();
-        // One monitor, one machine: all frames of this process are its own.
-        let resident = frames_used() * PAGE_SIZE_U64;
-        let private = private_bytes();
+        let (resident, private) = if self.shared.family.is_single() {
+            // One monitor, one machine: all frames of this process are its own.
+            (frames_used() * PAGE_SIZE_U64, private_bytes())
+        } else {
+            (own.0, Some(own.1))
+        };
         Ok(json!({
             "ticks": ticks,
             "virtual_ms": virtual_ms(ticks, self.shared.ns_per_tick),

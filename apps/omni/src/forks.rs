@@ -9,43 +9,47 @@ use crate::room;
 use crate::snapshots::{Named, move_to, named};
 use crate::ui::Ui;
 use omni_control::{Client, Dirs, Entry, MachineFile, Registry, Request, now_text};
+use omni_host::monotonic_ns;
 use omni_net::Publish;
 use omni_store::Store;
 use serde_json::{Value, json};
-use std::time::Instant;
+use std::time::Duration;
 
 /// Forks that one call makes.
-const FORKS_MAX: u32 = 10_000;
+const FORKS_MAX: u32 = 5_000;
+
+/// What forks are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Forks<'a> {
+    pub(crate) count: u32,
+    /// Each in a process of its own.
+    pub(crate) apart: bool,
+    /// Ports of the host that lead into each.
+    pub(crate) publish: &'a [String],
+}
 
 /// `fork`: machines that go on from a live one, or from a snapshot, each for itself.
-pub(crate) fn fork(
-    text: &str,
-    count: u32,
-    publish: &[String],
-    dirs: &Dirs,
-    ui: Ui,
-) -> Result<(), Failure> {
+pub(crate) fn fork(text: &str, forks: Forks<'_>, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
+    let Forks { count, apart, publish } = forks;
     if !(1..=FORKS_MAX).contains(&count) {
         return Err(Failure::usage(format!("--count is 1 to {FORKS_MAX}")));
     }
     check_publish(publish, count)?;
-    let began = Instant::now();
+    let began = monotonic_ns();
     let registry = Registry::open(dirs)?;
     let (found, passing) = if text.contains('@') {
         (named(text, dirs)?, false)
     } else {
         let entry = registry.find(text)?;
+        if !apart {
+            return in_family(&entry, publish, count, (began, ui));
+        }
         let tag = format!("fork-{:08x}", omni_host::random_u64() >> 32);
         let request = Request::Snapshot { tag: Some(tag.clone()) };
         Client::connect(&entry)?.ask(&request)?;
         (named(&format!("{}@{tag}", entry.machine.id), dirs)?, true)
     };
-    let own = &found.entry.machine;
-    if publish.is_empty() && !own.publish.is_empty() {
-        // A port of the host leads to one machine only.
-        let (name, ports) = (&own.name, own.publish.join(", "));
-        ui.say(&format!("omni: {ports} stays with '{name}': fork with --publish for other ports"));
-    }
+    say_what_stays(&found.entry.machine, publish, ui);
     let kept = found.store.lease(&[found.id])?;
     let mut children = Vec::new();
     let made = (0..count).try_for_each(|_| {
@@ -71,12 +75,45 @@ pub(crate) fn fork(
         let value = json!({
             "id": entry.machine.id,
             "name": entry.machine.name,
-            "start_ms": ms(ready.saturating_duration_since(began)),
+            "start_ms": ms(Duration::from_nanos(ready.saturating_sub(began))),
             "private_bytes": asked.map_or(Value::Null, |all| all["private_bytes"].clone()),
         });
         ui.result(value, &entry.machine.name)?;
     }
     Ok(())
+}
+
+/// Forks a live machine within the process of its monitor.
+fn in_family(
+    entry: &Entry,
+    publish: &[String],
+    count: u32,
+    (began, ui): (u64, Ui),
+) -> Result<(), Failure> {
+    say_what_stays(&entry.machine, publish, ui);
+    let request = Request::Fork { count, publish: publish.to_vec() };
+    let mut said = Client::connect(entry)?.ask(&request)?;
+    for fork in said["forks"].as_array_mut().into_iter().flatten() {
+        let started = fork["started_ns"].as_u64().unwrap_or(began);
+        let start = Duration::from_nanos(started.saturating_sub(began));
+        let name = fork["name"].as_str().unwrap_or_default().to_owned();
+        let value = json!({
+            "id": fork["id"],
+            "name": name,
+            "start_ms": ms(start),
+            "private_bytes": fork["private_bytes"],
+        });
+        ui.result(value, &name)?;
+    }
+    Ok(())
+}
+
+/// A port of the host leads to one machine only.
+fn say_what_stays(parent: &MachineFile, publish: &[String], ui: Ui) {
+    if publish.is_empty() && !parent.publish.is_empty() {
+        let (name, ports) = (&parent.name, parent.publish.join(", "));
+        ui.say(&format!("omni: {ports} stays with '{name}': fork with --publish for other ports"));
+    }
 }
 
 /// Removes a fork, whether it runs or not.
@@ -93,7 +130,17 @@ fn undo(entry: &Entry, registry: &Registry, store: &Store) {
 /// A machine that has not run yet and goes on from a snapshot of another.
 fn child(of: &Named, publish: &[String], registry: &Registry) -> Result<Entry, Failure> {
     let parent = &of.entry.machine;
-    let machine = MachineFile {
+    let mut entry = registry.create(forked(parent, publish), &parent.name)?;
+    move_to(&mut entry, &of.store, of.id)?;
+    // Should nobody start it now, whoever does later makes it go on from there all the same.
+    entry.origin.fork = true;
+    Entry::write_origin(&entry.dir, &entry.origin)?;
+    Ok(entry)
+}
+
+/// What a fork of a machine is made from; its id and name are still to be given.
+pub(crate) fn forked(parent: &MachineFile, publish: &[String]) -> MachineFile {
+    MachineFile {
         id: String::new(),
         name: String::new(),
         created: now_text(),
@@ -102,13 +149,7 @@ fn child(of: &Named, publish: &[String], registry: &Registry) -> Result<Entry, F
         timeout_ms: None,
         signature: None,
         ..parent.clone()
-    };
-    let mut entry = registry.create(machine, &parent.name)?;
-    move_to(&mut entry, &of.store, of.id)?;
-    // Should nobody start it now, whoever does later makes it go on from there all the same.
-    entry.origin.fork = true;
-    Entry::write_origin(&entry.dir, &entry.origin)?;
-    Ok(entry)
+    }
 }
 
 /// Ports that are to be published: one of the host's own choice, where there are several forks.

@@ -24,7 +24,7 @@ struct Inner {
     store: Option<Arc<Store>>,
     origin: OriginFile,
     /// What the machine was restored from: it reads pages of that as long as it lives.
-    _lease: Option<Lease>,
+    lease: Option<Arc<Lease>>,
 }
 
 /// A snapshot that is in memory only, and how long the machine was held for it.
@@ -46,9 +46,30 @@ pub(crate) fn seal(machine: &mut dyn Machine, recorder: &Recorder) -> Result<Tak
 impl Keeper {
     pub(crate) fn new(entry: &Entry, store: Option<Arc<Store>>, lease: Option<Lease>) -> Self {
         let origin = OriginFile { branch: None, ..entry.origin.clone() };
-        let inner = Inner { store, origin, _lease: lease };
+        Self::with(entry, Inner { store, origin, lease: lease.map(Arc::new) })
+    }
+
+    fn with(entry: &Entry, inner: Inner) -> Self {
         let recorder = Recorder::new(KINDS, Pacing::default());
         Self { recorder, entry: entry.clone(), inner: Mutex::new(inner) }
+    }
+
+    /// Where a machine goes on from that is forked from this one now.
+    pub(crate) fn origin(&self) -> OriginFile {
+        // Not the first: it is promised no memory of its own, as it shares that of this one.
+        OriginFile { generation: 1, fork: false, ..self.inner().origin.clone() }
+    }
+
+    /// The keeper of a machine that was forked from this one: it reads pages of the same.
+    pub(crate) fn forked(&self, entry: &Entry) -> Self {
+        let inner = self.inner();
+        let (store, lease) = (inner.store.clone(), inner.lease.clone());
+        Self::with(entry, Inner { store, origin: entry.origin.clone(), lease })
+    }
+
+    /// The store, once something was read from it or written to it.
+    pub(crate) fn store(&self) -> Option<Arc<Store>> {
+        self.inner().store.clone()
     }
 
     /// Takes a snapshot by `seal` and writes it into the store. What it gives is durable.

@@ -12,14 +12,14 @@ use crate::snapshots;
 use crate::ui::Ui;
 use omni_base::Digest;
 use omni_control::{Client, Dirs, Entry, Message, Phase, Registry, Reply, Request};
-use omni_host::is_terminal;
+use omni_host::{is_terminal, monotonic_ns};
 use omni_kinds::kind_of;
 use omni_machine::Group;
 use serde_json::{Value, json};
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a system has to end by itself.
 const GRACE: Duration = Duration::from_secs(10);
@@ -200,18 +200,15 @@ pub(crate) fn launch(entry: &Entry, begin: Begin) -> Result<Entry, Failure> {
     greeted(entry, child)
 }
 
-/// Starts several monitors at once, and tells when each ran.
-pub(crate) fn launch_all(
-    entries: &[Entry],
-    begin: Begin,
-) -> Result<Vec<(Entry, Instant)>, Failure> {
+/// Starts several monitors at once, and tells when each ran, by `monotonic_ns`.
+pub(crate) fn launch_all(entries: &[Entry], begin: Begin) -> Result<Vec<(Entry, u64)>, Failure> {
     let mut all = Vec::new();
     // Not more at a time than the host can well run.
     for some in entries.chunks(LAUNCHES_MAX) {
         let children: Vec<Child> =
             some.iter().map(|entry| spawn(entry, begin)).collect::<Result<_, _>>()?;
         for (entry, child) in some.iter().zip(children) {
-            all.push((greeted(entry, child)?, Instant::now()));
+            all.push((greeted(entry, child)?, monotonic_ns()));
         }
     }
     Ok(all)

@@ -1,7 +1,8 @@
 //! The program `omni`: runs virtual machines of every kind.
 //!
-//! Architecture invariant: there is no daemon. Each machine is owned by a process of its own, its
-//! monitor (`monitor.rs`); every verb is a short client of it, or of files.
+//! Architecture invariant: there is no daemon. Each machine is owned by a process, its monitor
+//! (`monitor.rs`), alone or with those that were forked from it (`family.rs`); every verb is a
+//! short client of it, or of files.
 
 mod adopt;
 mod args;
@@ -16,6 +17,7 @@ mod disks;
 mod doctor;
 mod escape;
 mod failure;
+mod family;
 mod flame;
 mod forks;
 mod hold;
@@ -98,9 +100,12 @@ fn verb(verb: &Verb, ui: Ui) -> Result<u8, Failure> {
         Verb::Restore { snapshot, schedule } => {
             snapshots::restore(snapshot, *schedule, &dirs()?, ui)
         }
-        Verb::Fork { machine, count, publish } => {
-            forks::fork(machine, *count, publish, &dirs()?, ui)
-        }
+        Verb::Fork { machine, count, apart, publish } => forks::fork(
+            machine,
+            forks::Forks { count: *count, apart: *apart, publish },
+            &dirs()?,
+            ui,
+        ),
         Verb::Diff { one, other } => diff::diff(one, other, &dirs()?, ui),
         Verb::Export { machine, file } => snapshots::export(machine, file, &dirs()?, ui),
         Verb::Import { file, name } => snapshots::import(file, name.as_deref(), &dirs()?, ui),

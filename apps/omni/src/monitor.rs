@@ -1,8 +1,10 @@
-//! The process that owns one machine: makes it, runs it, and tells how it ended.
+//! The process that owns a machine, and those forked from it: makes it, runs it, and tells how it
+//! ended.
 
 use crate::backends::World;
-use crate::clients;
+use crate::clients::{self, Guests};
 use crate::failure::{Failure, code};
+use crate::family::{Family, Member, disk_roots};
 use crate::hold::hold;
 use crate::keeper::{Keeper, seal};
 use crate::origin::{self, Made};
@@ -10,14 +12,17 @@ use crate::recorded;
 use crate::snapshots::forget;
 use crate::translate;
 use omni_base::Gpa;
-use omni_control::{Dirs, Entry, Phase, Registry, StateFile, now_text};
-use omni_host::{Console, Ended, FileLock, Item, Queue, Runner, Stats, new_session};
+use omni_control::{Dirs, Entry, OriginFile, Phase, Registry, StateFile, now_text};
+use omni_host::{
+    Console, DiskRoot, Ended, FileLock, Item, Queue, Runner, Stats, new_session, raise_file_limit,
+};
 use omni_kinds::kind_of;
-use omni_machine::{Event, Machine, MachineKind, PortId, Region, Schedule, Spec};
+use omni_machine::{Event, Machine, MachineKind, PortId, PortInfo, Region, Schedule, Spec};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::net::UnixListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -42,6 +47,11 @@ pub(crate) struct Shared {
     pub(crate) ns_per_tick: u32,
     pub(crate) ports: Value,
     pub(crate) keeper: Keeper,
+    pub(crate) family: Arc<Family>,
+    /// The spaces of its disks, and what is below their overlays.
+    pub(crate) disks: Vec<(String, DiskRoot)>,
+    /// The connections of its clients.
+    pub(crate) guests: Guests,
     /// It stays though it was to be removed.
     pub(crate) keep: AtomicBool,
     life: Mutex<Life>,
@@ -75,6 +85,28 @@ impl Shared {
             };
         }
         life.done
+    }
+
+    /// A fault of this program ended the machine; the others of its family live on.
+    fn fail(&self) {
+        self.queue.close();
+        if let Some((_, console)) = &self.console {
+            console.end();
+        }
+        let mut life = self.life();
+        let socket = life.state.socket.take();
+        life.state.state = Phase::Failed;
+        life.state.pid = None;
+        life.state.error = Some("a fault of omni ended it; its monitor.log may say more".into());
+        // What cannot be written is told by the lock, which nobody holds.
+        let _ = Entry::write_state(&self.entry.dir, &life.state);
+        if let Some(socket) = socket {
+            let _ = fs::remove_file(socket);
+        }
+        life.done = Some(code::OWN_FAILURE);
+        drop(life);
+        self.changed.notify_all();
+        self.guests.leave();
     }
 
     /// What could not be done at the end of the machine.
@@ -118,10 +150,14 @@ impl Drop for Listener {
 pub(crate) fn run(dir: &Path, hold: bool, start: &Start) -> Result<u8, Failure> {
     // It leads a group already where a person runs it by hand, which does no harm.
     let _ = new_session();
+    raise_file_limit();
     match begin(dir, start) {
         Ok(begun) => {
             tell(&json!({ "ready": true }));
-            Ok(begun.live(hold))
+            let family = begun.shared.family.clone();
+            let code = begun.live_or_fail(hold);
+            family.wait();
+            Ok(code)
         }
         Err(failure) => {
             tell(&json!({ "ready": false, "code": failure.code, "text": failure.text }));
@@ -139,12 +175,25 @@ pub(crate) struct Start {
     pub(crate) fork: bool,
 }
 
+/// What a machine comes from.
+pub(crate) struct Birth {
+    pub(crate) entry: Entry,
+    pub(crate) lock: FileLock,
+    pub(crate) made: Made,
+    pub(crate) family: Arc<Family>,
+    /// It is another machine than the one that it goes on from.
+    pub(crate) identity: bool,
+    /// What it may never use is made when it does.
+    pub(crate) lazy: bool,
+}
+
 /// A machine that is ready to run.
-struct Begun {
+pub(crate) struct Begun {
     _lock: FileLock,
+    _member: Member,
     listener: UnixListener,
     runner: Runner<World>,
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     kind: &'static dyn MachineKind,
     spec: Spec,
 }
@@ -153,70 +202,24 @@ fn begin(dir: &Path, start: &Start) -> Result<Begun, Failure> {
     let mut entry = Entry::load(dir)?;
     let lock = hold(&entry)?;
     begin_process(&entry)?;
-    let Made { spec, disks, mut machine, keeper } = origin::make(&entry, start.from.as_deref())?;
-    let kind = kind_of(&spec.kind)?;
-    if entry.machine.signature.is_some() && kind.signature(&spec).is_none() {
-        return Err(no_signature());
-    }
-    let ports = kind.ports(&spec)?;
-    let queue = Arc::new(Queue::default());
-    if entry.machine.parallel && !machine.set_schedule(Schedule::Parallel) {
-        let text = format!("machines of kind {} take turns only", spec.kind);
-        return Err(Failure::new(code::UNSUPPORTED, text));
-    }
-    if start.fork {
-        let mut entropy = [0; 32];
-        for part in entropy.chunks_mut(8) {
-            part.copy_from_slice(&omni_host::random_u64().to_le_bytes());
-        }
-        queue.push(Item::Event(Event::Generation { entropy }));
-    }
-    let world = World::new(&entry, &ports, disks, &queue)?;
-    let socket = dirs()?.socket(&entry.machine.id)?;
-    // One left over from a monitor that was killed: the lock says that it is gone.
-    let _ = fs::remove_file(&socket);
-    let listener = UnixListener::bind(&socket)
-        .map_err(|error| Failure::io(&socket.display().to_string(), &error))?;
-    let (console, caps) = (world.console(), machine.caps());
-    let port = |port: &omni_machine::PortInfo| {
-        let kind = kind_word(port);
-        json!({ "id": port.id.0, "name": port.name, "kind": kind })
-    };
-    let ports = json!({
-        "devices": ports.iter().map(port).collect::<Vec<_>>(),
-        "published": world.published(),
-    });
-    recorded::from_start(&entry, &keeper.recorder, &mut *machine)?;
-    if entry.origin.branch.take().is_some() {
-        Entry::write_origin(dir, &entry.origin)?;
-    }
-    let limit = entry.machine.timeout_ms.map(Duration::from_millis);
-    let ns_per_tick = spec.ns_per_tick;
-    let runner = Runner::new(machine, queue.clone(), world, limit);
-    let runner = runner.with_tape(Box::new(keeper.recorder.clone()));
+    let made = origin::make(&entry, start.from.as_deref())?;
+    let family = Family::open().map_err(|error| Failure::io("cannot start a monitor", &error))?;
     entry.state = StateFile {
         state: Phase::Running,
         started: Some(now_text()),
         pid: Some(std::process::id()),
-        socket: Some(socket),
+        socket: Some(dirs()?.socket(&entry.machine.id)?),
         ..StateFile::default()
     };
+    let birth = Birth { entry, lock, made, family, identity: start.fork, lazy: false };
+    let begun = Begun::new(birth)?;
+    let entry = &begun.shared.entry;
+    if entry.origin.branch.is_some() {
+        let origin = OriginFile { branch: None, ..entry.origin.clone() };
+        Entry::write_origin(dir, &origin)?;
+    }
     Entry::write_state(dir, &entry.state)?;
-    let life = Life { state: entry.state.clone(), done: None, listeners: 0 };
-    let shared = Arc::new(Shared {
-        queue,
-        console,
-        stats: runner.stats(),
-        entry,
-        deterministic: caps.deterministic,
-        ns_per_tick,
-        ports,
-        keeper,
-        keep: AtomicBool::new(false),
-        life: Mutex::new(life),
-        changed: Condvar::new(),
-    });
-    Ok(Begun { _lock: lock, listener, runner, shared, kind, spec })
+    Ok(begun)
 }
 
 /// What this process does in all that it does for the machine.
@@ -228,10 +231,73 @@ fn begin_process(entry: &Entry) -> Result<(), Failure> {
 }
 
 impl Begun {
+    /// Connects a machine to its surroundings.
+    pub(crate) fn new(birth: Birth) -> Result<Self, Failure> {
+        let Birth { entry, lock, made, family, identity, lazy } = birth;
+        let over = || Failure::new(code::WRONG_STATE, "the monitor is about to end");
+        let member = family.join().ok_or_else(over)?;
+        let Made { spec, disks, mut machine, keeper } = made;
+        let kind = kind_of(&spec.kind)?;
+        if entry.machine.signature.is_some() && kind.signature(&spec).is_none() {
+            return Err(no_signature());
+        }
+        let ports = kind.ports(&spec)?;
+        let queue = Arc::new(Queue::default());
+        if entry.machine.parallel && !machine.set_schedule(Schedule::Parallel) {
+            let text = format!("machines of kind {} take turns only", spec.kind);
+            return Err(Failure::new(code::UNSUPPORTED, text));
+        }
+        if identity {
+            let mut entropy = [0; 32];
+            for part in entropy.chunks_mut(8) {
+                part.copy_from_slice(&omni_host::random_u64().to_le_bytes());
+            }
+            queue.push(Item::Event(Event::Generation { entropy }));
+        }
+        let roots = disk_roots(&ports, &disks);
+        let world = World::new(&entry, &ports, disks, &queue, lazy)?;
+        let listener = listen(&entry)?;
+        let (console, caps) = (world.console(), machine.caps());
+        let ports = ports_value(&ports, &world);
+        recorded::from_start(&entry, &keeper.recorder, &mut *machine)?;
+        let limit = entry.machine.timeout_ms.map(Duration::from_millis);
+        let ns_per_tick = spec.ns_per_tick;
+        let runner = Runner::new(machine, queue.clone(), world, limit);
+        let runner = runner.with_tape(Box::new(keeper.recorder.clone()));
+        let life = Life { state: entry.state.clone(), done: None, listeners: 0 };
+        let shared = Arc::new(Shared {
+            queue,
+            console,
+            stats: runner.stats(),
+            entry,
+            deterministic: caps.deterministic,
+            ns_per_tick,
+            ports,
+            keeper,
+            family,
+            disks: roots,
+            guests: Guests::default(),
+            keep: AtomicBool::new(false),
+            life: Mutex::new(life),
+            changed: Condvar::new(),
+        });
+        Ok(Self { _lock: lock, _member: member, listener, runner, shared, kind, spec })
+    }
+
+    /// As `live`; a fault of this program ends this machine and no other.
+    pub(crate) fn live_or_fail(self, hold: bool) -> u8 {
+        let shared = self.shared.clone();
+        let lived = catch_unwind(AssertUnwindSafe(|| self.live(hold)));
+        lived.unwrap_or_else(|_| {
+            shared.fail();
+            code::OWN_FAILURE
+        })
+    }
+
     /// The machine's life, and what comes after it.
     fn live(mut self, hold: bool) -> u8 {
         let shared = self.shared.clone();
-        clients::serve(self.listener, &shared, hold);
+        let _door = clients::serve(self.listener, &shared, hold);
         let ended = self.runner.run();
         shared.queue.close();
         let (mut machine, mut world) = self.runner.into_parts();
@@ -251,7 +317,8 @@ impl Begun {
             None => keep(&shared, &mut *machine).and(world.finish(machine.memory())),
         };
         let signed = write_signature(&shared.entry, self.kind, &self.spec, &mut *machine);
-        let all_done = kept.and(recorded.map(|_| ())).and(signed).and(translate::end());
+        let told = if shared.family.is_single() { translate::end() } else { Ok(()) };
+        let all_done = kept.and(recorded.map(|_| ())).and(signed).and(told);
         if let Some((_, console)) = &shared.console {
             console.end();
             console.drain(DRAIN);
@@ -268,8 +335,31 @@ impl Begun {
             let waited = shared.changed.wait_timeout(life, left);
             life = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+        drop(life);
+        shared.guests.leave();
         code
     }
+}
+
+/// The socket of a machine, open for clients.
+fn listen(entry: &Entry) -> Result<UnixListener, Failure> {
+    let none = || Failure::new(code::FAILURE, "the machine has no socket");
+    let socket = entry.state.socket.as_ref().ok_or_else(none)?;
+    // One left over from a monitor that was killed: the lock says that it is gone.
+    let _ = fs::remove_file(socket);
+    UnixListener::bind(socket).map_err(|error| Failure::io(&socket.display().to_string(), &error))
+}
+
+/// The ports of a machine, for those who inspect it.
+fn ports_value(ports: &[PortInfo], world: &World) -> Value {
+    let port = |port: &PortInfo| {
+        let kind = kind_word(port);
+        json!({ "id": port.id.0, "name": port.name, "kind": kind })
+    };
+    json!({
+        "devices": ports.iter().map(port).collect::<Vec<_>>(),
+        "published": world.published(),
+    })
 }
 
 /// Takes the snapshot that was asked for at the end.
@@ -367,11 +457,11 @@ fn tell(value: &Value) {
     let _ = writeln!(io::stdout().lock(), "{value}").and_then(|()| io::stdout().flush());
 }
 
-fn dirs() -> Result<Dirs, Failure> {
+pub(crate) fn dirs() -> Result<Dirs, Failure> {
     Ok(Dirs::from_env(|name| std::env::var(name))?)
 }
 
-fn kind_word(port: &omni_machine::PortInfo) -> &'static str {
+fn kind_word(port: &PortInfo) -> &'static str {
     match port.kind {
         omni_machine::PortKind::Console => "console",
         omni_machine::PortKind::Net { .. } => "net",

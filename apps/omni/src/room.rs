@@ -39,6 +39,13 @@ pub(crate) fn check(new: &[Entry], registry: &Registry) -> Result<(), Failure> {
     })
 }
 
+/// Refuses forks where next to nothing is available: they share the pages of what runs already.
+pub(crate) fn check_forks() -> Result<(), Failure> {
+    let Some((total, available)) = host_memory() else { return Ok(()) };
+    let room = Room { total, available, factor: OVERCOMMIT, live: 0 };
+    room.refusal(0).map_or(Ok(()), |text| Err(Failure::new(code::UNSUPPORTED, text)))
+}
+
 /// How many times the host's memory may be promised.
 fn overcommit(text: Option<&str>) -> Result<f64, Failure> {
     let Some(text) = text else { return Ok(OVERCOMMIT) };

@@ -149,6 +149,13 @@ pub enum Request {
         /// The tick.
         tick: u64,
     },
+    /// Make machines that go on from this one, in the same process, and run them.
+    Fork {
+        /// How many.
+        count: u32,
+        /// Ports of the host that lead into each.
+        publish: Vec<String>,
+    },
     /// Tell when it has ended.
     Wait,
     /// From now on console frames carry what a debugger says in GDB's remote protocol, and what it

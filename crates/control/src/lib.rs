@@ -17,4 +17,4 @@ pub use dirs::Dirs;
 pub use error::ControlError;
 pub use files::{API, BranchFile, DiskFile, MachineFile, OriginFile, Phase, StateFile, now_text};
 pub use frame::{Frame, FrameError, Reply, Request, read_frame, write_frame};
-pub use registry::{Entry, Registry};
+pub use registry::{Entry, Nursery, Registry};

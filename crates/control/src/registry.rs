@@ -1,13 +1,20 @@
 //! The machines of this user: one directory each.
 
 use crate::{ControlError, Dirs, MachineFile, OriginFile, Phase, StateFile};
-use omni_host::{FileLock, private_dir, read_bounded, replace_file};
+use omni_host::{FileLock, private_dir, read_bounded, replace_file, sync, sync_all};
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A file of a machine, in bytes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// The files that a machine is known by.
+const FILES: [&str; 3] = ["machine.json", "state.json", "origin.json"];
+
+/// Machines that are made durable file by file; for more of them it is the whole file system.
+const SYNCS_MAX: usize = 8;
 
 /// Hexadecimal digits of an id.
 const ID_DIGITS: usize = 12;
@@ -142,6 +149,17 @@ impl Registry {
         Ok(Entry { dir, machine, state, origin: OriginFile::default() })
     }
 
+    /// Begins to add machines that live from their first moment on, named by this one's stem.
+    /// Nobody else adds or renames machines until it is dropped.
+    ///
+    /// # Errors
+    /// Where the directory cannot be read.
+    pub fn nursery(&self, stem: &str) -> Result<Nursery<'_>, ControlError> {
+        let lock = self.lock()?;
+        let taken = self.list()?.into_iter().map(|entry| entry.machine.name).collect();
+        Ok(Nursery { registry: self, _lock: lock, stem: tame(stem), taken, number: 0 })
+    }
+
     /// All machines, oldest first. One whose files are damaged is shown as failed, so that it can
     /// be removed.
     ///
@@ -241,6 +259,94 @@ impl Registry {
     }
 }
 
+/// Where machines are added that live from their first moment on.
+#[derive(Debug)]
+pub struct Nursery<'r> {
+    registry: &'r Registry,
+    _lock: FileLock,
+    stem: String,
+    taken: BTreeSet<String>,
+    number: u64,
+}
+
+impl Nursery<'_> {
+    /// Adds a machine of a new name and id, and holds its lock. Others see it at once and whole,
+    /// but a loss of power may undo it until `settle`.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn add(
+        &mut self,
+        machine: MachineFile,
+        origin: OriginFile,
+        state: StateFile,
+    ) -> Result<(Entry, FileLock), ControlError> {
+        let name = loop {
+            self.number += 1;
+            let name = format!("{}-{}", self.stem, self.number);
+            if self.taken.insert(name.clone()) {
+                break name;
+            }
+        };
+        let machine = MachineFile { id: new_id()?, name, ..machine };
+        let socket = Some(self.registry.dirs.socket(&machine.id)?);
+        let state = StateFile { socket, ..state };
+        let dir = self.registry.dirs.machines().join(&machine.id);
+        // Under a name that no machine has, until it is whole.
+        let fresh = dir.with_extension("new");
+        let made = write_new(&fresh, &machine, &origin, &state).and_then(|lock| {
+            fs::rename(&fresh, &dir).map_err(ControlError::io(&dir))?;
+            Ok(lock)
+        });
+        let lock = made.inspect_err(|_| {
+            // The first error is the one to tell of.
+            let _ = fs::remove_dir_all(&fresh);
+        })?;
+        Ok((Entry { dir, machine, state, origin }, lock))
+    }
+
+    /// Makes machines that were added survive a loss of power.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn settle(&self, entries: &[Entry]) -> Result<(), ControlError> {
+        let machines = self.registry.dirs.machines();
+        if entries.len() > SYNCS_MAX {
+            return sync_all(&machines).map_err(ControlError::io(&machines));
+        }
+        for entry in entries {
+            for path in FILES.map(|name| entry.dir.join(name)).iter().chain([&entry.dir]) {
+                if path.exists() {
+                    sync(path).map_err(ControlError::io(path))?;
+                }
+            }
+        }
+        sync(&machines).map_err(ControlError::io(&machines))
+    }
+}
+
+/// The files of a machine in a new directory, and its lock, held.
+fn write_new(
+    dir: &Path,
+    machine: &MachineFile,
+    origin: &OriginFile,
+    state: &StateFile,
+) -> Result<FileLock, ControlError> {
+    private_dir(dir).map_err(ControlError::io(dir))?;
+    let path = lock_path(dir);
+    let taken = FileLock::try_take(&path).map_err(ControlError::io(&path))?;
+    let write = |name: &str, bytes: Vec<u8>| {
+        let path = dir.join(name);
+        fs::write(&path, bytes).map_err(ControlError::io(&path))
+    };
+    write("machine.json", to_json(machine))?;
+    write("state.json", to_json(state))?;
+    if *origin != OriginFile::default() {
+        write("origin.json", to_json(origin))?;
+    }
+    taken.ok_or_else(|| ControlError::Exists(machine.name.clone()))
+}
+
 fn damaged(dir: &Path, id: &str, error: &ControlError) -> Entry {
     let machine = MachineFile { id: id.into(), name: id.into(), ..MachineFile::default() };
     let state =
@@ -282,9 +388,13 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ControlError> {
 }
 
 fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), ControlError> {
+    replace_file(path, &to_json(value)).map_err(ControlError::io(path))
+}
+
+fn to_json(value: &impl serde::Serialize) -> Vec<u8> {
     let mut bytes = serde_json::to_vec_pretty(value).expect("plain data");
     bytes.push(b'\n');
-    replace_file(path, &bytes).map_err(ControlError::io(path))
+    bytes
 }
 
 #[cfg(test)]
@@ -325,6 +435,25 @@ mod tests {
         assert!(matches!(clash, Err(ControlError::Exists(_))));
         registry.remove(&registry.find("uno").expect("there")).expect("not live");
         assert_eq!(registry.list().expect("readable").len(), 1);
+    }
+
+    #[test]
+    fn machines_of_a_nursery_live_at_once_under_names_of_their_own() {
+        let dir = TempDir::new("registry-nursery").expect("a writable host");
+        let registry = registry(&dir);
+        registry.create(named("m-2"), "").expect("free");
+        let live = StateFile { state: Phase::Running, ..StateFile::default() };
+        let mut nursery = registry.nursery("m").expect("readable");
+        let mut add = || nursery.add(named("m"), OriginFile::default(), live.clone());
+        let (one, lock) = add().expect("writable");
+        let (three, _) = add().expect("writable");
+        nursery.settle(&[one.clone(), three]).expect("writable");
+        drop(nursery);
+        let found = registry.find("m-1").expect("there");
+        assert_eq!((found.state.state, &found), (Phase::Running, &one));
+        assert_eq!(registry.find("m-3").expect("there").state.state, Phase::Failed, "not locked");
+        drop(lock);
+        assert_eq!(registry.find("m-1").expect("there").state.state, Phase::Failed);
     }
 
     #[test]

@@ -37,8 +37,15 @@ struct Waiting {
 
 struct Log {
     path: PathBuf,
-    file: Option<File>,
+    file: Writing,
     size: u64,
+}
+
+/// The file of a log. Machines that say nothing have none open: there may be thousands.
+enum Writing {
+    NotYet,
+    To(File),
+    GivenUp,
 }
 
 struct Inner {
@@ -59,9 +66,7 @@ impl Console {
     /// A console that logs to `path`; a full log becomes `path.1`.
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        let file = OpenOptions::new().create(true).append(true).open(path).ok();
-        let size = file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |meta| meta.len());
-        let log = Log { path: path.into(), file, size };
+        let log = Log { path: path.into(), file: Writing::NotYet, size: 0 };
         let inner = Inner {
             history: VecDeque::new(),
             waiting: BTreeMap::new(),
@@ -179,15 +184,20 @@ impl Drop for Subscription {
 impl Log {
     /// Appends. A log that cannot be written is given up: the machine matters more.
     fn write(&mut self, bytes: &[u8]) {
+        if let Writing::NotYet = self.file {
+            let file = OpenOptions::new().create(true).append(true).open(&self.path);
+            self.size = file.as_ref().ok().and_then(|f| f.metadata().ok()).map_or(0, |m| m.len());
+            self.file = file.map_or(Writing::GivenUp, Writing::To);
+        }
         if self.size >= LOG_BYTES_MAX {
             let older = self.path.with_extension("log.1");
             let moved = std::fs::rename(&self.path, older);
             let fresh = moved.and_then(|()| File::create(&self.path));
-            (self.file, self.size) = (fresh.ok(), 0);
+            (self.file, self.size) = (fresh.map_or(Writing::GivenUp, Writing::To), 0);
         }
-        if let Some(file) = &mut self.file {
+        if let Writing::To(file) = &mut self.file {
             if file.write_all(bytes).is_err() {
-                self.file = None;
+                self.file = Writing::GivenUp;
             }
             self.size += bytes.len() as u64;
         }

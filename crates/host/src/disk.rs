@@ -33,10 +33,28 @@ pub enum DiskError {
 
 /// One disk of a machine: what it begins with, and the thread that makes its writes durable.
 pub struct Disk {
-    bytes: u64,
+    root: DiskRoot,
     start: Image,
     persisted: Image,
-    writer: Option<(SyncSender<Job>, JoinHandle<io::Result<()>>)>,
+    writer: Writer,
+}
+
+/// What is below a disk's overlay. Disks that were forked from one another have it in common.
+#[derive(Clone, Debug)]
+pub struct DiskRoot {
+    below: Image,
+    bytes: u64,
+    /// What overlays know `below` by; none where the machine does not write.
+    identity: Option<Digest>,
+}
+
+/// Who makes the writes to a disk durable.
+enum Writer {
+    /// Nobody: it is for reading only.
+    None,
+    /// Nobody yet: the overlay is made for the first write.
+    At(PathBuf),
+    Runs(SyncSender<Job>, JoinHandle<io::Result<()>>),
 }
 
 /// A flush: what changed since the one before.
@@ -54,13 +72,9 @@ impl Disk {
     pub fn open(source: &DiskSource, overlay: Option<&Path>) -> Result<Self, DiskError> {
         let image = DiskImage::open(source)?;
         let bytes = image.chain().bytes().next_multiple_of(512);
-        let Some(path) = overlay else {
-            let start = Image::over(Arc::new(image));
-            return Ok(Self { bytes, persisted: start.clone(), start, writer: None });
-        };
-        let identity = image.digest();
+        let identity = overlay.map(|_| image.digest());
         let below = Image::over(Arc::new(image));
-        Self::with_overlay(below, identity, bytes, path)
+        Self::with_overlay(below, bytes, overlay.zip(identity))
     }
 
     /// A disk above an image that a snapshot holds, with the overlay of what came after it.
@@ -68,31 +82,45 @@ impl Disk {
     /// # Errors
     /// Where the overlay does not fit.
     pub fn above(below: Image, bytes: u64, overlay: Option<&Path>) -> Result<Self, DiskError> {
-        match overlay {
-            Some(path) => Self::with_overlay(below.clone(), below.digest(), bytes, path),
-            None => Ok(Self { bytes, persisted: below.clone(), start: below, writer: None }),
-        }
+        let identity = overlay.map(|_| below.digest());
+        Self::with_overlay(below, bytes, overlay.zip(identity))
+    }
+
+    /// The disk of a machine that was forked from another in this process: what `now` has over
+    /// `root` is its own, and goes into an overlay of its own with its first write.
+    #[must_use]
+    pub fn forked(root: DiskRoot, now: Image, overlay: PathBuf) -> Self {
+        let writer = if root.identity.is_some() { Writer::At(overlay) } else { Writer::None };
+        Self { persisted: root.below.clone(), root, start: now, writer }
     }
 
     fn with_overlay(
         below: Image,
-        identity: Digest,
         bytes: u64,
-        path: &Path,
+        overlay: Option<(&Path, Digest)>,
     ) -> Result<Self, DiskError> {
+        let identity = overlay.map(|(_, identity)| identity);
+        let root = DiskRoot { below: below.clone(), bytes, identity };
+        let Some((path, identity)) = overlay else {
+            return Ok(Self { root, persisted: below.clone(), start: below, writer: Writer::None });
+        };
         let fail = |error| DiskError::Io(path.into(), error);
         let mut overlay = Overlay::open(path, identity)?;
         let start = overlay.over(below).map_err(fail)?;
-        let (sender, jobs) = sync_channel(FLUSHES_MAX);
-        let body = move || write_all(overlay, &jobs);
-        let thread = std::thread::Builder::new().name("disk".into()).spawn(body).map_err(fail)?;
-        Ok(Self { bytes, persisted: start.clone(), start, writer: Some((sender, thread)) })
+        let writer = Writer::start(overlay).map_err(fail)?;
+        Ok(Self { root, persisted: start.clone(), start, writer })
+    }
+
+    /// What is below its overlay.
+    #[must_use]
+    pub fn root(&self) -> &DiskRoot {
+        &self.root
     }
 
     /// The size in bytes, a multiple of 512.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.root.bytes
     }
 
     /// What is on the disk when the machine begins.
@@ -104,10 +132,13 @@ impl Disk {
     /// Makes an image of the machine's disk durable, and then answers the request.
     pub fn flush(&mut self, now: &Image, queue: &Arc<Queue>, id: IoId) {
         let answer = Some((queue.clone(), id));
-        if !self.send(now, answer) {
+        let result = match self.send(now, answer) {
+            Ok(true) => return,
             // A disk for reading only has nothing to make durable.
-            queue.push(Item::Event(Event::IoDone { id, result: Ok(Vec::new()) }));
-        }
+            Ok(false) => Ok(Vec::new()),
+            Err(error) => Err(error_code(&error)),
+        };
+        queue.push(Item::Event(Event::IoDone { id, result }));
     }
 
     /// Makes the machine's last writes durable, flushed or not, and waits for it.
@@ -115,20 +146,47 @@ impl Disk {
     /// # Errors
     /// What the host says where some of them could not be written: those are lost.
     pub fn finish(&mut self, now: &Image) -> io::Result<()> {
-        self.send(now, None);
-        let Some((sender, thread)) = self.writer.take() else { return Ok(()) };
-        drop(sender);
-        thread.join().unwrap_or_else(|_| Err(io::Error::other("the writer of the disk panicked")))
+        self.send(now, None)?;
+        match std::mem::replace(&mut self.writer, Writer::None) {
+            Writer::None | Writer::At(_) => Ok(()),
+            Writer::Runs(sender, thread) => {
+                drop(sender);
+                let panicked = |_| Err(io::Error::other("the writer of the disk panicked"));
+                thread.join().unwrap_or_else(panicked)
+            }
+        }
     }
 
-    fn send(&mut self, now: &Image, answer: Option<(Arc<Queue>, IoId)>) -> bool {
-        let Some((sender, _)) = &self.writer else { return false };
+    /// Says whether somebody took it, and will answer.
+    fn send(&mut self, now: &Image, answer: Option<(Arc<Queue>, IoId)>) -> io::Result<bool> {
+        if let Writer::None = self.writer {
+            return Ok(false);
+        }
         let mut pages = Vec::new();
         let changed =
             now.changed_since(&self.persisted, &mut |no, page| pages.push((no, page.clone())));
-        changed.expect("what was written since was brought into memory for that");
+        changed?;
+        if let (Writer::At(path), Some(identity)) = (&self.writer, self.root.identity) {
+            if pages.is_empty() {
+                return Ok(false);
+            }
+            // It is no copy of the other machine's: all that this one's has is in it.
+            let overlay = Overlay::open(path, identity)
+                .map_err(|error| io::Error::other(error.to_string()))?;
+            self.writer = Writer::start(overlay)?;
+        }
+        let Writer::Runs(sender, _) = &self.writer else { return Ok(false) };
         self.persisted = now.clone();
-        sender.send(Job { pages, answer }).is_ok()
+        Ok(sender.send(Job { pages, answer }).is_ok())
+    }
+}
+
+impl Writer {
+    fn start(overlay: Overlay) -> io::Result<Self> {
+        let (sender, jobs) = sync_channel(FLUSHES_MAX);
+        let body = move || write_all(overlay, &jobs);
+        let thread = std::thread::Builder::new().name("disk".into()).spawn(body)?;
+        Ok(Self::Runs(sender, thread))
     }
 }
 
@@ -198,6 +256,36 @@ mod tests {
         space.read(Gpa(9995), &mut got).expect("inside");
         assert_eq!(&got, b"\x07\x07\x07\x07\x07\0\0\0\0\0\0", "beyond the end it is zero");
         assert_eq!(std::fs::read(&image).expect("there"), vec![7; 10_000]);
+    }
+
+    #[test]
+    fn forked_disks_part_and_each_is_there_after_the_next_start() {
+        let dir = TempDir::new("disk-fork").expect("a writable host");
+        let at = |name: &str| dir.path().join(name);
+        let image = at("disk.raw");
+        std::fs::write(&image, vec![7; 20_000]).expect("writable");
+        let source = DiskSource::new(&image);
+        let mut first = Disk::open(&source, Some(&at("first"))).expect("raw");
+        let mut space = Space::from_image("disk0", 5, first.image().clone());
+        space.store(Gpa(0), b"before").expect("inside");
+        let now = space.seal().image;
+        let mut forks = ["one", "two"].map(|name| {
+            let disk = Disk::forked(first.root().clone(), now.clone(), at(name));
+            (name, Space::from_image("disk0", 5, disk.image().clone()), disk)
+        });
+        assert!(!at("one").exists(), "nothing is written before it must be");
+        for (name, space, disk) in &mut forks {
+            space.store(Gpa(5000), name.as_bytes()).expect("inside");
+            disk.finish(&space.seal().image).expect("room");
+        }
+        space.store(Gpa(5000), b"own").expect("inside");
+        first.finish(&space.seal().image).expect("room");
+        for (name, text) in [("first", b"own"), ("one", b"one"), ("two", b"two")] {
+            let again = Disk::open(&source, Some(&at(name))).expect("raw");
+            let space = Space::from_image("disk0", 5, again.image().clone());
+            assert_eq!(&space.load::<6>(Gpa(0)).expect("inside"), b"before");
+            assert_eq!(&space.load::<3>(Gpa(5000)).expect("inside"), text, "{name}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod blob_file;
 mod console;
 mod disk;
 mod disk_files;
+mod doors;
 mod files;
 mod held;
 mod lock;
@@ -23,15 +24,17 @@ mod terminal;
 
 pub use blob_file::blob_of;
 pub use console::{Chunk, Console, Subscription};
-pub use disk::{Disk, DiskError};
+pub use disk::{Disk, DiskError, DiskRoot};
 pub use disk_files::{ChangedImage, DiskImage, DiskSource, NewImage, Processors};
+pub use doors::Doors;
 pub use files::FilesDir;
 pub use held::{Held, Lived};
 pub use lock::FileLock;
 pub use overlay::{Overlay, OverlayError};
 pub use place::{
-    TempDir, free_bytes, host_memory, kernel_release, merged_bytes, new_session, private_bytes,
-    private_dir, random_u64, read_bounded, replace_file, uid,
+    TempDir, free_bytes, host_memory, kernel_release, merged_bytes, monotonic_ns, new_session,
+    private_bytes, private_dir, raise_file_limit, random_u64, read_bounded, replace_file, sync,
+    sync_all, uid,
 };
 pub use queue::{Call, Item, Queue, Stay};
 pub use raw::RawFile;

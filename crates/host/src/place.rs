@@ -51,6 +51,38 @@ pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }
 
+/// Makes a file, or the names in a directory, survive a loss of power.
+///
+/// # Errors
+/// What the host says.
+pub fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Makes all of the file system that a path is on survive a loss of power.
+///
+/// # Errors
+/// What the host says.
+pub fn sync_all(path: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(path)?)?)
+}
+
+/// The host's clock that only rises, in nanoseconds: the same for all processes.
+#[must_use]
+pub fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let (s, ns) = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
+    s.unwrap_or(0) * 1_000_000_000 + ns.unwrap_or(0)
+}
+
+/// Allows this process as many open files as its user may have.
+pub fn raise_file_limit() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let most = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    // Where it is refused, fewer machines fit, and the one that does not says so.
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, most);
+}
+
 /// Reads a regular file of at most `most` bytes.
 ///
 /// # Errors

@@ -298,6 +298,12 @@ impl Image {
         self.root.changed_since(&older.root, 0, visit)
     }
 
+    /// Pages in memory that no other image has: O(those), as shared parts are skipped whole.
+    #[must_use]
+    pub fn own_pages(&self) -> u64 {
+        self.root.own_pages()
+    }
+
     /// Visits every page that is held, in order.
     ///
     /// # Errors
@@ -320,6 +326,26 @@ impl Node {
             (None, Some(lazy)) => lazy.kids().map(Some),
             (None, None) => Ok(None),
         }
+    }
+
+    fn own_pages(&self) -> u64 {
+        let kids = match (&self.kids, &self.lazy) {
+            (Some(kids), _) => kids,
+            (None, Some(lazy)) if Arc::strong_count(lazy) == 1 => match lazy.kids.get() {
+                Some(kids) => kids,
+                None => return 0,
+            },
+            (None, _) => return 0,
+        };
+        if Arc::strong_count(kids) > 1 {
+            return 0;
+        }
+        let own = |kid: &Kid| match kid {
+            Kid::Empty => 0,
+            Kid::Inner(inner) => inner.own_pages(),
+            Kid::Leaf(page) => u64::from(Arc::strong_count(page) == 1 && page.is_here()),
+        };
+        kids.iter().map(own).sum()
     }
 
     fn digest(&self, zeros_count: bool) -> Option<Digest> {

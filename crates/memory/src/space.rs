@@ -320,6 +320,15 @@ impl Space {
         &self.dirty
     }
 
+    /// Bytes of memory that hold pages of this space and of nothing else: what would be given back
+    /// with it. O(such pages).
+    #[must_use]
+    pub fn own_bytes(&self) -> u64 {
+        let owned = |no: &&PageNo| self.slot(**no).load(Ordering::Relaxed) & flag::OWNED != 0;
+        let dirty = self.dirty.iter().filter(owned).count() as u64;
+        (dirty + self.image.own_pages()) * PAGE_SIZE_U64
+    }
+
     /// The image as of the last seal, but that pages cleared since are zero in it.
     #[must_use]
     pub fn sealed_image(&self) -> &Image {

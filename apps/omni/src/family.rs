@@ -1,0 +1,259 @@
+//! Machines that share a monitor process: one, and those that were forked from it while it lived.
+//!
+//! Each has its own directory, lock, socket and threads, and ends alone. What they share is memory:
+//! pages that none of them has written since.
+
+use crate::failure::{Failure, code};
+use crate::forks::forked;
+use crate::monitor::{Begun, Birth, Shared};
+use crate::origin::Made;
+use crate::room;
+use crate::saved;
+use omni_control::{Entry, Nursery, Phase, Registry, StateFile, now_text};
+use omni_host::{Disk, Doors, FileLock, Item, monotonic_ns};
+use omni_kinds::KINDS;
+use omni_lifecycle::{Snapshot, restore};
+use omni_machine::{Machine, PortKind};
+use omni_memory::Space;
+use serde_json::{Value, json};
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// The stack of a machine's thread, in bytes; only what is touched of it is memory.
+const STACK_BYTES: usize = 1 << 20;
+
+/// How long forks have to begin.
+const BEGIN: Duration = Duration::from_secs(60);
+
+/// The machines of a process.
+pub(crate) struct Family {
+    pub(crate) doors: Arc<Doors>,
+    members: Mutex<Members>,
+    left: Condvar,
+}
+
+#[derive(Default)]
+struct Members {
+    count: usize,
+    /// The last has gone, and the process is about to end.
+    over: bool,
+}
+
+/// A place in a family: the process lives as long as there are any.
+pub(crate) struct Member(Arc<Family>);
+
+impl Family {
+    pub(crate) fn open() -> io::Result<Arc<Self>> {
+        let (members, left) = Default::default();
+        Ok(Arc::new(Self { doors: Doors::open()?, members, left }))
+    }
+
+    /// One more, or nothing where the process is about to end.
+    pub(crate) fn join(self: &Arc<Self>) -> Option<Member> {
+        let mut members = self.members();
+        if members.over {
+            return None;
+        }
+        members.count += 1;
+        Some(Member(self.clone()))
+    }
+
+    /// Whether there is one machine only: all that the process has is its own.
+    pub(crate) fn is_single(&self) -> bool {
+        self.members().count <= 1
+    }
+
+    /// Waits until the last has gone.
+    pub(crate) fn wait(&self) {
+        let mut members = self.members();
+        while members.count > 0 {
+            members = self.left.wait(members).unwrap_or_else(PoisonError::into_inner);
+        }
+        members.over = true;
+    }
+
+    fn members(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.0.members().count -= 1;
+        self.0.left.notify_all();
+    }
+}
+
+/// A fork that runs.
+struct Child {
+    entry: Entry,
+    shared: Arc<Shared>,
+}
+
+/// Makes forks of a machine, of which this is a snapshot of now, and lets them run. All are on disk
+/// when it comes back; where one cannot be, there is none.
+pub(crate) fn fork(
+    parent: &Shared,
+    snapshot: &Snapshot,
+    count: u32,
+    publish: &[String],
+) -> Result<Value, Failure> {
+    let over = || Failure::new(code::WRONG_STATE, "the machine has ended");
+    // The process stays as long as this is under way.
+    let _stay = parent.family.join().ok_or_else(over)?;
+    room::check_forks()?;
+    let registry = Registry::open(&crate::monitor::dirs()?)?;
+    let mut nursery = registry.nursery(&parent.entry.machine.name)?;
+    let (tell, told) = channel();
+    let mut children = Vec::new();
+    let made = (0..count).try_for_each(|at| {
+        children.push(bear(parent, snapshot, publish, &mut nursery, (at, tell.clone()))?);
+        Ok::<_, Failure>(())
+    });
+    drop(tell);
+    let settled = made.and_then(|()| settle(parent, &children, &nursery));
+    // Others may look for names while the dead are buried.
+    drop(nursery);
+    if let Err(failure) = settled {
+        children.iter().for_each(|child| undo(child, &registry));
+        return Err(failure);
+    }
+    let started = starts(&told, children.len());
+    let forks = children.iter().zip(started).map(|(child, started)| {
+        json!({
+            "id": child.entry.machine.id,
+            "name": child.entry.machine.name,
+            "started_ns": started,
+            "private_bytes": own_bytes(&child.shared),
+        })
+    });
+    Ok(json!({ "forks": forks.collect::<Vec<_>>() }))
+}
+
+/// Makes one fork and lets it run.
+fn bear(
+    parent: &Shared,
+    snapshot: &Snapshot,
+    publish: &[String],
+    nursery: &mut Nursery<'_>,
+    begun: (u32, Sender<(u32, u64)>),
+) -> Result<Child, Failure> {
+    let state = StateFile {
+        state: Phase::Running,
+        started: Some(now_text()),
+        pid: Some(std::process::id()),
+        ..StateFile::default()
+    };
+    let machine = forked(&parent.entry.machine, publish);
+    let (entry, lock) = nursery.add(machine, parent.keeper.origin(), state)?;
+    let made = made(parent, snapshot, &entry, lock);
+    let made = made.and_then(|made| run(made, begun));
+    made.map(|shared| Child { entry: entry.clone(), shared }).inspect_err(|_| {
+        // The failure to tell of is the first.
+        let _ = std::fs::remove_dir_all(&entry.dir);
+    })
+}
+
+fn made(
+    parent: &Shared,
+    snapshot: &Snapshot,
+    entry: &Entry,
+    lock: FileLock,
+) -> Result<Begun, Failure> {
+    let machine = restore(KINDS, snapshot)?;
+    let image = |name: &String| {
+        let space = snapshot.spaces.iter().find(|space| space.name == *name);
+        space.map(|space| space.image.clone()).unwrap_or_default()
+    };
+    let names = parent.disks.iter().zip(0..);
+    let disks =
+        names.map(|((name, root), at)| Disk::forked(root.clone(), image(name), entry.overlay(at)));
+    let made = Made {
+        spec: snapshot.spec.clone(),
+        disks: disks.collect(),
+        machine,
+        keeper: parent.keeper.forked(entry),
+    };
+    let family = parent.family.clone();
+    Begun::new(Birth { entry: entry.clone(), lock, made, family, identity: true, lazy: true })
+}
+
+/// Lets a fork live on a thread of its own.
+fn run(begun: Begun, (at, tell): (u32, Sender<(u32, u64)>)) -> Result<Arc<Shared>, Failure> {
+    let shared = begun.shared.clone();
+    let body = move || {
+        // Whoever forked it may have given up.
+        let _ = tell.send((at, monotonic_ns()));
+        drop(tell);
+        begun.live_or_fail(false);
+    };
+    let name = format!("m-{}", shared.entry.machine.id);
+    let thread = thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn(body);
+    thread.map_err(|error| Failure::io("cannot start a thread", &error))?;
+    Ok(shared)
+}
+
+/// Makes forks survive a loss of power, and what they read of the store stay.
+fn settle(parent: &Shared, children: &[Child], nursery: &Nursery<'_>) -> Result<(), Failure> {
+    if let (Some(id), Some(store)) = (parent.keeper.origin().disks, parent.keeper.store()) {
+        let id = saved::parse_id(&id)?;
+        children.iter().try_for_each(|child| store.pin(&child.entry.machine.id, &[id]))?;
+    }
+    let entries: Vec<Entry> = children.iter().map(|child| child.entry.clone()).collect();
+    Ok(nursery.settle(&entries)?)
+}
+
+/// Removes a fork that runs.
+fn undo(child: &Child, registry: &Registry) {
+    child.shared.queue.push(Item::Kill);
+    child.shared.wait(None);
+    // The failure to tell of is the first.
+    let _ = registry.remove_files(&child.entry.machine.id, &child.entry.dir);
+    if let Some(store) = child.shared.keeper.store() {
+        let _ = store.remove_owner(&child.entry.machine.id);
+    }
+}
+
+/// When each fork began, in their order.
+fn starts(told: &Receiver<(u32, u64)>, count: usize) -> Vec<Option<u64>> {
+    let mut starts = vec![None; count];
+    while let Ok((at, started)) = told.recv_timeout(BEGIN) {
+        if let Some(place) = usize::try_from(at).ok().and_then(|at| starts.get_mut(at)) {
+            *place = Some(started);
+        }
+    }
+    starts
+}
+
+/// Memory that only this machine of a family holds, where it still runs.
+fn own_bytes(shared: &Shared) -> Option<u64> {
+    let (told, seen) = channel();
+    let look = move |machine: &mut dyn Machine| {
+        // Whoever asked may have given up.
+        let _ = told.send(own_bytes_of(machine).1);
+    };
+    shared.queue.push(Item::Call(Box::new(look)));
+    seen.recv_timeout(BEGIN).ok()
+}
+
+/// Bytes of pages that only this machine holds, and the same with what it holds of code and caches.
+pub(crate) fn own_bytes_of(machine: &mut dyn Machine) -> (u64, u64) {
+    let pages = machine.memory().spaces.iter().map(Space::own_bytes).sum();
+    let held = machine.counters().into_iter().filter(|(name, _)| name.ends_with("_held_bytes"));
+    (pages, pages + held.map(|(_, bytes)| bytes).sum::<u64>())
+}
+
+/// The disks of a machine by the names of their spaces, in order.
+pub(crate) fn disk_roots(
+    ports: &[omni_machine::PortInfo],
+    disks: &[Disk],
+) -> Vec<(String, omni_host::DiskRoot)> {
+    let names = ports.iter().filter_map(|port| match &port.kind {
+        PortKind::Disk { space } => Some(space.clone()),
+        PortKind::Console | PortKind::Net { .. } | PortKind::Files => None,
+    });
+    names.zip(disks.iter().map(|disk| disk.root().clone())).collect()
+}
