@@ -71,6 +71,9 @@ fn live(
                 break;
             };
             hits.push((now, hit));
+            if seed & 1 == 1 {
+                machine.drop_caches(seed);
+            }
             let inspect = machine.inspect().expect("it was there before");
             assert!(points.contains(&hit.point), "{case}: {hit:x?} was not asked for");
             if let StopPoint::Break(at) = hit.point {
