@@ -23,6 +23,7 @@ const FILE: &str = "-p omni-lifecycle --test file";
 const MODEL: &str = "-p omni-memory --test model";
 const STORE: &str = "-p omni-store --test store";
 const STORE_FAULTS: &str = "-p omni-store --test faults";
+const SNAPSHOTS: &str = "-p omni --test snapshots snapshots_";
 const IMAGES: &str = "-p omni-memory --test images";
 const TIERS: &str = "-p omni-engine --test tiers";
 const FLOAT: &str = "-p omni-engine --test float";
@@ -556,5 +557,19 @@ pub(crate) const FAULTS: &[Fault] = &[
         find: "                if !has(unsafe {",
         replace: "                if self.apart || !has(unsafe {",
         test: BESIDE,
+    },
+    Fault {
+        name: "a machine forgets which snapshot it goes on from",
+        file: "apps/omni/src/keeper.rs",
+        find: "        inner.origin.parent = Some(written.id.to_string());\n",
+        replace: "",
+        test: SNAPSHOTS,
+    },
+    Fault {
+        name: "pages that differ are told without where the guest has them",
+        file: "apps/omni/src/diff.rs",
+        find: "let at = base + page.base().0;",
+        replace: "let at = base.min(page.base().0);",
+        test: SNAPSHOTS,
     },
 ];

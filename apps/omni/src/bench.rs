@@ -1,6 +1,7 @@
 //! The verb `bench`: speed here, beside the peers that are installed.
 
 use crate::args::SourceArgs;
+use crate::bench_time::{self, Times};
 use crate::failure::{Failure, code};
 use crate::flame::{Stacks, with_ending};
 use crate::images::Steps;
@@ -37,6 +38,8 @@ enum What {
     Real,
     /// The stock kernel to its first program, and Debian where its image is there
     Boot,
+    /// Snapshots, restores and forks of a Debian whose image is there, and a large tree
+    Time,
 }
 
 /// A way in which code of guests runs.
@@ -101,18 +104,19 @@ pub(crate) struct BenchArgs {
 enum Measured {
     Cases(Report),
     Boots(BootReport),
+    Times(Times),
 }
 
 /// Measures and reports. Fails where someone computed what others did not, or one of ours failed.
 pub(crate) fn run(args: &BenchArgs, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
-    let all = [What::Bare, What::Cpu, What::Real, What::Boot];
+    let all = [What::Bare, What::Cpu, What::Real, What::Boot, What::Time];
     let chosen = match &args.what[..] {
         [] if args.techniques => &all[..3],
         [] => &all[..],
         some => some,
     };
-    if args.techniques && chosen.contains(&What::Boot) {
-        return Err(Failure::usage("--techniques measures bare, cpu and real, not boot"));
+    if args.techniques && chosen.iter().any(|what| matches!(what, What::Boot | What::Time)) {
+        return Err(Failure::usage("--techniques measures bare, cpu and real, not boot or time"));
     }
     let scratch = match &args.flame {
         Some(_) => {
@@ -267,6 +271,11 @@ fn measure(
             let installed = installed(dirs)?;
             measure_boot(options, &mut assets, &installed, hall).map(Measured::Boots)
         }
+        What::Time => {
+            let amount = (options.runs, options.quick);
+            bench_time::measure(&installed(dirs)?, &dirs.images(), amount, hall)
+                .map(Measured::Times)
+        }
     };
     hall.hush();
     measured
@@ -305,6 +314,11 @@ impl Measured {
                     object["what"] = Value::from("boot");
                     object
                 }
+                Self::Times(times) => {
+                    let mut object = json!(times);
+                    object["what"] = Value::from("time");
+                    object
+                }
             });
         }
         match self {
@@ -321,6 +335,15 @@ impl Measured {
                 missing(&report.missing, ui);
                 ui.table(BootReport::HEADS, &report.table())
             }
+            Self::Times(times) => {
+                let guest = times.guest.as_deref().unwrap_or("no guest");
+                let what = format!("time: {guest}, medians of {}", times.runs);
+                ui.line(&about(&times.host, &what))?;
+                for why in &times.missing {
+                    ui.say(&format!("omni: not measured: {why}"));
+                }
+                ui.table(Times::HEADS, &times.table())
+            }
         }
     }
 
@@ -334,6 +357,7 @@ impl Measured {
                 differ.chain(report.failures().map(failed)).collect()
             }
             Self::Boots(report) => report.failures().map(failed).collect(),
+            Self::Times(_) => vec![],
         }
     }
 }

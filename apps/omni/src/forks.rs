@@ -6,7 +6,7 @@ use crate::keeper::ms;
 use crate::life::{Begin, launch_all};
 use crate::plan::published;
 use crate::room;
-use crate::snapshots::{Named, move_to, named};
+use crate::snapshots::{Named, move_as, named};
 use crate::ui::Ui;
 use omni_control::{Client, Dirs, Entry, MachineFile, Registry, Request, now_text};
 use omni_host::monotonic_ns;
@@ -131,10 +131,8 @@ fn undo(entry: &Entry, registry: &Registry, store: &Store) {
 fn child(of: &Named, publish: &[String], registry: &Registry) -> Result<Entry, Failure> {
     let parent = &of.entry.machine;
     let mut entry = registry.create(forked(parent, publish), &parent.name)?;
-    move_to(&mut entry, &of.store, of.id)?;
     // Should nobody start it now, whoever does later makes it go on from there all the same.
-    entry.origin.fork = true;
-    Entry::write_origin(&entry.dir, &entry.origin)?;
+    move_as(&mut entry, &of.store, of.id, true)?;
     Ok(entry)
 }
 

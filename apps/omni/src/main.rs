@@ -8,6 +8,8 @@ mod adopt;
 mod args;
 mod backends;
 mod bench;
+mod bench_qemu;
+mod bench_time;
 mod clients;
 mod console;
 mod debug;

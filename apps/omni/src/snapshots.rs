@@ -181,6 +181,16 @@ pub(crate) fn go_on(
 
 /// Makes a machine go on from a snapshot: from the next start on, its disks are those of that.
 pub(crate) fn move_to(entry: &mut Entry, store: &Store, id: Digest) -> Result<(), Failure> {
+    move_as(entry, store, id, false)
+}
+
+/// The same; a `fork` goes on as another machine than that of the snapshot.
+pub(crate) fn move_as(
+    entry: &mut Entry,
+    store: &Store,
+    id: Digest,
+    fork: bool,
+) -> Result<(), Failure> {
     let old: Vec<PathBuf> = (0..entry.machine.disks.len()).map(|at| entry.overlay(at)).collect();
     let disks = !entry.machine.disks.is_empty();
     let before = match &entry.origin.disks {
@@ -188,17 +198,20 @@ pub(crate) fn move_to(entry: &mut Entry, store: &Store, id: Digest) -> Result<()
         None => vec![],
     };
     // Both are kept until the change is made, which is one step.
-    let both: Vec<Digest> = before.into_iter().chain([id]).collect();
+    let mut both: Vec<Digest> = before.into_iter().chain([id]).collect();
+    both.dedup();
     store.pin(&entry.machine.id, &both)?;
     entry.origin = OriginFile {
         parent: Some(id.to_string()),
         disks: disks.then(|| id.to_string()),
         generation: entry.origin.generation + 1,
         branch: None,
-        fork: false,
+        fork,
     };
     Entry::write_origin(&entry.dir, &entry.origin)?;
-    store.pin(&entry.machine.id, &[id])?;
+    if both.len() > 1 {
+        store.pin(&entry.machine.id, &[id])?;
+    }
     for path in old {
         // One that is left over is only in nobody's way.
         let _ = fs::remove_file(path);

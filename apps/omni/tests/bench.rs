@@ -134,3 +134,20 @@ fn a_case_that_does_not_exist_is_a_mistake_of_the_caller() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("collatz"));
 }
+
+#[test]
+fn the_cost_of_a_tree_of_snapshots_is_told_where_there_is_no_guest_too() {
+    let home = TempDir::new("bench-tree").expect("a writable host");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_omni"));
+    command.env("OMNI_HOME", home.path()).args(["bench", "time", "--quick", "--json"]);
+    let output = command.stdin(Stdio::null()).output().expect("it can be started");
+    let talk = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{talk}");
+    let report = objects(&output.stdout).pop().expect("a report");
+    assert_eq!(report["what"], "time");
+    assert!(report["missing"].to_string().contains("omni image build debian"), "{report}");
+    let lines = report["lines"].as_array().expect("what was measured");
+    let names: Vec<&str> = lines.iter().filter_map(|line| line["what"].as_str()).collect();
+    assert_eq!(names, ["tree of 100: open", "tree of 100: list", "tree of 100: branch"]);
+    assert!(lines.iter().all(|line| line["median_ms"].as_f64().is_some_and(|ms| ms > 0.0)));
+}

@@ -18,7 +18,9 @@ pub struct Host {
 }
 
 impl Host {
-    pub(crate) fn here() -> Self {
+    /// The host that this runs on, as it is now.
+    #[must_use]
+    pub fn here() -> Self {
         let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
         let cpu = model.map_or(std::env::consts::ARCH, |(_, name)| name.trim()).to_owned();
