@@ -85,6 +85,8 @@ pub(crate) fn measure(
             times.guest = Some(image.name.clone());
             audience.doing("time: omni");
             times.lines.extend(of_a_guest(image, images, runs)?);
+            audience.doing("time: recording");
+            times.lines.extend(of_a_recording(image, images, runs)?);
             audience.doing("time: qemu");
             match bench_qemu::measure(image, runs) {
                 Ok(lines) => times.lines.extend(lines),
@@ -150,17 +152,7 @@ impl Drop for Home {
 
 fn of_a_guest(image: &Installed, images: &Path, runs: u32) -> Result<Vec<Line>, BenchError> {
     let home = Home::new(images).map_err(|error| failed("a home", &error))?;
-    // Images are kept under the name that they are asked for by, with more behind it.
-    let minimal = image.disk.is_none();
-    let reference = if minimal { "debian-minimal" } else { "debian" };
-    home.says(&["run", "--detach", "--memory", MEMORY, "--name", "m", reference])?;
-    let until = Instant::now() + START_LIMIT;
-    while !String::from_utf8_lossy(&home.says(&["logs", "m"])?).contains(&image.ready) {
-        if Instant::now() > until {
-            return Err(failed(reference, &"it did not start"));
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    boot(&home, image, &[])?;
     let (mut pauses, mut took, mut restores, mut forks) = (vec![], vec![], vec![], vec![]);
     let (first, value) = home.number(&["snapshot", "m", "t0"], "pause_ms")?;
     let mib = |value: &Value| {
@@ -193,6 +185,48 @@ fn of_a_guest(image: &Installed, images: &Path, runs: u32) -> Result<Vec<Line>, 
         Line::of("snapshot: until durable", None, took),
         Line::of("restore: call to running, a process of its own", Some(5.0), restores),
         Line::of("fork of a snapshot: call to running", Some(5.0), forks),
+    ];
+    Ok(lines.into_iter().flatten().collect())
+}
+
+/// Runs the image until it is ready.
+fn boot(home: &Home, image: &Installed, more: &[&str]) -> Result<(), BenchError> {
+    // Images are kept under the name that they are asked for by, with more behind it.
+    let minimal = image.disk.is_none();
+    let reference = if minimal { "debian-minimal" } else { "debian" };
+    let args = ["run", "--detach", "--seed", "1", "--memory", MEMORY, "--name", "m"];
+    home.says(&[&args, more, &[reference]].concat())?;
+    let until = Instant::now() + START_LIMIT;
+    while !String::from_utf8_lossy(&home.says(&["logs", "m"])?).contains(&image.ready) {
+        if Instant::now() > until {
+            return Err(failed(reference, &"it did not start"));
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    Ok(())
+}
+
+/// What it costs to record a boot, in pairs with boots that are not recorded; and to go back.
+fn of_a_recording(image: &Installed, images: &Path, runs: u32) -> Result<Vec<Line>, BenchError> {
+    let home = Home::new(images).map_err(|error| failed("a home", &error))?;
+    let (mut plain, mut recorded, mut back) = (vec![], vec![], vec![]);
+    for _ in 0..runs {
+        for (more, all) in [(&[][..], &mut plain), (&["--record"][..], &mut recorded)] {
+            boot(&home, image, more)?;
+            all.push(home.number(&["inspect", "m"], "host_cpu_ms")?.0);
+            if !more.is_empty() {
+                back.push(home.number(&["rewind", "m", "1s"], "start_ms")?.0);
+            }
+            home.says(&["rm", "--force", "m"])?;
+        }
+    }
+    let mut sorted = plain.clone();
+    sorted.sort_by(f64::total_cmp);
+    let goal = sorted.get(sorted.len() / 2).map(|ms| ms * 1.1);
+    let lines = [
+        Line::of("boot: CPU time of the machine", None, plain),
+        Line::of("boot, recorded: CPU time of the machine", goal, recorded),
+        Line::of("rewind by 1 s: call to running", None, back),
     ];
     Ok(lines.into_iter().flatten().collect())
 }
