@@ -153,7 +153,7 @@ impl Drop for Home {
 fn of_a_guest(image: &Installed, images: &Path, runs: u32) -> Result<Vec<Line>, BenchError> {
     let home = Home::new(images).map_err(|error| failed("a home", &error))?;
     boot(&home, image, &[])?;
-    let (mut pauses, mut took, mut restores, mut forks) = (vec![], vec![], vec![], vec![]);
+    let (mut pauses, mut took, mut restores) = (vec![], vec![], vec![]);
     let (first, value) = home.number(&["snapshot", "m", "t0"], "pause_ms")?;
     let mib = |value: &Value| {
         let pages = value["pages_new"].as_u64().unwrap_or(0);
@@ -172,11 +172,15 @@ fn of_a_guest(image: &Installed, images: &Path, runs: u32) -> Result<Vec<Line>, 
     for _ in 0..runs {
         restores.push(home.number(&["restore", "m@t1"], "start_ms")?.0);
     }
-    for _ in 0..runs {
-        let (start, value) = home.number(&["fork", "m@t1"], "start_ms")?;
-        forks.push(start);
-        home.says(&["rm", "--force", value["id"].as_str().unwrap_or_default()])?;
-    }
+    let forks = |of: &str| {
+        let fork = |_| {
+            let (start, value) = home.number(&["fork", of], "start_ms")?;
+            home.says(&["rm", "--force", value["id"].as_str().unwrap_or_default()])?;
+            Ok(start)
+        };
+        (0..runs).map(fork).collect::<Result<Vec<f64>, BenchError>>()
+    };
+    let (apart, together) = (forks("m@t1")?, forks("m")?);
     let whole = format!("snapshot: pause, {written:.0} MiB written before");
     let later = format!("snapshot: pause, {more:.1} MiB written before");
     let lines = [
@@ -184,7 +188,8 @@ fn of_a_guest(image: &Installed, images: &Path, runs: u32) -> Result<Vec<Line>, 
         Line::of(&later, Some(5.0 + 0.1 * more), pauses),
         Line::of("snapshot: until durable", None, took),
         Line::of("restore: call to running, a process of its own", Some(5.0), restores),
-        Line::of("fork of a snapshot: call to running", Some(5.0), forks),
+        Line::of("fork of a snapshot: call to running, a process of its own", Some(5.0), apart),
+        Line::of("fork of a live machine: call to running, in its process", Some(1.0), together),
     ];
     Ok(lines.into_iter().flatten().collect())
 }
