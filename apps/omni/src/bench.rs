@@ -57,7 +57,7 @@ pub(crate) struct BenchArgs {
     /// All of them, one after the other, unless given
     #[arg(value_enum)]
     what: Vec<What>,
-    /// Only these cases
+    /// Only these cases; for boot: kernel, or the name of an image
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
     /// For cpu: a C file with kernels in place of ours; run without arguments it lists them

@@ -156,6 +156,12 @@ pub fn measure_boot(
         let name = format!("{} to {:?}", of.name, of.ready.trim());
         tasks.push((name, board(start, of.disk.clone()), of.ready.clone()));
     }
+    let names: Vec<&str> = tasks.iter().map(|(name, ..)| what_boots(name)).collect();
+    if let Some(name) = options.only.iter().find(|name| !names.contains(&&name[..])) {
+        return Err(BenchError::NoCase { name: name.clone(), known: names.join(", ") });
+    }
+    let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|one| one == name);
+    tasks.retain(|(name, ..)| wanted(what_boots(name)));
     let host = Host::here();
     let runs = options.runs.max(1);
     let mut boots = vec![];
@@ -181,6 +187,11 @@ pub fn measure_boot(
     }
     let Field { present, missing, .. } = field;
     Ok(BootReport { host, runs, present, missing, boots })
+}
+
+/// The first word of the name of a boot, by which it is chosen.
+fn what_boots(name: &str) -> &str {
+    name.split(' ').next().unwrap_or(name)
 }
 
 fn boot(peer: Peer, board: &Board, ready: &str, options: &Options) -> Result<Sample, BenchError> {
