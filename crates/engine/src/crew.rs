@@ -3,7 +3,7 @@
 //!
 //! Side by side, a vCPU holds the crew in all that it does but while it runs machine code, which
 //! touches nothing but the frames of RAM and its own view. Whoever holds the crew may ask the
-//! others to stand still, and has their TLBs then too. ADR 11 tells why.
+//! others to stand still, and has their TLBs then too. ADR 12 tells why.
 #![allow(unsafe_code, reason = "the holder of the crew has what it owns; E9 in SAFETY.md")]
 
 use crate::tlb::Tlb;
@@ -11,8 +11,8 @@ use omni_base::PageNo;
 use omni_memory::{Changes, Space};
 use std::cell::UnsafeCell;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 
 /// Holds no crew.
 const NOBODY: usize = usize::MAX;
@@ -20,7 +20,8 @@ const NOBODY: usize = usize::MAX;
 /// Holds the crew and is none of its vCPUs.
 const STRANGER: usize = usize::MAX - 1;
 
-/// Looks at a vCPU in code before the host is asked to run something else.
+/// Looks at a vCPU in code, or at who holds the crew, before the host is asked to run something
+/// else.
 const SPINS: u32 = 200;
 
 /// A stretch of 64 bytes within a page, which is reserved as a whole.
@@ -63,15 +64,12 @@ pub(crate) struct Lanes {
     known: UnsafeCell<Known>,
     /// They run side by side, so the crew must be held.
     apart: bool,
-    door: Mutex<Door>,
+    /// The vCPU that holds the crew.
+    holder: AtomicUsize,
+    /// Those that sleep until nobody does, which they begin and end with the door held.
+    waiting: AtomicUsize,
+    door: Mutex<()>,
     freed: Condvar,
-}
-
-/// Who holds the crew.
-struct Door {
-    holder: usize,
-    /// How many wait for it: a call that wakes nobody costs as much as one that does.
-    waiting: usize,
 }
 
 // SAFETY: E9: what is in the cells is touched by whoever holds the crew alone, or, where vCPUs
@@ -102,7 +100,9 @@ impl Crew {
             lanes: (0..vcpus).map(lane).collect(),
             known: UnsafeCell::new(known),
             apart,
-            door: Mutex::new(Door { holder: NOBODY, waiting: 0 }),
+            holder: AtomicUsize::new(NOBODY),
+            waiting: AtomicUsize::new(0),
+            door: Mutex::new(()),
             freed: Condvar::new(),
         }))
     }
@@ -164,18 +164,27 @@ impl Lanes {
         self.apart
     }
 
-    fn door(&self) -> MutexGuard<'_, Door> {
-        self.door.lock().expect("nothing panics while it looks who holds the crew")
+    fn is_taken_by(&self, who: usize) -> bool {
+        // In one order with `waiting`: who begins to sleep is seen, or sees that it need not.
+        let taken = self.holder.compare_exchange(NOBODY, who, Ordering::SeqCst, Ordering::SeqCst);
+        taken.is_ok()
     }
 
     fn wait_for_turn(&self, who: usize) {
-        let mut door = self.door();
-        while door.holder != NOBODY {
-            door.waiting += 1;
-            door = self.freed.wait(door).expect("as above");
-            door.waiting -= 1;
+        // It is held for less than a sleep takes, mostly.
+        for _ in 0..SPINS {
+            if self.holder.load(Ordering::Relaxed) == NOBODY && self.is_taken_by(who) {
+                return;
+            }
+            std::hint::spin_loop();
         }
-        door.holder = who;
+        let asleep = "nothing panics while it looks who holds the crew";
+        let mut door = self.door.lock().expect(asleep);
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        while !self.is_taken_by(who) {
+            door = self.freed.wait(door).expect(asleep);
+        }
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Waits until nobody holds the crew, and holds it.
@@ -185,14 +194,11 @@ impl Lanes {
     }
 
     fn give(&self, who: usize) {
-        let mut door = self.door();
-        if door.holder == who {
-            door.holder = NOBODY;
-            let waiting = door.waiting;
-            drop(door);
-            if waiting > 0 {
-                self.freed.notify_one();
-            }
+        let given = self.holder.compare_exchange(who, NOBODY, Ordering::SeqCst, Ordering::Relaxed);
+        if given.is_ok() && self.waiting.load(Ordering::SeqCst) > 0 {
+            // Whoever counts as waiting sleeps by the time that the door can be had.
+            drop(self.door.lock().expect("nothing panics while it looks who holds the crew"));
+            self.freed.notify_one();
         }
     }
 
