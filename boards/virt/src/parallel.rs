@@ -17,7 +17,7 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 
 /// Ticks that a hart runs before it looks around. So long others may have to wait for it to stand
 /// still, and an interrupt to be taken.
-const SLICE_TICKS: u64 = 20_000;
+const SLICE_TICKS: u64 = 60_000;
 
 /// How long harts with nothing to do are kept at hand while only one other runs.
 const ALONE_TICKS: u64 = 500_000;
