@@ -1,50 +1,26 @@
 //! The program from outside: debuggers at live machines.
 
-use omni_host::TempDir;
+#[allow(dead_code, reason = "each of the tests of the program needs some of it")]
+mod home;
+
+use home::{Home, elf};
 use serde_json::Value;
-use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// Counts up in t0, for ever.
 const COUNTER: [u32; 2] = [0x0012_8293, 0xffdf_f06f];
 
-/// A home with a program in it.
-struct Home {
-    dir: TempDir,
+fn home(name: &str) -> Home {
+    let home = Home::new(name);
+    home.write("counter", &elf(&COUNTER));
+    home
 }
 
 impl Home {
-    fn new(name: &str) -> Self {
-        let dir = TempDir::new(name).expect("a writable host");
-        fs::write(dir.path().join("counter"), elf(&COUNTER)).expect("writable");
-        fs::write(dir.path().join("story.z5"), omni_vm_zmachine::sample_story()).expect("writable");
-        Self { dir }
-    }
-
-    fn omni(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_omni"));
-        command.env("OMNI_HOME", self.dir.path().join("home")).current_dir(self.dir.path());
-        command.args(args).stdin(Stdio::null());
-        command
-    }
-
-    fn output(&self, args: &[&str]) -> Output {
-        self.omni(args).output().expect("it can be started")
-    }
-
-    /// What it says, where it ends with this code.
-    #[track_caller]
-    fn says(&self, args: &[&str], code: i32) -> String {
-        let output = self.output(args);
-        let talk = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(code), "{args:?}: {talk}");
-        String::from_utf8_lossy(&output.stdout).into_owned() + &talk
-    }
-
     fn inspect(&self, name: &str) -> Value {
         serde_json::from_str(&self.says(&["inspect", name, "--json"], 0)).expect("an object")
     }
@@ -60,30 +36,6 @@ impl Home {
         let said: Value = serde_json::from_str(&line).expect("an object");
         (child, said["listen"].as_str().expect("it says where").to_owned())
     }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        for name in ["counter", "story", "two"] {
-            self.output(&["rm", "--force", name]);
-        }
-    }
-}
-
-/// A program of these instructions at the start of RAM.
-fn elf(code: &[u32]) -> Vec<u8> {
-    let start = 0x8000_0000_u64;
-    let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xf3\0\x01\0\0\0".to_vec();
-    file.extend([start, 64, 0].iter().flat_map(|word| word.to_le_bytes()));
-    file.extend([0, 0, 64, 56, 1, 64, 0, 0].iter().flat_map(|half: &u16| half.to_le_bytes()));
-    file.resize(64, 0);
-    file.extend([1, 0, 0, 0, 7, 0, 0, 0]);
-    let size = 4 * code.len() as u64;
-    let segment = [0x1000, start, start, size, size, 0x1000];
-    file.extend(segment.iter().flat_map(|word| word.to_le_bytes()));
-    file.resize(0x1000, 0);
-    file.extend(code.iter().flat_map(|insn| insn.to_le_bytes()));
-    file
 }
 
 /// Says a packet, and gives the body of the answer.
@@ -106,7 +58,7 @@ fn ask(stream: &mut (impl Read + Write), body: &str) -> String {
 
 #[test]
 fn a_machine_in_a_debuggers_hands_stands_still_and_lives_on_after_it() {
-    let home = Home::new("debug-hands");
+    let home = home("debug-hands");
     home.says(&["run", "--detach", "--name", "counter", "--memory", "16M", "counter"], 0);
     let (mut child, address) = home.debug(&["counter", "--listen", "0"]);
     let mut stream = TcpStream::connect(&address).expect("it waits");
@@ -145,7 +97,7 @@ fn a_machine_in_a_debuggers_hands_stands_still_and_lives_on_after_it() {
 
 #[test]
 fn a_killed_machine_takes_its_debugger_along_and_a_debugger_can_kill() {
-    let home = Home::new("debug-kill");
+    let home = home("debug-kill");
     home.says(&["run", "--detach", "--name", "story", "story.z5"], 0);
     let (mut child, address) = home.debug(&["story", "--listen", "0"]);
     let mut stream = TcpStream::connect(&address).expect("it waits");
@@ -164,7 +116,7 @@ fn a_killed_machine_takes_its_debugger_along_and_a_debugger_can_kill() {
 
 #[test]
 fn what_cannot_be_debugged_is_said() {
-    let home = Home::new("debug-not");
+    let home = home("debug-not");
     home.says(&["debug", "nobody"], 3);
     home.says(&["create", "--name", "counter", "counter"], 0);
     let said = home.says(&["debug", "counter"], 5);
@@ -180,7 +132,7 @@ fn gdb_finds_its_way_by_a_pipe() {
         let _ = writeln!(std::io::stderr(), "skipped: gdb-multiarch is absent");
         return;
     }
-    let home = Home::new("debug-pipe");
+    let home = home("debug-pipe");
     home.says(&["run", "--detach", "--name", "counter", "--memory", "16M", "counter"], 0);
     let omni = env!("CARGO_BIN_EXE_omni");
     let target = format!("target remote | exec {omni} debug counter --listen stdio");

@@ -1,143 +1,18 @@
 //! The program from outside: snapshots, and what is done with them.
 
-use omni_host::TempDir;
+#[allow(dead_code, reason = "each of the tests of the program needs some of it")]
+mod home;
+
+use home::{Home, elf, text, typed_by};
 use serde_json::Value;
 use std::fs;
-use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
-/// A home of its own, with programs in it.
-struct Home {
-    dir: TempDir,
+fn home(name: &str) -> Home {
+    let home = Home::new(name);
+    home.write("walker", &elf(&WALKER));
+    home
 }
-
-impl Home {
-    fn new(name: &str) -> Self {
-        let dir = TempDir::new(name).expect("a writable host");
-        let home = Self { dir };
-        home.write("story.z5", &omni_vm_zmachine::sample_story());
-        home.write("counter", &elf(&COUNTER));
-        home.write("walker", &elf(&WALKER));
-        home
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) {
-        fs::write(self.dir.path().join(name), bytes).expect("writable");
-    }
-
-    fn omni(&self, args: &[&str]) -> Command {
-        self.omni_at("home", args)
-    }
-
-    fn omni_at(&self, home: &str, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_omni"));
-        command.env("OMNI_HOME", self.dir.path().join(home)).current_dir(self.dir.path());
-        command.args(args).stdin(Stdio::null());
-        command
-    }
-
-    fn output(&self, args: &[&str]) -> Output {
-        self.omni(args).output().expect("it can be started")
-    }
-
-    #[track_caller]
-    fn check(&self, args: &[&str]) -> String {
-        self.fails(args, 0).0
-    }
-
-    /// What it says on standard output, and on standard error.
-    #[track_caller]
-    fn fails(&self, args: &[&str], code: i32) -> (String, String) {
-        let output = self.output(args);
-        let talk = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(code), "{args:?}: {talk}");
-        (String::from_utf8(output.stdout).expect("text"), talk)
-    }
-
-    #[track_caller]
-    fn json(&self, args: &[&str]) -> Value {
-        let mut all = self.objects(args);
-        assert_eq!(all.len(), 1, "{args:?}: {all:?}");
-        all.remove(0)
-    }
-
-    #[track_caller]
-    fn objects(&self, args: &[&str]) -> Vec<Value> {
-        let text = self.check(&[args, &["--json"]].concat());
-        let parse = |line: &str| serde_json::from_str::<Value>(line).expect("an object a line");
-        let all: Vec<Value> = text.lines().map(parse).collect();
-        assert!(all.iter().all(|value| value["api"] == "omni/v1"), "{text}");
-        all
-    }
-
-    /// A machine that runs by itself.
-    #[track_caller]
-    fn run(&self, name: &str, args: &[&str]) {
-        self.check(&[&["run", "--detach", "--seed", "7", "--name", name], args].concat());
-    }
-
-    /// Types a line at a machine's console, and gives what is said until `end`.
-    #[track_caller]
-    fn typed(&self, machine: &str, line: &str, end: char) -> String {
-        typed_by(self.omni(&["attach", machine]), line, end)
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        for home in ["home", "other"] {
-            let listed = self.omni_at(home, &["ps", "--quiet"]).output();
-            let ids = listed.map(|output| output.stdout).unwrap_or_default();
-            // Forks before those that they came from.
-            let mut ids: Vec<_> =
-                String::from_utf8_lossy(&ids).lines().map(str::to_owned).collect();
-            ids.reverse();
-            for id in ids {
-                let _ = self.omni_at(home, &["rm", "--force", &id]).output();
-            }
-        }
-    }
-}
-
-#[track_caller]
-fn typed_by(mut attach: Command, line: &str, end: char) -> String {
-    let mut child = attach
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("it can be started");
-    let mut stdin = child.stdin.take().expect("piped");
-    stdin.write_all(line.as_bytes()).expect("someone reads");
-    let (mut said, mut some) = (Vec::new(), [0; 256]);
-    let mut stdout = child.stdout.take().expect("piped");
-    while !said.ends_with(&[u8::try_from(end).expect("a byte")]) {
-        let count = stdout.read(&mut some).expect("readable");
-        assert!(count > 0, "no answer came: {}", String::from_utf8_lossy(&said));
-        said.extend_from_slice(&some[..count]);
-    }
-    // The machine is not its own, and runs on.
-    child.kill().expect("it runs");
-    child.wait().expect("it ends");
-    String::from_utf8(said).expect("text")
-}
-
-/// Counts the bytes that it gets in its memory, and answers each with the letter of that number.
-const COUNTER: [u32; 12] = [
-    0x0000_1497, // auipc s1, 1
-    0x1000_0437, // lui s0, 0x10000
-    0x0054_4503, // lbu a0, 5(s0)
-    0x0015_7513, // andi a0, a0, 1
-    0xfe05_0ce3, // beqz a0, to the lbu
-    0x0004_4583, // lbu a1, 0(s0)
-    0x0004_b603, // ld a2, 0(s1)
-    0x0016_0613, // addi a2, a2, 1
-    0x00c4_b023, // sd a2, 0(s1)
-    0x0606_0613, // addi a2, a2, 96
-    0x00c4_0023, // sb a2, 0(s0)
-    0xfddf_f06f, // j to the lbu
-];
 
 /// Walks through memory for a while, writing as it goes, and then ends the machine.
 const WALKER: [u32; 12] = [
@@ -155,29 +30,9 @@ const WALKER: [u32; 12] = [
     0x0062_a023, // sw t1, 0(t0)
 ];
 
-/// A program for the board as an ELF file.
-fn elf(code: &[u32]) -> Vec<u8> {
-    let start = 0x8000_0000_u64;
-    let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xf3\0\x01\0\0\0".to_vec();
-    file.extend([start, 64, 0].iter().flat_map(|word| word.to_le_bytes()));
-    file.extend([0, 0, 64, 56, 1, 64, 0, 0].iter().flat_map(|half: &u16| half.to_le_bytes()));
-    file.resize(64, 0);
-    file.extend([1, 0, 0, 0, 7, 0, 0, 0]);
-    let size = 4 * code.len() as u64;
-    let segment = [0x1000, start, start, size, size, 0x1000];
-    file.extend(segment.iter().flat_map(|word| word.to_le_bytes()));
-    file.resize(0x1000, 0);
-    file.extend(code.iter().flat_map(|insn| insn.to_le_bytes()));
-    file
-}
-
-fn text<'v>(value: &'v Value, name: &str) -> &'v str {
-    value[name].as_str().unwrap_or_else(|| panic!("{name} is no text: {value}"))
-}
-
 #[test]
 fn a_story_is_taken_back_and_says_the_same_again() {
-    let home = Home::new("snap-story");
+    let home = home("snap-story");
     home.run("m", &["story.z5"]);
     let first = home.typed("m", "one\n", '>');
     assert!(first.contains("Line 1,"), "{first}");
@@ -206,7 +61,7 @@ fn a_story_is_taken_back_and_says_the_same_again() {
 
 #[test]
 fn snapshots_make_a_tree_and_one_in_the_middle_can_go() {
-    let home = Home::new("snap-tree");
+    let home = home("snap-tree");
     home.run("m", &["--memory", "16M", "counter"]);
     for (tag, answer) in [("a", 'a'), ("b", 'b'), ("c", 'c')] {
         home.typed("m", "x", answer);
@@ -242,7 +97,7 @@ fn snapshots_make_a_tree_and_one_in_the_middle_can_go() {
 
 #[test]
 fn a_restored_machine_has_the_same_future() {
-    let home = Home::new("snap-future");
+    let home = home("snap-future");
     home.run("m", &["--memory", "16M", "--snapshot-on-exit", "walker"]);
     home.check(&["snapshot", "m", "middle"]);
     assert_eq!(home.check(&["wait", "m"]), "0\n");
@@ -260,7 +115,7 @@ fn a_restored_machine_has_the_same_future() {
 
 #[test]
 fn forks_go_on_each_for_itself() {
-    let home = Home::new("snap-forks");
+    let home = home("snap-forks");
     home.run("m", &["--memory", "16M", "counter"]);
     home.typed("m", "x", 'a');
     let forks = home.objects(&["fork", "m", "--count", "3"]);
@@ -287,7 +142,7 @@ fn forks_go_on_each_for_itself() {
 
 #[test]
 fn a_fork_publishes_ports_of_its_own_or_says_that_it_has_none() {
-    let home = Home::new("snap-publish");
+    let home = home("snap-publish");
     home.run("m", &["--memory", "16M", "--publish", "0:80", "counter"]);
     home.check(&["snapshot", "m", "t"]);
     let (_, talk) = home.fails(&["fork", "m@t"], 0);
@@ -308,7 +163,7 @@ fn a_fork_publishes_ports_of_its_own_or_says_that_it_has_none() {
 
 #[test]
 fn a_restored_machine_may_run_its_harts_another_way() {
-    let home = Home::new("snap-schedule");
+    let home = home("snap-schedule");
     home.run("m", &["--memory", "16M", "--cpus", "2", "counter"]);
     home.check(&["snapshot", "m", "t"]);
     home.check(&["restore", "m@t", "--parallel"]);
@@ -324,7 +179,7 @@ fn a_restored_machine_may_run_its_harts_another_way() {
 
 #[test]
 fn a_fork_of_a_snapshot_is_another_machine_with_other_luck() {
-    let home = Home::new("snap-luck");
+    let home = home("snap-luck");
     home.run("m", &["story.z5"]);
     home.typed("m", "one\n", '>');
     home.check(&["snapshot", "m", "t"]);
@@ -345,7 +200,7 @@ fn a_fork_of_a_snapshot_is_another_machine_with_other_luck() {
 
 #[test]
 fn snapshots_differ_in_what_was_written_between_them() {
-    let home = Home::new("snap-diff");
+    let home = home("snap-diff");
     home.run("m", &["--memory", "16M", "counter"]);
     home.typed("m", "x", 'a');
     home.check(&["snapshot", "m", "one"]);
@@ -371,7 +226,7 @@ fn snapshots_differ_in_what_was_written_between_them() {
 
 #[test]
 fn an_exported_machine_goes_on_in_another_home() {
-    let home = Home::new("snap-export");
+    let home = home("snap-export");
     home.write("disk.raw", &[7; 8192]);
     home.run("m", &["--memory", "16M", "--disk", "disk.raw", "counter"]);
     home.typed("m", "x", 'a');
@@ -403,7 +258,7 @@ fn an_exported_machine_goes_on_in_another_home() {
 
 #[test]
 fn clean_up_beside_a_running_machine_takes_nothing_from_it() {
-    let home = Home::new("snap-gc");
+    let home = home("snap-gc");
     home.run("m", &["--memory", "16M", "counter"]);
     home.typed("m", "xx", 'b');
     home.check(&["snapshot", "m", "t"]);
@@ -425,7 +280,7 @@ fn clean_up_beside_a_running_machine_takes_nothing_from_it() {
 
 #[test]
 fn mistakes_with_snapshots_have_their_exit_codes() {
-    let home = Home::new("snap-mistakes");
+    let home = home("snap-mistakes");
     home.run("m", &["story.z5"]);
     home.check(&["snapshot", "m", "t"]);
     let cases: &[(&[&str], i32, &str)] = &[
@@ -457,7 +312,7 @@ fn mistakes_with_snapshots_have_their_exit_codes() {
 
 #[test]
 fn a_second_process_is_told_who_has_the_machine() {
-    let home = Home::new("snap-second");
+    let home = home("snap-second");
     home.run("m", &["story.z5"]);
     let seen = home.json(&["inspect", "m"]);
     let pid = seen["pid"].to_string();
@@ -480,7 +335,7 @@ fn flip(home: &Path, eighths: usize) {
 
 #[test]
 fn a_damaged_snapshot_is_refused_or_ends_its_machine_and_says_what_is_damaged() {
-    let home = Home::new("snap-damage");
+    let home = home("snap-damage");
     home.run("m", &["story.z5"]);
     home.check(&["snapshot", "m", "t"]);
     home.check(&["kill", "m"]);
