@@ -564,7 +564,7 @@ fn machine_code_gives_the_bits_and_flags_of_ieee_754() {
 }
 
 #[test]
-#[ignore = "minutes: the same with tens of millions of vectors"]
+#[ignore = "tens of millions of vectors, minutes unless optimised: .ci/run runs it in release"]
 fn machine_code_gives_the_bits_and_flags_of_ieee_754_at_length() {
     let mut bench = Bench::new();
     bench.pairs(1);

@@ -519,7 +519,7 @@ fn time(guest: &Guest, tiers: Tiers, slices: u64) -> Duration {
 }
 
 #[test]
-#[ignore = "a measurement: how much slower than the interpreter each guest is"]
+#[ignore = "a measurement, of use in release only: .ci/run makes it"]
 #[allow(clippy::print_stdout, reason = "figures are what it is for")]
 fn no_hostile_guest_gains_by_the_choice_of_tier() {
     let guests = [
