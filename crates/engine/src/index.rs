@@ -1,11 +1,16 @@
 //! A table of the numbers of blocks, found by a hash: four bytes a block, as the keys are in the
-//! blocks.
+//! blocks. What a number of 22 bits leaves of them is of the hash, so that few blocks are looked at
+//! in vain.
 
 use crate::cache::BlockId;
 
 /// A place that was never used, and one whose block has gone.
-const EMPTY: BlockId = BlockId::MAX;
-const GONE: BlockId = BlockId::MAX - 1;
+const EMPTY: u32 = u32::MAX;
+const GONE: u32 = u32::MAX - 1;
+
+/// Bits of a place that are a block's number; the others are its tag.
+const ID_BITS: u32 = 22;
+const ID_MASK: u32 = (1 << ID_BITS) - 1;
 
 /// Places at first; a power of two, as ever.
 const PLACES_MIN: usize = 1024;
@@ -13,7 +18,7 @@ const PLACES_MIN: usize = 1024;
 /// The table. Linear probing, at most three quarters full.
 #[derive(Default)]
 pub(crate) struct Index {
-    places: Vec<BlockId>,
+    places: Vec<u32>,
     /// Places in use, and those that are not empty.
     live: usize,
     filled: usize,
@@ -31,12 +36,14 @@ impl Index {
         if self.places.is_empty() {
             return None;
         }
-        let mut at = self.start(hash);
+        let (mut at, tag) = (self.start(hash), tag(hash));
         loop {
             match self.places[at] {
                 EMPTY => return None,
                 GONE => {}
-                id if is(id) => return Some(id),
+                place if place & !ID_MASK == tag && is(place & ID_MASK) => {
+                    return Some(place & ID_MASK);
+                }
                 _ => {}
             }
             at = (at + 1) & (self.places.len() - 1);
@@ -44,7 +51,11 @@ impl Index {
     }
 
     /// Puts a block in. `hash_of` gives the hash of those that are in.
+    ///
+    /// # Panics
+    /// Where the number has more than 22 bits, or all of them are ones.
     pub(crate) fn insert(&mut self, hash: u64, id: BlockId, hash_of: impl Fn(BlockId) -> u64) {
+        assert!(id < ID_MASK - 1, "the cache is bounded");
         if (self.filled + 1) * 4 > self.places.len() * 3 {
             self.rebuild(hash_of);
         }
@@ -55,7 +66,7 @@ impl Index {
     /// Takes a block out that is in.
     pub(crate) fn remove(&mut self, hash: u64, id: BlockId) {
         let mut at = self.start(hash);
-        while self.places[at] != id {
+        while self.places[at] != tag(hash) | id {
             at = (at + 1) & (self.places.len() - 1);
         }
         self.places[at] = GONE;
@@ -72,7 +83,7 @@ impl Index {
         while self.places[at] != EMPTY {
             at = (at + 1) & (self.places.len() - 1);
         }
-        self.places[at] = id;
+        self.places[at] = tag(hash) | id;
         self.filled += 1;
     }
 
@@ -80,10 +91,16 @@ impl Index {
         let count = ((self.live + 1) * 2).next_power_of_two().max(PLACES_MIN);
         let old = std::mem::replace(&mut self.places, vec![EMPTY; count]);
         self.filled = 0;
-        for id in old.into_iter().filter(|id| !matches!(*id, EMPTY | GONE)) {
+        for place in old.into_iter().filter(|place| !matches!(*place, EMPTY | GONE)) {
+            let id = place & ID_MASK;
             self.put(hash_of(id), id);
         }
     }
+}
+
+/// What a place has of a hash: bits that do not say where it is.
+fn tag(hash: u64) -> u32 {
+    (hash >> 32) as u32 & !ID_MASK
 }
 
 #[cfg(test)]
