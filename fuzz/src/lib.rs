@@ -15,6 +15,8 @@ mod outside;
 mod saved;
 pub mod seeds;
 mod story;
+#[cfg(feature = "outside")]
+mod switch;
 
 pub use board::{code, elf_image, mmio, tiers};
 pub use debugger::debugger;
@@ -23,3 +25,5 @@ pub use disk::{disk_qcow2, disk_vdi, disk_vhd, disk_vhdx, disk_vmdk};
 pub use outside::{control_frames, image_text, net_frames, overlay};
 pub use saved::{bundle, event_log, snapshot, spec};
 pub use story::story;
+#[cfg(feature = "outside")]
+pub use switch::switch_packets;

@@ -30,6 +30,7 @@ const FLOAT: &str = "-p omni-engine --test float";
 const BESIDE: &str = "-p omni-board-virt --test parallel harts_side";
 const DEBUG: &str = "-p omni-debug --test suite back::";
 const FAMILY: &str = "-p omni --test family";
+const CUT: &str = "-p omni-net --test cut";
 const DISK: &str = "-p omni-host --lib disk::";
 const HOSTILE: &str = "-p omni-engine --test hostile";
 
@@ -90,6 +91,27 @@ pub(crate) const FAULTS: &[Fault] = &[
         find: "            family.wait();\n",
         replace: "            let _ = family;\n",
         test: FAMILY,
+    },
+    Fault {
+        name: "frames in flight are not in a cut",
+        file: "crates/net/src/switch/cut.rs",
+        find: "if self.stage == Stage::Armed || !",
+        replace: "if self.stage != Stage::Sealed || !",
+        test: CUT,
+    },
+    Fault {
+        name: "a marker overtakes frames that wait",
+        file: "crates/net/src/switch/port.rs",
+        find: "let sent = if peer.waiting.is_empty() {",
+        replace: "let sent = if must || peer.waiting.is_empty() {",
+        test: CUT,
+    },
+    Fault {
+        name: "a machine is sealed later than at the first marker",
+        file: "crates/net/src/switch/cut.rs",
+        find: "self.awaited.remove(from) && self.begin()",
+        replace: "self.awaited.remove(from) && self.awaited.is_empty() && self.begin()",
+        test: CUT,
     },
     Fault {
         name: "what a fork's disk had at the fork is not written to its overlay",

@@ -2,6 +2,7 @@
 
 use crate::bench::BenchArgs;
 use crate::disks::DiskVerb;
+use crate::switches;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -143,20 +144,7 @@ pub(crate) enum Verb {
         schedule: Schedule,
     },
     /// Make machines that go on from a live one, or from a snapshot, with identities of their own
-    Fork {
-        /// The machine, or one of its snapshots
-        #[arg(value_name = "MACHINE[@TAG]")]
-        machine: String,
-        /// How many
-        #[arg(long, short, default_value_t = 1)]
-        count: u32,
-        /// Give each a process of its own, also where the machine is live: by a snapshot
-        #[arg(long)]
-        apart: bool,
-        /// Publish a port of the forks: [ADDR:]HOST:GUEST[/tcp|/udp]; HOST 0 lets the host choose
-        #[arg(long, value_name = "HOST:GUEST")]
-        publish: Vec<String>,
-    },
+    Fork(ForkArgs),
     /// In what two snapshots differ: pages by space, and records
     Diff {
         /// One snapshot
@@ -230,6 +218,9 @@ pub(crate) enum Verb {
     /// Disk images: raw, qcow2, vmdk, vdi, vhd and vhdx
     #[command(subcommand)]
     Disk(DiskVerb),
+    /// Switches, and the machines on them
+    #[command(subcommand)]
+    Net(NetVerb),
     /// Every kind of machine, with what it can do
     Kinds,
     /// Measure speed here, beside native code and other emulators: kernels, programs, boots
@@ -259,6 +250,35 @@ pub(crate) enum Verb {
         from: Option<String>,
         #[arg(long)]
         fork: bool,
+    },
+}
+
+/// What is forked, and how.
+#[derive(Debug, Args)]
+pub(crate) struct ForkArgs {
+    /// The machine, or one of its snapshots
+    #[arg(value_name = "MACHINE[@TAG]")]
+    pub(crate) machine: String,
+    /// How many
+    #[arg(long, short, default_value_t = 1)]
+    pub(crate) count: u32,
+    /// Give each a process of its own, also where the machine is live: by a snapshot
+    #[arg(long)]
+    pub(crate) apart: bool,
+    /// Publish a port of the forks: [ADDR:]HOST:GUEST[/tcp|/udp]; HOST 0 lets the host choose
+    #[arg(long, value_name = "HOST:GUEST")]
+    pub(crate) publish: Vec<String>,
+}
+
+/// What to do with switches.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NetVerb {
+    /// List the switches that machines are on
+    Ls,
+    /// The machines on a switch: their addresses, whom they reach, and what they counted
+    Inspect {
+        /// Its name
+        switch: String,
     },
 }
 
@@ -412,9 +432,10 @@ pub(crate) struct MachineArgs {
     /// Firmware to start with
     #[arg(long, value_name = "FILE")]
     pub(crate) firmware: Option<PathBuf>,
-    /// The network: user or none
-    #[arg(long, value_parser = ["user", "none"])]
-    pub(crate) net: Option<String>,
+    /// What a network interface is connected to: user (the host's network, by NAT), switch:NAME
+    /// (other machines), or none at all; once for each interface
+    #[arg(long = "net", value_name = "user|none|switch:NAME", value_parser = switches::net)]
+    pub(crate) nets: Vec<String>,
     /// A port of the host that leads to one of the guest
     #[arg(long, value_name = "HOST:GUEST")]
     pub(crate) publish: Vec<String>,

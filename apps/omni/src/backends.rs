@@ -1,24 +1,17 @@
 //! Where the effects of one machine go: consoles, the network, disks, files.
 
+use crate::cable::{Cable, OnSwitch, Plugs, Socket};
 use crate::failure::Failure;
-use omni_control::{Entry, MachineFile};
+use omni_control::Entry;
 use omni_host::{Backends, Console, Disk, FilesDir, Item, Queue};
 use omni_machine::{Event, IoOp, IoRequest, IoResult, PortId, PortInfo, PortKind};
 use omni_memory::Memory;
-use omni_net::{NetHandle, Notify, Publish, UserNet, UserNetConfig};
+use omni_net::Publish;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// "Input/output error", for requests that no backend takes.
 const EIO: u16 = 5;
-
-/// A network, which a machine that sends nothing need not have.
-enum Net {
-    NotYet(Box<dyn FnOnce() -> Result<NetHandle, Failure> + Send>),
-    Runs(NetHandle),
-    /// The host had no room for it.
-    Dead,
-}
 
 /// The backends of one machine.
 pub(crate) struct World {
@@ -26,7 +19,7 @@ pub(crate) struct World {
     consoles: BTreeMap<PortId, Arc<Console>>,
     /// The console that people see: the first that the kind names.
     attached: Option<PortId>,
-    networks: BTreeMap<PortId, Net>,
+    cables: BTreeMap<PortId, Cable>,
     /// The space of each disk's port, and the disk.
     disks: BTreeMap<PortId, (String, Disk)>,
     files: FilesDir,
@@ -42,15 +35,15 @@ impl World {
         queue: &Arc<Queue>,
         lazy: bool,
     ) -> Result<Self, Failure> {
-        let machine = &entry.machine;
         let mut disks = disks.into_iter();
+        let mut plugs = Plugs::new(&entry.machine);
         let mut world = Self {
             queue: queue.clone(),
             consoles: BTreeMap::new(),
             attached: None,
-            networks: BTreeMap::new(),
+            cables: BTreeMap::new(),
             disks: BTreeMap::new(),
-            files: FilesDir::new(machine.files_dir.clone()),
+            files: FilesDir::new(entry.machine.files_dir.clone()),
         };
         for port in ports {
             match &port.kind {
@@ -61,18 +54,18 @@ impl World {
                     let path = entry.dir.join(format!("{name}.log"));
                     world.consoles.insert(port.id, Arc::new(Console::new(&path)));
                 }
-                PortKind::Net { mac } if machine.net == "user" => {
-                    let start = network(machine, *mac, port.id, queue)?;
-                    let waits = lazy && machine.publish.is_empty();
-                    let net = if waits { Net::NotYet(start) } else { Net::Runs(start()?) };
-                    world.networks.insert(port.id, net);
+                PortKind::Net { mac } => {
+                    let socket = Socket { port: port.id, mac: *mac, lazy };
+                    if let Some(cable) = plugs.next(socket, queue)? {
+                        world.cables.insert(port.id, cable);
+                    }
                 }
                 PortKind::Disk { space } => {
                     if let Some(disk) = disks.next() {
                         world.disks.insert(port.id, (space.clone(), disk));
                     }
                 }
-                PortKind::Net { .. } | PortKind::Files => {}
+                PortKind::Files => {}
             }
         }
         Ok(world)
@@ -89,11 +82,12 @@ impl World {
         let text = |publish: &Publish| {
             format!("{}:{}/{}", publish.host_addr, publish.guest_port, publish.protocol)
         };
-        let runs = self.networks.values().filter_map(|net| match net {
-            Net::Runs(net) => Some(net),
-            Net::NotYet(_) | Net::Dead => None,
-        });
-        runs.flat_map(|net| net.published().iter().map(text)).collect()
+        self.cables.values().flat_map(|cable| cable.published().iter().map(text)).collect()
+    }
+
+    /// The switches that the machine is on.
+    pub(crate) fn switches(&self) -> BTreeMap<String, OnSwitch> {
+        self.cables.values().filter_map(Cable::switch).collect()
     }
 
     /// Makes the last writes to every disk durable.
@@ -127,8 +121,8 @@ impl Backends for World {
     fn output(&mut self, port: PortId, bytes: Vec<u8>) {
         if let Some(console) = self.consoles.get(&port) {
             console.output(&bytes);
-        } else if let Some(net) = self.networks.get_mut(&port) {
-            net.send(bytes);
+        } else if let Some(cable) = self.cables.get_mut(&port) {
+            cable.send(bytes);
         }
     }
 
@@ -153,41 +147,4 @@ impl Backends for World {
     fn full(&self) -> bool {
         self.consoles.values().any(|console| console.full())
     }
-}
-
-impl Net {
-    fn send(&mut self, frame: Vec<u8>) {
-        *self = match std::mem::replace(self, Self::Dead) {
-            Self::NotYet(start) => start().map_or(Self::Dead, Self::Runs),
-            running @ Self::Runs(_) => running,
-            Self::Dead => Self::Dead,
-        };
-        if let Self::Runs(net) = self {
-            net.send(frame);
-        }
-    }
-}
-
-/// How to start the network of a port.
-fn network(
-    machine: &MachineFile,
-    mac: [u8; 6],
-    port: PortId,
-    queue: &Arc<Queue>,
-) -> Result<Box<dyn FnOnce() -> Result<NetHandle, Failure> + Send>, Failure> {
-    let publish: Result<Vec<Publish>, _> =
-        machine.publish.iter().map(|text| text.parse()).collect();
-    let publish = publish.map_err(|error| Failure::usage(format!("--publish: {error}")))?;
-    let config = UserNetConfig {
-        publish,
-        guest_mac: mac,
-        hostname: Some(machine.name.clone()),
-        ..UserNetConfig::default()
-    };
-    let queue = queue.clone();
-    let notify: Notify = Box::new(move |frame| {
-        // Where the machine cannot take it, the frame is lost, as on a wire.
-        let _ = queue.push_frame(port, frame);
-    });
-    Ok(Box::new(move || Ok(UserNet::new(config)?.spawn(notify)?)))
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing that a client sends ends the monitor: a frame that is none ends its connection only.
 
+use crate::cable::places;
 use crate::debugging::{self, Hands, Remote};
 use crate::failure::{Failure, code};
 use crate::family::{self, own_bytes_of};
@@ -373,13 +374,15 @@ impl Client {
         let (ticks, bytes, digest, own) = self.visit(look)?;
         let private = if self.shared.family.is_single() { private_bytes() } else { Some(own) };
         let ns = self.shared.ns_per_tick;
+        let mut ports = self.shared.ports.clone();
+        ports["switches"] = places(&self.shared.switches);
         Ok(json!({
             "ticks": ticks,
             "virtual_ms": virtual_ms(ticks, ns),
             "host_cpu_ms": self.shared.stats.cpu_us() / 1000,
             "memory_bytes": bytes,
             "private_bytes": private,
-            "ports": self.shared.ports,
+            "ports": ports,
             "digest": digest,
         }))
     }

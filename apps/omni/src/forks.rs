@@ -1,5 +1,6 @@
 //! The verb `fork`: machines that go on from where another one is, each for itself.
 
+use crate::args::ForkArgs;
 use crate::failure::Failure;
 use crate::hold::hold;
 use crate::keeper::ms;
@@ -7,6 +8,7 @@ use crate::life::{Begin, launch_all};
 use crate::plan::published;
 use crate::room;
 use crate::snapshots::{Named, move_as, named};
+use crate::switches;
 use crate::ui::Ui;
 use omni_control::{Client, Dirs, Entry, MachineFile, Registry, Request, now_text};
 use omni_host::monotonic_ns;
@@ -18,19 +20,9 @@ use std::time::Duration;
 /// Forks that one call makes.
 const FORKS_MAX: u32 = 5_000;
 
-/// What forks are asked for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Forks<'a> {
-    pub(crate) count: u32,
-    /// Each in a process of its own.
-    pub(crate) apart: bool,
-    /// Ports of the host that lead into each.
-    pub(crate) publish: &'a [String],
-}
-
 /// `fork`: machines that go on from a live one, or from a snapshot, each for itself.
-pub(crate) fn fork(text: &str, forks: Forks<'_>, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
-    let Forks { count, apart, publish } = forks;
+pub(crate) fn fork(args: &ForkArgs, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
+    let &ForkArgs { machine: ref text, count, apart, ref publish } = args;
     if !(1..=FORKS_MAX).contains(&count) {
         return Err(Failure::usage(format!("--count is 1 to {FORKS_MAX}")));
     }
@@ -108,11 +100,18 @@ fn in_family(
     Ok(())
 }
 
-/// A port of the host leads to one machine only.
+/// A port of the host leads to one machine only, and so does an address on a switch.
 fn say_what_stays(parent: &MachineFile, publish: &[String], ui: Ui) {
     if publish.is_empty() && !parent.publish.is_empty() {
         let (name, ports) = (&parent.name, parent.publish.join(", "));
         ui.say(&format!("omni: {ports} stays with '{name}': fork with --publish for other ports"));
+    }
+    if let Some((_, switch)) = parent.switches().next() {
+        ui.say(&format!(
+            "omni: a fork has the addresses of '{}', so it is not plugged into the switch \
+             '{switch}'",
+            parent.name
+        ));
     }
 }
 
@@ -142,6 +141,7 @@ pub(crate) fn forked(parent: &MachineFile, publish: &[String]) -> MachineFile {
         id: String::new(),
         name: String::new(),
         created: now_text(),
+        net: switches::forked(parent),
         publish: publish.to_vec(),
         remove: false,
         timeout_ms: None,

@@ -9,6 +9,7 @@ use crate::recorded;
 use crate::room;
 use crate::saved;
 use crate::snapshots;
+use crate::switches;
 use crate::ui::Ui;
 use omni_base::Digest;
 use omni_control::{Client, Dirs, Entry, Message, Phase, Registry, Reply, Request};
@@ -49,6 +50,7 @@ fn run_inner(args: &RunArgs, dirs: &Dirs, ui: Ui) -> Result<u8, Failure> {
     let registry = Registry::open(dirs)?;
     let entry = make(&registry, plan)?;
     let launched = room::check(std::slice::from_ref(&entry), &registry)
+        .and_then(|()| switches::check_addresses(&entry, &registry))
         .and_then(|()| launch(&entry, Begin { hold: !args.detach, ..Begin::default() }));
     let entry = match launched {
         Ok(entry) => entry,
@@ -132,6 +134,7 @@ pub(crate) fn start(
             entry.write_machine()?;
         }
         room::check(std::slice::from_ref(&entry), &registry)?;
+        switches::check_addresses(&entry, &registry)?;
         Ok::<_, Failure>(entry)
     };
     if attached {

@@ -33,11 +33,12 @@ pub(crate) fn list(quiet: bool, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
             machine.kind.clone(),
             state,
             machine.image.clone(),
+            machine.net.clone(),
             created,
         ]
     };
     let rows: Vec<_> = all.iter().map(row).collect();
-    ui.table(&["ID", "NAME", "KIND", "STATE", "IMAGE", "CREATED"], &rows)
+    ui.table(&["ID", "NAME", "KIND", "STATE", "IMAGE", "NET", "CREATED"], &rows)
 }
 
 fn summary(entry: &Entry) -> Value {
@@ -48,6 +49,7 @@ fn summary(entry: &Entry) -> Value {
         "kind": machine.kind,
         "arch": machine.arch,
         "image": machine.image,
+        "net": machine.net,
         "state": state.state.word(),
         "exit_code": state.exit_code,
         "error": state.error,
@@ -91,7 +93,6 @@ fn everything(entry: &Entry, parent: Option<String>, digest: bool) -> Value {
         "options": machine.options,
         "files": machine.files,
         "disks": machine.disks.iter().enumerate().map(disk).collect::<Vec<_>>(),
-        "net": machine.net,
         "publish": machine.publish,
         "seed": machine.seed,
         "share": machine.share,

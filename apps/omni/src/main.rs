@@ -10,6 +10,7 @@ mod backends;
 mod bench;
 mod bench_qemu;
 mod bench_time;
+mod cable;
 mod clients;
 mod console;
 mod debug;
@@ -37,6 +38,7 @@ mod saved;
 mod setup;
 mod snapshots;
 mod sniff;
+mod switches;
 mod symbols;
 mod texts;
 mod time;
@@ -102,12 +104,7 @@ fn verb(verb: &Verb, ui: Ui) -> Result<u8, Failure> {
         Verb::Restore { snapshot, schedule } => {
             snapshots::restore(snapshot, *schedule, &dirs()?, ui)
         }
-        Verb::Fork { machine, count, apart, publish } => forks::fork(
-            machine,
-            forks::Forks { count: *count, apart: *apart, publish },
-            &dirs()?,
-            ui,
-        ),
+        Verb::Fork(args) => forks::fork(args, &dirs()?, ui),
         Verb::Diff { one, other } => diff::diff(one, other, &dirs()?, ui),
         Verb::Export { machine, file } => snapshots::export(machine, file, &dirs()?, ui),
         Verb::Import { file, name } => snapshots::import(file, name.as_deref(), &dirs()?, ui),
@@ -124,6 +121,7 @@ fn verb(verb: &Verb, ui: Ui) -> Result<u8, Failure> {
         Verb::Gc { compress } => snapshots::collect(*compress, &dirs()?, ui),
         Verb::Image(verb) => images::verb(verb, &dirs()?, ui),
         Verb::Disk(verb) => return disks::verb(verb, ui),
+        Verb::Net(verb) => switches::verb(verb, &dirs()?, ui),
         Verb::Kinds => look::kinds(ui),
         Verb::Bench(args) => bench::run(args, &dirs()?, ui),
         Verb::Doctor => doctor::report(&dirs()?, ui),

@@ -2,6 +2,7 @@
 //! ended.
 
 use crate::backends::World;
+use crate::cable::OnSwitch;
 use crate::clients::{self, Guests};
 use crate::failure::{Failure, code};
 use crate::family::{Family, Member, disk_roots};
@@ -19,6 +20,7 @@ use omni_host::{
 use omni_kinds::kind_of;
 use omni_machine::{Event, Machine, MachineKind, PortId, PortInfo, Region, Schedule, Spec};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::net::UnixListener;
@@ -46,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) deterministic: bool,
     pub(crate) ns_per_tick: u32,
     pub(crate) ports: Value,
+    pub(crate) switches: BTreeMap<String, OnSwitch>,
     pub(crate) keeper: Keeper,
     pub(crate) family: Arc<Family>,
     /// The spaces of its disks, and what is below their overlays.
@@ -90,6 +93,7 @@ impl Shared {
     /// A fault of this program ended the machine; the others of its family live on.
     fn fail(&self) {
         self.queue.close();
+        self.leave_switches();
         if let Some((_, console)) = &self.console {
             console.end();
         }
@@ -107,6 +111,11 @@ impl Shared {
         drop(life);
         self.changed.notify_all();
         self.guests.leave();
+    }
+
+    /// Others need not wait for what is still to be done for a machine that has ended.
+    fn leave_switches(&self) {
+        self.switches.values().for_each(|on| on.member.leave());
     }
 
     /// What could not be done at the end of the machine.
@@ -258,7 +267,7 @@ impl Begun {
         let world = World::new(&entry, &ports, disks, &queue, lazy)?;
         let listener = listen(&entry)?;
         let (console, caps) = (world.console(), machine.caps());
-        let ports = ports_value(&ports, &world);
+        let (ports, switches) = (ports_value(&ports, &world), world.switches());
         recorded::from_start(&entry, &keeper.recorder, &mut *machine)?;
         let limit = entry.machine.timeout_ms.map(Duration::from_millis);
         let ns_per_tick = spec.ns_per_tick;
@@ -273,6 +282,7 @@ impl Begun {
             deterministic: caps.deterministic,
             ns_per_tick,
             ports,
+            switches,
             keeper,
             family,
             disks: roots,
@@ -300,6 +310,7 @@ impl Begun {
         let _door = clients::serve(self.listener, &shared, hold);
         let ended = self.runner.run();
         shared.queue.close();
+        shared.leave_switches();
         let (mut machine, mut world) = self.runner.into_parts();
         let code = match ended {
             Ended::Halted(code) => exit_code(code),

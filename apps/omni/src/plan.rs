@@ -7,6 +7,7 @@ use crate::failure::{Failure, code};
 use crate::images;
 use crate::saved;
 use crate::sniff;
+use crate::switches;
 use crate::translate;
 use crate::ui::{Ui, size_text};
 use omni_base::Digest;
@@ -106,7 +107,7 @@ pub(crate) fn plan(
         share: args.share,
         seed: args.seed.unwrap_or_else(random_seed),
         epoch_s: args.seed.map(|_| Spec::new("").epoch_s),
-        net: args.net.clone().unwrap_or_else(|| "user".into()),
+        net: switches::nets(&args.nets)?,
         publish: published(&args.publish)?,
         labels: args.labels.iter().cloned().collect(),
         remove: args.rm,
@@ -296,9 +297,9 @@ fn options(
         (own, more) => own.or_else(|| more.clone()),
     };
     let program = (!args.args.is_empty()).then(|| args.args.join(" "));
-    let wanted = args.net.clone().unwrap_or_else(|| "user".into());
+    let wanted = switches::nets(&args.nets)?;
     // A kind without a network is asked for one only by whoever names it.
-    let net = (args.net.is_some() || find("net").is_some()).then_some(wanted);
+    let net = (!args.nets.is_empty() || find("net").is_some()).then_some(wanted);
     let named = [
         ("memory", args.memory.clone()),
         ("cpus", args.cpus.map(|count| count.to_string())),

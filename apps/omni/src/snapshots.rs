@@ -8,6 +8,7 @@ use crate::life::{Begin, launch, set_schedule};
 use crate::plan::can_be_parallel;
 use crate::recorded;
 use crate::saved::{self, open_store};
+use crate::switches;
 use crate::ui::{Ui, size_text};
 use omni_base::Digest;
 use omni_control::{
@@ -291,6 +292,8 @@ pub(crate) fn import(file: &Path, name: Option<&str>, dirs: &Dirs, ui: Ui) -> Re
     let stem = std::mem::take(&mut machine.name);
     machine.name = name.unwrap_or_default().to_owned();
     machine.created = now_text();
+    // Whoever made the file is not asked which of our machines it is to reach.
+    machine.net = switches::forked(&machine);
     machine.publish.clear();
     (machine.remove, machine.signature, machine.timeout_ms) = (false, None, None);
     machine.files_dir = dirs.files(&format!("imported-{}", manifest.spec.short()));

@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn the_tree_of_the_largest_board_is_written() {
-        let items = items(16, true, true, true);
+        let items = items(16, 4, true, true);
         let tree = Tree {
             harts: 8,
             ram_bytes: 1 << 30,

@@ -2,7 +2,7 @@
 
 use crate::boot::{self, is_elf, is_image};
 use crate::layout::{
-    CONSOLE, DISK_0, DISKS_MAX, EXTENSIONS, HARTS_MAX, NET, RAM_BASE, VIRTIO_CONSOLE,
+    CONSOLE, DISK_0, DISKS_MAX, EXTENSIONS, HARTS_MAX, NET_0, NETS_MAX, RAM_BASE, VIRTIO_CONSOLE,
 };
 use crate::machine::{CAPS, Virt};
 use crate::wires::mac;
@@ -49,7 +49,7 @@ static INFO: KindInfo = KindInfo {
             name: "net",
             ty: OptionType::Text,
             default: "none",
-            about: "whether there is a network interface: none, or how it is connected",
+            about: "how each network interface is connected, with commas between; none for none",
         },
         OptionSpec {
             name: "mmu",
@@ -79,7 +79,7 @@ static INFO: KindInfo = KindInfo {
 pub(crate) struct Shape {
     pub(crate) ram_bytes: u64,
     pub(crate) harts: u64,
-    pub(crate) net: bool,
+    pub(crate) nets: usize,
     pub(crate) mmu: &'static str,
     pub(crate) button: bool,
     pub(crate) balloon: bool,
@@ -117,7 +117,13 @@ impl Shape {
             "sv57" => "riscv,sv57",
             other => return Err(bad("mmu", format!("'{other}' is not sv39, sv48 or sv57"))),
         };
-        let net = !matches!(spec.option("net"), None | Some("none"));
+        let nets = match spec.option("net") {
+            None | Some("none") => 0,
+            Some(list) => list.split(',').count(),
+        };
+        if nets > NETS_MAX {
+            return Err(bad("net", format!("there can be at most {NETS_MAX}")));
+        }
         let button = match spec.option("button") {
             None | Some("false") => false,
             Some("true") => true,
@@ -128,7 +134,7 @@ impl Shape {
             Some("true") => true,
             Some(other) => return Err(bad("balloon", format!("'{other}' is not true or false"))),
         };
-        Ok(Self { ram_bytes, harts, net, mmu, button, balloon })
+        Ok(Self { ram_bytes, harts, nets, mmu, button, balloon })
     }
 }
 
@@ -159,8 +165,9 @@ impl MachineKind for RiscvVirt {
         if paravirtual_console(spec) {
             ports.reverse();
         }
-        if shape.net {
-            ports.push(port(NET, "net0", PortKind::Net { mac: mac(spec) }));
+        for (index, id) in (0..shape.nets).zip(NET_0..) {
+            let kind = PortKind::Net { mac: mac(spec, index) };
+            ports.push(port(PortId(id), &format!("net{index}"), kind));
         }
         for (at, id) in (0..spec.disks.len()).zip(DISK_0..) {
             let name = format!("disk{at}");

@@ -55,6 +55,9 @@ pub(crate) const ISA: &str = "rv64imafdc_zicbom_zicbop_zicboz_zicntr_zicond_zics
 /// Harts at most.
 pub(crate) const HARTS_MAX: u64 = 8;
 
+/// Network interfaces at most.
+pub(crate) const NETS_MAX: usize = 4;
+
 /// Disks at most.
 pub(crate) const DISKS_MAX: usize = 16;
 
@@ -62,8 +65,8 @@ pub(crate) const DISKS_MAX: usize = 16;
 pub(crate) const CONSOLE: PortId = PortId(0);
 /// The paravirtual console.
 pub(crate) const VIRTIO_CONSOLE: PortId = PortId(1);
-/// The network interface.
-pub(crate) const NET: PortId = PortId(2);
+/// The first network interface; the others follow.
+pub(crate) const NET_0: u16 = 2;
 /// The first disk; the others follow.
 pub(crate) const DISK_0: u16 = 16;
 
@@ -91,7 +94,8 @@ pub(crate) const fn virtio(number: u64) -> Range {
 pub(crate) enum Virtio {
     Entropy,
     Console,
-    Net,
+    /// The network interface of this number.
+    Net(usize),
     /// The disk of this number.
     Block(usize),
     /// The power button.
@@ -118,9 +122,9 @@ pub(crate) struct Item {
     pub(crate) irq: Option<u32>,
 }
 
-/// Everything on the bus but the interrupt controllers, for so many disks, and with a network
-/// interface, a power button and a balloon or without.
-pub(crate) fn items(disks: usize, net: bool, button: bool, balloon: bool) -> Vec<Item> {
+/// Everything on the bus but the interrupt controllers, for so many disks and network interfaces,
+/// and with a power button and a balloon or without.
+pub(crate) fn items(disks: usize, nets: usize, button: bool, balloon: bool) -> Vec<Item> {
     let item = |what, name: &str, range, irq| Item { what, name: name.into(), range, irq };
     let mut items = vec![
         item(What::Uart, "uart0", UART, Some(10)),
@@ -129,9 +133,7 @@ pub(crate) fn items(disks: usize, net: bool, button: bool, balloon: bool) -> Vec
     ];
     let mut behind =
         vec![("rng0".to_owned(), Virtio::Entropy), ("console0".to_owned(), Virtio::Console)];
-    if net {
-        behind.push(("net0".to_owned(), Virtio::Net));
-    }
+    behind.extend((0..nets).map(|net| (format!("net{net}"), Virtio::Net(net))));
     behind.extend((0..disks).map(|disk| (format!("disk{disk}"), Virtio::Block(disk))));
     if button {
         behind.push(("panel0".to_owned(), Virtio::Panel));
@@ -158,7 +160,7 @@ mod tests {
 
     #[test]
     fn no_two_devices_share_an_address_or_a_line() {
-        let items = items(DISKS_MAX, true, true, true);
+        let items = items(DISKS_MAX, NETS_MAX, true, true);
         for (at, one) in items.iter().enumerate() {
             for two in &items[at + 1..] {
                 assert!(one.irq.is_none() || one.irq != two.irq, "{} {}", one.name, two.name);

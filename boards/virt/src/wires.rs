@@ -3,7 +3,7 @@
 use crate::boot::Htif;
 use crate::kind::Shape;
 use crate::layout::{
-    ACLINT, CONSOLE, DISK_0, Item, NET, PLIC, RAM_BASE, Range, SSWI, SYSCON, VIRTIO_CONSOLE,
+    ACLINT, CONSOLE, DISK_0, Item, NET_0, PLIC, RAM_BASE, Range, SSWI, SYSCON, VIRTIO_CONSOLE,
     Virtio, What, items,
 };
 use crate::sbi::{HartStatus, Post};
@@ -75,9 +75,9 @@ fn attach(bus: &mut Bus, item: &Item, device: Box<dyn Device>) {
     bus.attach(Gpa(item.range.base), item.range.size, device);
 }
 
-/// The address of the network interface.
-pub(crate) fn mac(spec: &Spec) -> [u8; 6] {
-    mac_from_seed(spec.seed, 0)
+/// The address of a network interface.
+pub(crate) fn mac(spec: &Spec, index: usize) -> [u8; 6] {
+    mac_from_seed(spec.seed, u16::try_from(index).expect("few interfaces"))
 }
 
 impl Wires {
@@ -89,7 +89,7 @@ impl Wires {
         supervisor: bool,
     ) -> Self {
         let time = TimeBase::new(spec.ns_per_tick);
-        let items = items(spec.disks.len(), shape.net, shape.button, shape.balloon);
+        let items = items(spec.disks.len(), shape.nets, shape.button, shape.balloon);
         let mut bus = Bus::default();
         for item in items.iter() {
             let name = &item.name;
@@ -103,8 +103,9 @@ impl Wires {
                 What::Virtio(Virtio::Console) => {
                     Box::new(VirtioMmio::new(name, Console::new(VIRTIO_CONSOLE)))
                 }
-                What::Virtio(Virtio::Net) => {
-                    Box::new(VirtioMmio::new(name, Net::new(NET, mac(spec))))
+                What::Virtio(Virtio::Net(at)) => {
+                    let port = PortId(NET_0 + u16::try_from(at).expect("few interfaces"));
+                    Box::new(VirtioMmio::new(name, Net::new(port, mac(spec, at))))
                 }
                 What::Virtio(Virtio::Panel) => Box::new(VirtioMmio::new(name, Panel::default())),
                 What::Virtio(Virtio::Balloon) => {

@@ -78,6 +78,12 @@ impl Dirs {
         self.state.join("files").join(program)
     }
 
+    /// The folder of a switch: the sockets of its members.
+    #[must_use]
+    pub fn switch(&self, name: &str) -> PathBuf {
+        self.run.join("switches").join(name)
+    }
+
     /// The socket of a machine's monitor. Its directory exists and is closed to others.
     ///
     /// # Errors

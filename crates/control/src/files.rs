@@ -40,7 +40,8 @@ pub struct MachineFile {
     pub seed: u64,
     /// Its wall clock at the start; the host's at each start where there is none.
     pub epoch_s: Option<u64>,
-    /// Its network: `user` or `none`.
+    /// What its network interfaces are connected to, in order and with commas between: `user`,
+    /// `switch:NAME`, or `none`.
     pub net: String,
     /// Ports of the host that lead into it.
     pub publish: Vec<String>,
@@ -65,6 +66,14 @@ pub struct MachineFile {
     pub record: bool,
     /// When it was made, RFC 3339.
     pub created: String,
+}
+
+impl MachineFile {
+    /// The switches that it is on: the name of each, and the number of the interface.
+    pub fn switches(&self) -> impl Iterator<Item = (usize, &str)> {
+        let nets = self.net.split(',').enumerate();
+        nets.filter_map(|(at, net)| Some((at, net.strip_prefix("switch:")?)))
+    }
 }
 
 /// Where a machine goes on from, once it has snapshots: `origin.json`, replaced whole.

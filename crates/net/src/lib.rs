@@ -1,5 +1,7 @@
-//! The user-mode network of a machine: an Ethernet segment whose other end is ordinary sockets.
+//! The networks of machines: ordinary sockets at the other end of an Ethernet segment, or a
+//! virtual switch with other machines (`switch`).
 //!
+//! Of the first, the user-mode network:
 //! The guest sees the network 10.0.2.0/24 with a gateway (10.0.2.2, which also stands for the
 //! host's loopback), a DNS server (10.0.2.3) and a DHCP server that gives it 10.0.2.15. What it
 //! sends to other addresses leaves through sockets of this process, so no privilege is needed.
@@ -30,6 +32,7 @@ mod reactor;
 mod resolv;
 mod router;
 mod segment;
+mod switch;
 mod tcp;
 mod tcp_flow;
 
@@ -40,4 +43,9 @@ pub use publish::{Protocol, Publish, PublishParseError};
 pub use segment::{
     DNS_ADDR, FRAME_BYTES_MAX, GATEWAY_ADDR, GATEWAY_MAC, GUEST_ADDR, NETWORK_ADDR,
     NETWORK_PREFIX_BITS,
+};
+pub use switch::{
+    ADDRESSES_MAX, Arrival, CutError, CutId, Deliver, Link, MEMBER_BYTES_MAX, MacTable, PeerKey,
+    Port, Seal, Sent, SwitchConfig, SwitchError, SwitchLock, SwitchMember, SwitchStats,
+    take_switch,
 };
