@@ -594,4 +594,25 @@ pub(crate) const FAULTS: &[Fault] = &[
         replace: "let at = base.min(page.base().0);",
         test: SNAPSHOTS,
     },
+    Fault {
+        name: "blocks of one machine's page are taken for another's",
+        file: "crates/engine/src/sources.rs",
+        find: "|page| ram.is_held(no, page));\n        if fits",
+        replace: "|page| page.bytes().is_ok());\n        if fits",
+        test: HOSTILE,
+    },
+    Fault {
+        name: "blocks of a page that nobody holds go along to another machine",
+        file: "crates/engine/src/run/part.rs",
+        find: "for no in self.sources.part(ram).into_iter().chain(stale) {",
+        replace: "drop(self.sources.part(ram));\n        for no in stale {",
+        test: HOSTILE,
+    },
+    Fault {
+        name: "an engine goes to another machine with its TLBs as they are",
+        file: "crates/engine/src/run/part.rs",
+        find: "        self.each_tlb(Tlb::flush);\n",
+        replace: "",
+        test: HOSTILE,
+    },
 ];

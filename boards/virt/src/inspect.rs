@@ -104,6 +104,9 @@ impl Inspect for Virt {
         });
         let (breaks, watches) =
             (breaks.collect::<Vec<_>>(), stops.iter().filter_map(watch).collect::<Vec<_>>());
+        if !stops.is_empty() {
+            self.engines.for_hart(0, self.harts.len());
+        }
         for engine in self.engines.all_mut() {
             engine.set_stops(&breaks, &watches);
         }

@@ -6,11 +6,11 @@ use crate::sbi::{Caller, HartStatus};
 use crate::wires::Wires;
 use omni_base::{PAGE_SIZE_U64, Tick};
 use omni_devices::virtio::BalloonState;
-use omni_engine::{Crew, Engine};
+use omni_engine::{Counters, Crew, Engine};
 use omni_guest_riscv::{Hart, Turn, Why};
 use omni_machine::{
-    Caps, Control, CreateError, Effect, Event, Hit, Inspect, Kick, Machine, Outside, Schedule,
-    Spec, Stop, StopPoint,
+    Caches, Caps, Control, CreateError, Effect, Event, Hit, Inspect, Kick, Machine, Outside,
+    Schedule, Spec, Stop, StopPoint,
 };
 use omni_memory::{Memory, Space};
 use omni_state::{Bundle, StateError};
@@ -27,8 +27,8 @@ pub(crate) const CAPS: Caps =
 
 /// What translates for the harts.
 pub(crate) enum Engines {
-    /// In turns.
-    Turns(Box<Engine>),
+    /// In turns. Another machine may have it at rest; one that is needed is made.
+    Turns(Option<Box<Engine>>),
     /// Side by side, with one for each.
     Apart(Crew, Vec<Engine>),
 }
@@ -36,7 +36,7 @@ pub(crate) enum Engines {
 impl Engines {
     fn of(schedule: Schedule, harts: usize) -> Self {
         match schedule {
-            Schedule::Turns => Self::Turns(Box::new(Engine::new(harts))),
+            Schedule::Turns => Self::Turns(Some(Box::new(Engine::new(harts)))),
             Schedule::Parallel => {
                 let (crew, engines) = Engine::side_by_side(harts);
                 Self::Apart(crew, engines)
@@ -51,27 +51,33 @@ impl Engines {
         }
     }
 
-    /// The one that runs a hart.
-    fn for_hart(&mut self, at: usize) -> &mut Engine {
+    /// The one that runs a hart, of so many.
+    pub(crate) fn for_hart(&mut self, at: usize, harts: usize) -> &mut Engine {
         match self {
-            Self::Turns(engine) => engine,
+            Self::Turns(engine) => engine.get_or_insert_with(|| Box::new(Engine::new(harts))),
             Self::Apart(_, engines) => &mut engines[at],
         }
     }
 
     fn all(&self) -> &[Engine] {
         match self {
-            Self::Turns(engine) => std::slice::from_ref(engine),
+            Self::Turns(engine) => engine.as_deref().map_or(&[], std::slice::from_ref),
             Self::Apart(_, engines) => engines,
         }
     }
 
     pub(crate) fn all_mut(&mut self) -> &mut [Engine] {
         match self {
-            Self::Turns(engine) => std::slice::from_mut(engine),
+            Self::Turns(engine) => engine.as_deref_mut().map_or(&mut [], std::slice::from_mut),
             Self::Apart(_, engines) => engines,
         }
     }
+}
+
+/// An engine that a machine of so many harts has let go of.
+struct Lent {
+    engine: Box<Engine>,
+    harts: usize,
 }
 
 /// A RISC-V `virt` machine.
@@ -82,6 +88,8 @@ pub(crate) struct Virt {
     pub(crate) wires: Wires,
     // Derived from here on.
     pub(crate) engines: Engines,
+    /// What engines counted for this machine that it has no longer.
+    counted: Counters,
     /// What a debugger has it stop at.
     pub(crate) stops: Vec<StopPoint>,
 }
@@ -138,7 +146,15 @@ impl Virt {
         let harts = (0..shape.harts).map(|id| Hart::new(id, RAM_BASE.0)).collect();
         let count = usize::try_from(shape.harts).expect("few harts");
         let engines = Engines::of(Schedule::Turns, count);
-        Ok(Self { spec: spec.clone(), boot, harts, wires, engines, stops: Vec::new() })
+        Ok(Self {
+            spec: spec.clone(),
+            boot,
+            harts,
+            wires,
+            engines,
+            counted: Counters::default(),
+            stops: Vec::new(),
+        })
     }
 
     /// What the device tree says of this machine.
@@ -242,7 +258,8 @@ impl Virt {
         let deadline = self.next_deadline().unwrap_or(u64::MAX);
         let left = until.min(deadline.max(tick + 1)) - tick;
         let budget = left.min(self.wires.state.turn_left).min(KICK_TICKS);
-        let (hart, engine) = (&mut self.harts[at], self.engines.for_hart(at));
+        let count = self.harts.len();
+        let (hart, engine) = (&mut self.harts[at], self.engines.for_hart(at, count));
         let end = hart.run(engine, &mut self.wires, Turn { vcpu: at, budget });
         self.pass(end.ticks);
         if end.why == Why::Sbi {
@@ -371,7 +388,30 @@ impl Machine for Virt {
         self.wires.pending()
     }
 
+    fn exchange_caches(&mut self, caches: Option<Caches>) -> Option<Caches> {
+        // Where a debugger wants it to stop is in the engine.
+        if !self.stops.is_empty() {
+            return None;
+        }
+        let harts = self.harts.len();
+        let Engines::Turns(engine) = &mut self.engines else { return None };
+        let ram = &mut self.wires.memory.spaces[0];
+        let given = engine.take().map(|mut engine| {
+            self.counted = self.counted + engine.part(ram);
+            Caches::new(Lent { engine, harts })
+        });
+        let fits = |lent: &Lent| lent.harts == harts;
+        if let Some(lent) = caches.and_then(Caches::into_inner).filter(fits) {
+            Engine::meet(ram);
+            *engine = Some(lent.engine);
+        }
+        given
+    }
+
     fn drop_caches(&mut self, seed: u64) {
+        if seed % 8 == 6 {
+            drop(self.exchange_caches(None));
+        }
         self.engines.all_mut().iter_mut().for_each(|engine| engine.drop_caches(seed));
     }
 
@@ -381,7 +421,7 @@ impl Machine for Virt {
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
         let all = self.engines.all().iter().map(Engine::counters);
-        let mut list = all.reduce(|sum, more| sum + more).unwrap_or_default().list();
+        let mut list = all.fold(self.counted, |sum, more| sum + more).list();
         if let Some(balloon) = self.wires.balloon() {
             list.extend(self.memory_figures(&balloon));
         }

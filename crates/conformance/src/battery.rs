@@ -19,6 +19,7 @@ pub const BATTERY: &[(&str, Property)] = &[
     ("a_kind_says_what_it_is", a_kind_says_what_it_is),
     ("a_replay_is_equal", a_replay_is_equal),
     ("slicing_and_saving_and_dropped_caches_are_invisible", slicing_is_invisible),
+    ("caches_of_another_machine_are_invisible", caches_of_another_are_invisible),
     ("a_restore_at_any_moment_has_the_same_future", a_restore_has_the_same_future),
     ("any_moment_can_be_visited", any_moment_can_be_visited),
     ("forks_share_pages", forks_share_pages),
@@ -80,6 +81,33 @@ fn slicing_is_invisible(case: &Case) {
     }
     assert_same(case, &again, &run.out);
     assert_eq!(digest(&mut *machine), run.digest, "{case}");
+}
+
+fn caches_of_another_are_invisible(case: &Case) {
+    let runs = [47, 53].map(|seed| case.run(seed));
+    let mut machines = [case.create(), case.create()];
+    let mut out = [Outcome::new(), Outcome::new()];
+    let mut now = [0, 1].map(|at: usize| runs[at].log.start());
+    // The one set of caches goes from machine to machine, at times by way of nobody's hand.
+    let (mut caches, mut step) = (None, 0);
+    while (0..2).any(|at| now[at] < runs[at].end) {
+        step += 1;
+        let (at, run) = (step % 2, &runs[step % 2]);
+        let length = 1 + (step as u64 * 37) % (case.span.0 / 40 + 2);
+        let tick = Tick(now[at].tick.0.saturating_add(length));
+        let to = if tick >= run.end.tick { run.end } else { run.log.at(tick) };
+        let own = machines[at].exchange_caches(caches.take());
+        out[at].extend(case.advance(&mut *machines[at], run, now[at], to));
+        now[at] = to;
+        if step % 5 == 0 {
+            take(case.kinds, &mut *machines[at]).expect("can be saved");
+        }
+        caches = machines[at].exchange_caches(own);
+    }
+    for (at, machine) in machines.iter_mut().enumerate() {
+        assert_same(case, &out[at], &runs[at].out);
+        assert_eq!(digest(&mut **machine), runs[at].digest, "{case}: machine {at}");
+    }
 }
 
 fn a_restore_has_the_same_future(case: &Case) {

@@ -53,6 +53,7 @@ macro_rules! battery {
                 a_kind_says_what_it_is,
                 a_replay_is_equal,
                 slicing_and_saving_and_dropped_caches_are_invisible,
+                caches_of_another_machine_are_invisible,
                 a_restore_at_any_moment_has_the_same_future,
                 any_moment_can_be_visited,
                 forks_share_pages,

@@ -18,6 +18,7 @@ mod jit;
 mod memory;
 mod profiler;
 mod run;
+mod sources;
 mod stops;
 mod support;
 mod tiers;

@@ -7,6 +7,7 @@ use crate::crew::{Granule, Known, Lanes};
 use crate::float::FloatRules;
 use crate::interp::bits;
 use crate::profiler::{Marker, Phase};
+use crate::sources::Sources;
 use crate::stops::Stops;
 use crate::tlb::Tlb;
 use crate::{Access, At, Env, Mapping, Target};
@@ -68,6 +69,7 @@ pub(crate) struct MemoryPath<'a, E> {
     pub(crate) lanes: &'a Lanes,
     pub(crate) own: usize,
     pub(crate) pages: &'a mut Cache,
+    pub(crate) sources: &'a mut Sources,
     pub(crate) float: FloatRules,
     pub(crate) float_flags: Slot,
     pub(crate) reservation: Slot,
@@ -123,6 +125,7 @@ impl<E: Env> MemoryPath<'_, E> {
     }
 
     fn forget_code(&mut self, no: PageNo) {
+        self.sources.forget(no);
         if self.pages.has_page(no) {
             for at in self.pages.invalidate(no) {
                 // Numbers of mappings are this engine's own: of all vCPUs that take turns.
@@ -154,6 +157,20 @@ impl<E: Env> MemoryPath<'_, E> {
             *self.known().code.entry(no).or_default() |= bit;
         }
         self.watch(no);
+        self.sources.note(no, self.env.ram());
+    }
+
+    /// Makes sure that blocks of a page are of what this machine has there.
+    fn check_code(&mut self, no: PageNo) {
+        if !self.sources.is_doubtful(no) {
+            return;
+        }
+        if self.sources.fits(no, self.env.ram()) {
+            // Another machine asked for that, of its own memory.
+            self.watch(no);
+        } else {
+            self.forget_code(no);
+        }
     }
 
     fn translate(&mut self, at: u64, size: Size, access: Access) -> Result<Mapping, Trap> {
@@ -198,6 +215,7 @@ impl<E: Env> MemoryPath<'_, E> {
         }
         let mapping = self.translate(at, Size::B2, Access::Fetch)?;
         let Target::Ram(no) = mapping.target else { return Ok(None) };
+        self.check_code(no);
         if mapping.keep {
             let id = self.pages.link_id(at, no);
             self.tlb.insert_fetch(at, no, id);

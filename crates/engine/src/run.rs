@@ -10,12 +10,15 @@ use crate::interp::{self, Outcome, Run};
 use crate::jit::{Jit, Left};
 use crate::memory::{MemoryPath, OwnTlb};
 use crate::profiler::{MadeCode, Marker, Phase, marked, now_ns, profiler};
+use crate::sources::Sources;
 use crate::stops::{Caught, Stops, Watch};
 use crate::tlb::Tlb;
 use crate::{Entry, Env, Exit, Frontend, Mode, Regs, Tiers, Without};
 use omni_base::{PAGE_SIZE, PAGE_SIZE_U64, PageNo};
 use omni_ir::Trap;
 use std::ptr::NonNull;
+
+mod part;
 
 /// Entries of a jump cache; a power of two.
 const JUMPS: usize = 4096;
@@ -48,6 +51,7 @@ impl Jumps {
 /// is state.
 pub struct Engine {
     cache: Cache,
+    sources: Sources,
     crew: Crew,
     /// The only vCPU that this runs, where others have engines of their own.
     only: Option<usize>,
@@ -94,6 +98,7 @@ impl Engine {
     fn of(crew: Crew, only: Option<usize>, vcpus: usize) -> Self {
         Self {
             cache: Cache::new(only.is_some()),
+            sources: Sources::default(),
             crew,
             only,
             jumps: (0..vcpus).map(|_| Jumps::new()).collect(),
@@ -194,6 +199,7 @@ impl Engine {
     /// nothing may know the old ones. The crew must be held.
     fn clear_code(&mut self) {
         self.cache.clear();
+        self.sources.clear();
         self.counters.code_flushes += 1;
         self.each_tlb(Tlb::forget_code);
         if let Some(jit) = &mut self.jit {
@@ -262,6 +268,7 @@ impl Engine {
             lanes,
             own: vcpu,
             pages: &mut self.cache,
+            sources: &mut self.sources,
             float: FloatRules { nan: front.nan_rule() },
             float_flags: front.float_flags(),
             reservation: front.reservation(),

@@ -221,6 +221,20 @@ impl Machine {
         }
     }
 
+    fn fork(&mut self) -> Self {
+        let ram = Space::from_image("ram", PAGES, self.world.ram.seal().image);
+        let world = World { ram, selected: self.world.selected };
+        let (regs, pc, ticks) = (self.regs.clone(), self.pc, self.ticks);
+        Self { engine: Engine::new(1), world, regs, pc, ticks }
+    }
+
+    /// Gives its engine to another machine, and takes that one's.
+    fn lend_to(&mut self, other: &mut Self) {
+        self.engine.part(&mut self.world.ram);
+        Engine::meet(&mut other.world.ram);
+        std::mem::swap(&mut self.engine, &mut other.engine);
+    }
+
     fn seen(&self) -> Seen {
         let mut memory = 0_u64;
         let mut page = [0; 4096];
@@ -241,6 +255,7 @@ fn check(guest: &Guest, slices: u64, ticks: u64) {
     let mut reference = Machine::new(guest, Tiers::Interpreter);
     let compiled = |after| (after, Machine::new(guest, Tiers::Compiled { after }));
     let mut others = [0, 2, 8, 1].map(compiled);
+    let mut pair = Pair { ahead: compiled(1).1, behind: None, before: None };
     for slice in 0..slices {
         reference.run(ticks + slice % 7);
         let want = reference.seen();
@@ -250,6 +265,7 @@ fn check(guest: &Guest, slices: u64, ticks: u64) {
         }
         let seed = slice.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         others[3].1.engine.drop_caches(seed);
+        pair.check(slice, |slice| ticks + slice % 7, want);
     }
     others.iter().for_each(|(_, machine)| is_bounded(machine));
     // What gets code is translated once more, and not time and again.
@@ -259,6 +275,40 @@ fn check(guest: &Guest, slices: u64, ticks: u64) {
     };
     let (once, warm) = (translated(&reference), translated(&others[2].1));
     assert!(warm <= 2 * once + 2000, "{warm} instructions translated, not {once}");
+}
+
+/// A machine and a fork of it that is a slice behind, with one engine that goes from one to the
+/// other.
+struct Pair {
+    ahead: Machine,
+    behind: Option<Machine>,
+    /// What the fork is to come to.
+    before: Option<Seen>,
+}
+
+impl Pair {
+    fn check(&mut self, slice: u64, ticks: impl Fn(u64) -> u64, want: Seen) {
+        self.ahead.run(ticks(slice));
+        assert_eq!(self.ahead.seen(), want, "slice {slice} of a machine with a fork");
+        match (&mut self.behind, self.before.take()) {
+            (Some(behind), Some(before)) => {
+                self.ahead.lend_to(behind);
+                behind.run(ticks(slice - 1));
+                assert_eq!(behind.seen(), before, "slice {slice} of a fork");
+                behind.lend_to(&mut self.ahead);
+            }
+            // From the next slice on it is one behind.
+            (Some(_), None) => {}
+            (None, _) => {
+                self.behind = Some(self.ahead.fork());
+                return;
+            }
+        }
+        if slice.is_multiple_of(4) {
+            self.ahead.world.ram.seal();
+        }
+        self.before = Some(want);
+    }
 }
 
 /// What a guest can make an engine hold: blocks, of which one run of a test adds some; code, which

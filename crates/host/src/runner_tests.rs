@@ -1,7 +1,7 @@
 //! Tests of the runner with a machine that counts, sleeps and echoes.
 
 use super::*;
-use omni_machine::{Caps, Inspect, IoId, IoOp, Schedule, Spec};
+use omni_machine::{Caches, Caps, Inspect, IoId, IoOp, Schedule, Spec};
 use omni_state::Bundle;
 use std::sync::Mutex;
 
@@ -69,6 +69,10 @@ impl Machine for Echo {
     fn pending(&self) -> Vec<Effect> {
         Vec::new()
     }
+    fn exchange_caches(&mut self, _: Option<Caches>) -> Option<Caches> {
+        None
+    }
+
     fn drop_caches(&mut self, _: u64) {}
     fn inspect(&mut self) -> Option<&mut dyn Inspect> {
         None

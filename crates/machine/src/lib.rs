@@ -20,5 +20,5 @@ pub use kind::{
     Confidence, CreateError, Group, KindInfo, MachineKind, OptionSpec, OptionType, PortInfo,
     PortKind, Region,
 };
-pub use machine::{Caps, Kick, Machine, Schedule, Stop, digest};
+pub use machine::{Caches, Caps, Kick, Machine, Schedule, Stop, digest};
 pub use spec::{DiskSpec, Spec};

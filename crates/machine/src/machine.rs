@@ -4,6 +4,7 @@ use crate::{Effect, Event, Hit, Inspect, Outside, Spec};
 use omni_base::{Digest, Tick};
 use omni_memory::Memory;
 use omni_state::Bundle;
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -69,6 +70,28 @@ impl Kick {
     }
 }
 
+/// What a machine derived from its state, for another of its kind to go on with.
+pub struct Caches(Box<dyn Any + Send>);
+
+impl Caches {
+    /// Of a type that only the kind knows.
+    pub fn new<T: Any + Send>(caches: T) -> Self {
+        Self(Box::new(caches))
+    }
+
+    /// The caches, where they are of this type.
+    #[must_use]
+    pub fn into_inner<T: Any + Send>(self) -> Option<T> {
+        self.0.downcast().ok().map(|caches| *caches)
+    }
+}
+
+impl std::fmt::Debug for Caches {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Caches")
+    }
+}
+
 /// A machine of any kind: paged memory, records, and a timeline of ticks.
 ///
 /// A machine runs only inside `run`. Between calls it is at a safe point, all its state is in
@@ -110,6 +133,13 @@ pub trait Machine: Send {
     ///
     /// Invisible to the machine, which is what the conformance suite checks.
     fn drop_caches(&mut self, seed: u64);
+
+    /// Gives away everything derived, if there is anything that another machine made from the same
+    /// spec could use, and goes on with what such a machine gave, or with nothing where that is
+    /// `None`.
+    ///
+    /// As invisible as `drop_caches`; what does not fit is dropped.
+    fn exchange_caches(&mut self, caches: Option<Caches>) -> Option<Caches>;
 
     /// What a debugger sees; none where it has no registers, or its vCPUs do not take turns.
     fn inspect(&mut self) -> Option<&mut dyn Inspect>;

@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "reads and writes frames by pointer; invariant M3 in SAFETY.md")]
 
 use crate::frame::{Frame, let_go};
-use crate::{Image, Page};
+use crate::{Image, Page, PageRef};
 use omni_base::{Digest, Gpa, PAGE_SIZE, PAGE_SIZE_U64, PageNo};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
@@ -249,6 +249,27 @@ impl Space {
         let ptr = self.resolve(no)?;
         self.slot(no).fetch_or(flag::LENT, Ordering::Relaxed);
         Some(ptr)
+    }
+
+    /// The page as it is now, where it was not written in this epoch: as long as what this gives
+    /// is kept, its frame stays as it is, and is no other page's.
+    #[must_use]
+    pub fn hold(&self, no: PageNo) -> Option<PageRef> {
+        if no.0 >= self.pages {
+            return None;
+        }
+        let bits = self.slot(no).load(Ordering::Relaxed);
+        if bits & (flag::OWNED | flag::CLEARED) != 0 {
+            return None;
+        }
+        self.image.get(no).ok().flatten().filter(|page| page.is_here()).cloned()
+    }
+
+    /// Whether the page is that very one still, and so has its content.
+    #[must_use]
+    pub fn is_held(&self, no: PageNo, page: &PageRef) -> bool {
+        let frame = page.frame().ok().map(Frame::as_ptr);
+        no.0 < self.pages && frame.is_some() && self.resolve(no) == frame
     }
 
     /// A pointer to the page for writing: marks it dirty. `None` outside the space or where the

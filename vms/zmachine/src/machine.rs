@@ -8,7 +8,7 @@ use crate::state::{Cpu, Input, Screen, Wait};
 use crate::story::Story;
 use omni_base::{Gpa, Tick};
 use omni_machine::{
-    Caps, Control, Effect, Event, Inspect, IoId, IoRequest, Kick, Machine, Outside, PortId,
+    Caches, Caps, Control, Effect, Event, Inspect, IoId, IoRequest, Kick, Machine, Outside, PortId,
     Schedule, Spec, Stop,
 };
 use omni_memory::Memory;
@@ -333,6 +333,10 @@ impl Machine for Vm {
             }
         };
         vec![Effect::Io(IoRequest { id: IoId(self.input.io), port: FILES, op })]
+    }
+
+    fn exchange_caches(&mut self, _: Option<Caches>) -> Option<Caches> {
+        None
     }
 
     fn drop_caches(&mut self, _seed: u64) {

@@ -3,9 +3,9 @@
 
 use omni_base::{Gpa, PageNo, Tick};
 use omni_machine::{
-    Caps, Confidence, Control, CreateError, Effect, Event, Group, Inspect, IoId, IoOp, IoRequest,
-    Kick, KindInfo, Machine, MachineKind, Outside, PortId, PortInfo, PortKind, Region, Schedule,
-    Spec, Stop,
+    Caches, Caps, Confidence, Control, CreateError, Effect, Event, Group, Inspect, IoId, IoOp,
+    IoRequest, Kick, KindInfo, Machine, MachineKind, Outside, PortId, PortInfo, PortKind, Region,
+    Schedule, Spec, Stop,
 };
 use omni_memory::{Memory, Space};
 use omni_state::{Bundle, record};
@@ -26,6 +26,7 @@ pub enum Fault {
     RestoreLosesQueue,
     RestoreWritesPages,
     StaleCode,
+    ForeignCode,
     DroppedCacheShows,
     HostState,
     GenerationIgnored,
@@ -52,6 +53,7 @@ pub const FAULTS: &[Fault] = &[
     Fault::RestoreLosesQueue,
     Fault::RestoreWritesPages,
     Fault::StaleCode,
+    Fault::ForeignCode,
     Fault::DroppedCacheShows,
     Fault::HostState,
     Fault::GenerationIgnored,
@@ -434,6 +436,14 @@ impl Machine for Live {
     }
     fn pending(&self) -> Vec<Effect> {
         self.rest.busy.into_iter().map(flush).collect()
+    }
+    fn exchange_caches(&mut self, caches: Option<Caches>) -> Option<Caches> {
+        let mut code = [0; 256];
+        self.ram().read(Gpa(0), &mut code).expect("inside");
+        let fits = |(of, _): &(Vec<u8>, _)| of[..] == code || self.fault == Fault::ForeignCode;
+        let taken = caches.and_then(Caches::into_inner).filter(fits);
+        let decoded = taken.map_or_else(|| vec![None; 128], |(_, decoded)| decoded);
+        Some(Caches::new((code.to_vec(), std::mem::replace(&mut self.decoded, decoded))))
     }
     fn drop_caches(&mut self, seed: u64) {
         self.drops += seed;

@@ -2,7 +2,7 @@
 
 use omni_base::{Gpa, Tick};
 use omni_machine::{
-    Caps, Confidence, CreateError, Effect, Event, Group, Inspect, Kick, KindInfo, Machine,
+    Caches, Caps, Confidence, CreateError, Effect, Event, Group, Inspect, Kick, KindInfo, Machine,
     MachineKind, Outside, PortId, PortInfo, Region, Schedule, Spec, Stop,
 };
 use omni_memory::{Memory, Space};
@@ -156,6 +156,10 @@ impl Machine for Live {
     fn pending(&self) -> Vec<Effect> {
         Vec::new()
     }
+    fn exchange_caches(&mut self, _: Option<Caches>) -> Option<Caches> {
+        None
+    }
+
     fn drop_caches(&mut self, _seed: u64) {}
     fn inspect(&mut self) -> Option<&mut dyn Inspect> {
         None
