@@ -230,6 +230,8 @@ impl Client {
                 Ok(json!({ "kept": kept }))
             }
             Request::Fork { count, publish } => {
+                // Before its twins are there, it has given what they go on with.
+                self.shared.family.pool.open();
                 let take = |machine: &mut dyn Machine| omni_lifecycle::take(KINDS, machine);
                 let snapshot = self.visit(take)??;
                 family::fork(&self.shared, &snapshot, *count, publish)

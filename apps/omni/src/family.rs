@@ -10,7 +10,7 @@ use crate::origin::Made;
 use crate::room;
 use crate::saved;
 use omni_control::{Entry, Nursery, Phase, Registry, StateFile, now_text};
-use omni_host::{Disk, Doors, FileLock, Item, monotonic_ns};
+use omni_host::{Begin, Disk, Doors, FileLock, Item, Pool, monotonic_ns};
 use omni_kinds::KINDS;
 use omni_lifecycle::{Snapshot, restore};
 use omni_machine::{Machine, PortKind};
@@ -31,6 +31,8 @@ const BEGIN: Duration = Duration::from_secs(60);
 /// The machines of a process.
 pub(crate) struct Family {
     pub(crate) doors: Arc<Doors>,
+    /// What translates for them.
+    pub(crate) pool: Arc<Pool>,
     members: Mutex<Members>,
     left: Condvar,
 }
@@ -48,7 +50,8 @@ pub(crate) struct Member(Arc<Family>);
 impl Family {
     pub(crate) fn open() -> io::Result<Arc<Self>> {
         let (members, left) = Default::default();
-        Ok(Arc::new(Self { doors: Doors::open()?, members, left }))
+        let pool = Pool::new(thread::available_parallelism()?.get());
+        Ok(Arc::new(Self { doors: Doors::open()?, pool, members, left }))
     }
 
     /// One more, or nothing where the process is about to end.
@@ -91,6 +94,8 @@ impl Drop for Member {
 struct Child {
     entry: Entry,
     shared: Arc<Shared>,
+    /// Memory that it alone held when it began.
+    own_bytes: u64,
 }
 
 /// Makes forks of a machine, of which this is a snapshot of now, and lets them run. All are on disk
@@ -107,13 +112,15 @@ pub(crate) fn fork(
     room::check_forks()?;
     let registry = Registry::open(&crate::monitor::dirs()?)?;
     let mut nursery = registry.nursery(&parent.entry.machine.name)?;
+    // None of them takes time from the others before all are there.
+    let shut = parent.family.pool.shut();
     let (tell, told) = channel();
     let mut children = Vec::new();
     let made = (0..count).try_for_each(|at| {
         children.push(bear(parent, snapshot, publish, &mut nursery, (at, tell.clone()))?);
         Ok::<_, Failure>(())
     });
-    drop(tell);
+    drop((tell, shut));
     let settled = made.and_then(|()| settle(parent, &children, &nursery));
     // Others may look for names while the dead are buried.
     drop(nursery);
@@ -127,7 +134,7 @@ pub(crate) fn fork(
             "id": child.entry.machine.id,
             "name": child.entry.machine.name,
             "started_ns": started,
-            "private_bytes": own_bytes(&child.shared),
+            "private_bytes": child.own_bytes,
         })
     });
     Ok(json!({ "forks": forks.collect::<Vec<_>>() }))
@@ -149,9 +156,11 @@ fn bear(
     };
     let machine = forked(&parent.entry.machine, publish);
     let (entry, lock) = nursery.add(machine, parent.keeper.origin(), state)?;
-    let made = made(parent, snapshot, &entry, lock);
-    let made = made.and_then(|made| run(made, begun));
-    made.map(|shared| Child { entry: entry.clone(), shared }).inspect_err(|_| {
+    let made = made(parent, snapshot, &entry, lock, begun);
+    let made = made.and_then(|(begun, own_bytes)| {
+        Ok(Child { entry: entry.clone(), shared: run(begun)?, own_bytes })
+    });
+    made.inspect_err(|_| {
         // The failure to tell of is the first.
         let _ = std::fs::remove_dir_all(&entry.dir);
     })
@@ -162,8 +171,10 @@ fn made(
     snapshot: &Snapshot,
     entry: &Entry,
     lock: FileLock,
-) -> Result<Begun, Failure> {
-    let machine = restore(KINDS, snapshot)?;
+    (at, tell): (u32, Sender<(u32, u64)>),
+) -> Result<(Begun, u64), Failure> {
+    let mut machine = restore(KINDS, snapshot)?;
+    let (_, own_bytes) = own_bytes_of(&mut *machine);
     let image = |name: &String| {
         let space = snapshot.spaces.iter().find(|space| space.name == *name);
         space.map(|space| space.image.clone()).unwrap_or_default()
@@ -177,19 +188,18 @@ fn made(
         machine,
         keeper: parent.keeper.forked(entry),
     };
-    let family = parent.family.clone();
-    Begun::new(Birth { entry: entry.clone(), lock, made, family, identity: true, lazy: true })
+    let (entry, family) = (entry.clone(), parent.family.clone());
+    // Whoever forked it may have given up.
+    let begin: Begin = Box::new(move || _ = tell.send((at, monotonic_ns())));
+    let begin = Some(begin);
+    let birth = Birth { entry, lock, made, family, identity: true, begin, lazy: true };
+    Ok((Begun::new(birth)?, own_bytes))
 }
 
 /// Lets a fork live on a thread of its own.
-fn run(begun: Begun, (at, tell): (u32, Sender<(u32, u64)>)) -> Result<Arc<Shared>, Failure> {
+fn run(begun: Begun) -> Result<Arc<Shared>, Failure> {
     let shared = begun.shared.clone();
-    let body = move || {
-        // Whoever forked it may have given up.
-        let _ = tell.send((at, monotonic_ns()));
-        drop(tell);
-        begun.live_or_fail(false);
-    };
+    let body = move || _ = begun.live_or_fail(false);
     let name = format!("m-{}", shared.entry.machine.id);
     let thread = thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn(body);
     thread.map_err(|error| Failure::io("cannot start a thread", &error))?;
@@ -226,17 +236,6 @@ fn starts(told: &Receiver<(u32, u64)>, count: usize) -> Vec<Option<u64>> {
         }
     }
     starts
-}
-
-/// Memory that only this machine of a family holds, where it still runs.
-fn own_bytes(shared: &Shared) -> Option<u64> {
-    let (told, seen) = channel();
-    let look = move |machine: &mut dyn Machine| {
-        // Whoever asked may have given up.
-        let _ = told.send(own_bytes_of(machine).1);
-    };
-    shared.queue.push(Item::Call(Box::new(look)));
-    seen.recv_timeout(BEGIN).ok()
 }
 
 /// Bytes of pages that only this machine holds, and the same with what it holds of code and caches.

@@ -15,7 +15,8 @@ use crate::translate;
 use omni_base::Gpa;
 use omni_control::{Dirs, Entry, OriginFile, Phase, Registry, StateFile, now_text};
 use omni_host::{
-    Console, DiskRoot, Ended, FileLock, Item, Queue, Runner, Stats, new_session, raise_file_limit,
+    Begin, Console, DiskRoot, Ended, FileLock, Item, Queue, Runner, Stats, new_session,
+    raise_file_limit,
 };
 use omni_kinds::kind_of;
 use omni_machine::{Event, Machine, MachineKind, PortId, PortInfo, Region, Schedule, Spec};
@@ -192,6 +193,8 @@ pub(crate) struct Birth {
     pub(crate) family: Arc<Family>,
     /// It is another machine than the one that it goes on from.
     pub(crate) identity: bool,
+    /// Is called when it runs first.
+    pub(crate) begin: Option<Begin>,
     /// What it may never use is made when it does.
     pub(crate) lazy: bool,
 }
@@ -220,7 +223,7 @@ fn begin(dir: &Path, start: &Start) -> Result<Begun, Failure> {
         socket: Some(dirs()?.socket(&entry.machine.id)?),
         ..StateFile::default()
     };
-    let birth = Birth { entry, lock, made, family, identity: start.fork, lazy: false };
+    let birth = Birth { entry, lock, made, family, identity: start.fork, begin: None, lazy: false };
     let begun = Begun::new(birth)?;
     let entry = &begun.shared.entry;
     if entry.origin.branch.is_some() {
@@ -242,7 +245,7 @@ fn begin_process(entry: &Entry) -> Result<(), Failure> {
 impl Begun {
     /// Connects a machine to its surroundings.
     pub(crate) fn new(birth: Birth) -> Result<Self, Failure> {
-        let Birth { entry, lock, made, family, identity, lazy } = birth;
+        let Birth { entry, lock, made, family, identity, begin, lazy } = birth;
         let over = || Failure::new(code::WRONG_STATE, "the monitor is about to end");
         let member = family.join().ok_or_else(over)?;
         let Made { spec, disks, mut machine, keeper } = made;
@@ -272,6 +275,8 @@ impl Begun {
         let limit = entry.machine.timeout_ms.map(Duration::from_millis);
         let ns_per_tick = spec.ns_per_tick;
         let runner = Runner::new(machine, queue.clone(), world, limit);
+        let runner = runner.with_pool(family.pool.clone());
+        let runner = begin.into_iter().fold(runner, Runner::with_begin);
         let runner = runner.with_tape(Box::new(keeper.recorder.clone()));
         let life = Life { state: entry.state.clone(), done: None, listeners: 0 };
         let shared = Arc::new(Shared {

@@ -156,7 +156,7 @@ impl Registry {
     /// Where the directory cannot be read.
     pub fn nursery(&self, stem: &str) -> Result<Nursery<'_>, ControlError> {
         let lock = self.lock()?;
-        let taken = self.list()?.into_iter().map(|entry| entry.machine.name).collect();
+        let taken = self.names()?;
         Ok(Nursery { registry: self, _lock: lock, stem: tame(stem), taken, number: 0 })
     }
 
@@ -166,25 +166,45 @@ impl Registry {
     /// # Errors
     /// Where the directory cannot be read.
     pub fn list(&self) -> Result<Vec<Entry>, ControlError> {
-        let machines = self.dirs.machines();
         let mut all = Vec::new();
-        for item in fs::read_dir(&machines).map_err(ControlError::io(&machines))? {
-            let dir = item.map_err(ControlError::io(&machines))?.path();
-            let id = dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if id.len() != ID_DIGITS || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                continue;
-            }
+        for (dir, id) in self.folders()? {
             match Entry::load(&dir) {
                 Ok(entry) => all.push(entry),
                 // Removed while we looked, or not made whole yet.
                 Err(_)
                     if !dir.join("machine.json").exists() && !dir.join("state.json").exists() => {}
-                Err(error) => all.push(damaged(&dir, id, &error)),
+                Err(error) => all.push(damaged(&dir, &id, &error)),
             }
         }
         all.sort_by(|a, b| {
             (&a.machine.created, &a.machine.id).cmp(&(&b.machine.created, &b.machine.id))
         });
+        Ok(all)
+    }
+
+    /// The names of all machines; of one whose files are damaged, its id.
+    fn names(&self) -> Result<BTreeSet<String>, ControlError> {
+        #[derive(serde::Deserialize)]
+        struct Named {
+            name: String,
+        }
+        let name = |(dir, id): (PathBuf, String)| {
+            read_json::<Named>(&dir.join("machine.json")).map_or(id, |named| named.name)
+        };
+        Ok(self.folders()?.into_iter().map(name).collect())
+    }
+
+    /// The directories of machines, and their ids.
+    fn folders(&self) -> Result<Vec<(PathBuf, String)>, ControlError> {
+        let machines = self.dirs.machines();
+        let mut all = Vec::new();
+        for item in fs::read_dir(&machines).map_err(ControlError::io(&machines))? {
+            let dir = item.map_err(ControlError::io(&machines))?.path();
+            let id = dir.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+            if id.len() == ID_DIGITS && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                all.push((dir, id));
+            }
+        }
         Ok(all)
     }
 

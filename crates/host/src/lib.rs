@@ -15,10 +15,12 @@ mod lock;
 mod overlay;
 mod pace;
 mod place;
+mod pool;
 mod queue;
 mod raw;
 mod runner;
 mod sampler;
+mod seat;
 mod signals;
 mod terminal;
 
@@ -36,9 +38,10 @@ pub use place::{
     private_bytes, private_dir, raise_file_limit, random_u64, read_bounded, replace_file, sync,
     sync_all, uid,
 };
+pub use pool::{Pool, Shut};
 pub use queue::{Call, Item, Queue, Stay};
 pub use raw::RawFile;
-pub use runner::{Backends, Ended, Runner, Stats, Tape};
+pub use runner::{Backends, Begin, Ended, Runner, Stats, Tape};
 pub use sampler::{Sample, Sampler, Tell};
 pub use signals::{Signal, watch_for_renewal, watch_signals};
 pub use terminal::{RawMode, is_terminal, terminal_size};

@@ -6,6 +6,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+/// Bytes of a file that are made room for before it is read.
+const READ_FIRST_MAX: u64 = 64 << 10;
+
 /// The user that this process acts for.
 #[must_use]
 pub fn uid() -> u32 {
@@ -89,7 +92,9 @@ pub fn raise_file_limit() {
 /// What the host says; a file that is larger, or is no regular file, is an error.
 pub fn read_bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let file = open_regular(path)?;
-    let mut bytes = Vec::new();
+    // Most files are small, and then one call brings all.
+    let room = file.metadata()?.len().min(READ_FIRST_MAX) + 1;
+    let mut bytes = Vec::with_capacity(usize::try_from(room).expect("bounded"));
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("over {most} bytes")));
@@ -160,7 +165,10 @@ pub fn free_bytes(path: &Path) -> Option<u64> {
 /// The host's memory in bytes: all of it, and what is available.
 #[must_use]
 pub fn host_memory() -> Option<(u64, u64)> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    // The lines that count come first.
+    let mut bytes = [0; 256];
+    let count = File::open("/proc/meminfo").ok()?.read(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes[..count]);
     let field = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;
         line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)

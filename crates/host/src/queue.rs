@@ -42,6 +42,8 @@ struct Inner {
     items: VecDeque<Item>,
     input_bytes: usize,
     frames: usize,
+    /// Senders that wait for room.
+    blocked: usize,
     closed: bool,
 }
 
@@ -78,7 +80,9 @@ impl Queue {
         for part in bytes.chunks(4096) {
             let mut inner = self.lock();
             while !inner.closed && inner.input_bytes + part.len() > INPUT_BYTES_MAX {
+                inner.blocked += 1;
                 inner = self.room.wait(inner).unwrap_or_else(PoisonError::into_inner);
+                inner.blocked -= 1;
             }
             if inner.closed {
                 return false;
@@ -110,8 +114,11 @@ impl Queue {
         inner.input_bytes = 0;
         inner.frames = 0;
         let items = std::mem::take(&mut inner.items);
+        let blocked = inner.blocked > 0;
         drop(inner);
-        self.room.notify_all();
+        if blocked {
+            self.room.notify_all();
+        }
         items
     }
 

@@ -2,7 +2,9 @@
 
 use crate::held::{Held, Lived};
 use crate::pace::Pace;
+use crate::pool::Pool;
 use crate::queue::{Item, Queue, Stay};
+use crate::seat::Seat;
 use omni_base::Tick;
 use omni_machine::{Effect, Event, Hit, IoRequest, Kick, Machine, Outside, PortId, Stop};
 use omni_memory::Memory;
@@ -15,6 +17,13 @@ const HOLD: Duration = Duration::from_millis(5);
 
 /// How long a runner sleeps before it asks whoever has the machine in hand.
 const ASK: Duration = Duration::from_millis(10);
+
+/// How late a machine may be woken that has been silent for long. It sees its own time all the
+/// same: it makes up for what it slept too long.
+const SLACK_MAX: Duration = Duration::from_millis(50);
+
+/// The part of its silence that a machine may be woken late: 1/64.
+const SLACK: u32 = 64;
 
 /// Where the effects of a machine go, on the runner's thread; none of it may block for long.
 pub trait Backends: Send {
@@ -104,6 +113,9 @@ impl Outside for Collect {
     }
 }
 
+/// What is called at a machine's beginning, on the runner's thread.
+pub type Begin = Box<dyn FnOnce() + Send>;
+
 /// Owns a machine and runs it.
 pub struct Runner<B> {
     machine: Box<dyn Machine>,
@@ -117,6 +129,11 @@ pub struct Runner<B> {
     idle: Option<Option<Tick>>,
     deadline: Option<Instant>,
     in_hand: InHand,
+    seat: Seat,
+    /// Is called when the machine is about to run for the first time.
+    begin: Option<Begin>,
+    /// When it last had something to do with the outside.
+    heard: Instant,
 }
 
 /// What a runner knows while its machine is in someone's hands.
@@ -160,7 +177,22 @@ impl<B: Backends> Runner<B> {
             idle,
             deadline,
             in_hand,
+            seat: Seat::alone(),
+            begin: None,
+            heard: Instant::now(),
         }
+    }
+
+    /// The same, with this called when the machine is about to run for the first time.
+    #[must_use]
+    pub fn with_begin(self, begin: Begin) -> Self {
+        Self { begin: Some(begin), ..self }
+    }
+
+    /// The same, with caches shared with the other machines of this pool.
+    #[must_use]
+    pub fn with_pool(self, pool: Arc<Pool>) -> Self {
+        Self { seat: Seat::sharing(pool), ..self }
     }
 
     /// The same, with everything told to a tape from the start.
@@ -195,7 +227,8 @@ impl<B: Backends> Runner<B> {
                 return Ended::Timeout;
             }
             if self.paused {
-                self.queue.wait(self.deadline);
+                let look = self.seat.sleep(&mut *self.machine);
+                self.queue.wait(earlier(self.deadline, look));
                 self.pace.resumed(self.machine.tick());
             } else if self.backends.full() {
                 self.queue.wait(Instant::now().checked_add(HOLD));
@@ -222,9 +255,11 @@ impl<B: Backends> Runner<B> {
             if !due {
                 // Time that nobody sees need not pass: the machine catches up when it wakes.
                 let moment = wake.and_then(|wake| self.pace.moment(wake));
+                let moment = moment.and_then(|moment| moment.checked_add(self.slack()));
+                let look = self.seat.sleep(&mut *self.machine);
                 // Whoever has it in hand is asked every now and then.
                 let soon = if self.in_hand.held { Instant::now().checked_add(ASK) } else { None };
-                self.queue.wait(earlier(earlier(moment, self.deadline), soon));
+                self.queue.wait(earlier(earlier(moment, self.deadline), earlier(soon, look)));
                 return None;
             }
             let until = wake.unwrap_or(target).max(self.machine.tick());
@@ -234,8 +269,21 @@ impl<B: Backends> Runner<B> {
         self.run_to(until)
     }
 
+    /// How late the machine may be woken.
+    fn slack(&self) -> Duration {
+        if self.in_hand.held {
+            Duration::ZERO
+        } else {
+            (self.heard.elapsed() / SLACK).min(SLACK_MAX)
+        }
+    }
+
     /// Runs up to a tick, and sends out what came of it.
     fn run_to(&mut self, until: Tick) -> Option<u64> {
+        self.seat.begin(&mut *self.machine);
+        if let Some(begin) = self.begin.take() {
+            begin();
+        }
         let (began, from) = (Instant::now(), self.machine.tick());
         let kick = self.queue.kick().clone();
         let stop = self.machine.run(until, &kick, &mut self.outside);
@@ -243,6 +291,7 @@ impl<B: Backends> Runner<B> {
         self.stats.tick.store(tick.0, Ordering::Relaxed);
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.stats.cpu_us.fetch_add(took_us, Ordering::Relaxed);
+        self.seat.ran(&mut *self.machine, took);
         self.send_effects();
         if let Some(tape) = &mut self.tape {
             tape.rest(&mut *self.machine);
@@ -266,6 +315,7 @@ impl<B: Backends> Runner<B> {
     }
 
     fn dispatch(&mut self, effect: Effect) {
+        self.heard = Instant::now();
         match effect {
             Effect::Output { port, bytes } => self.backends.output(port, bytes),
             Effect::Io(request) => self.backends.request(request, self.machine.memory()),
@@ -314,6 +364,7 @@ impl<B: Backends> Runner<B> {
             self.in_hand.heard.push((self.machine.tick(), event.clone()));
         }
         self.machine.apply(event, &mut self.outside);
+        self.heard = Instant::now();
         self.send_effects();
         self.idle = None;
         None
@@ -335,6 +386,7 @@ impl<B: Backends> Runner<B> {
     /// Gives the machine into someone's hands. Says how it ended meanwhile, if it has.
     fn stay(&mut self, stay: Stay) -> Option<Ended> {
         self.in_hand.held = true;
+        self.seat.own(&mut *self.machine);
         stay(self);
         let ended = self.in_hand.ended.take();
         self.in_hand = InHand::default();
