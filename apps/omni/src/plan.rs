@@ -29,6 +29,13 @@ const FILE_BYTES_MAX: u64 = 2 << 30;
 /// The architecture where nothing says another.
 const ARCH_DEFAULT: &str = "riscv64";
 
+/// What the kernel of an image of ours is told to leave out, so that a guest that has nothing to do
+/// sleeps for seconds and not for parts of one: a watchdog over its CPUs, which would bark at
+/// pauses that it cannot know of; averages of how long tasks waited; memory put together ahead of
+/// need; statistics of memory each second. What the user adds comes later, and counts.
+const QUIET: &str =
+    "nowatchdog psi=0 sysctl.vm.compaction_proactiveness=0 sysctl.vm.stat_interval=10";
+
 /// What a machine is to be made from.
 pub(crate) struct Plan {
     /// The file of the machine, without id.
@@ -214,7 +221,8 @@ fn find_source(
         let files = files.map(|(role, path)| (role.to_owned(), path)).into();
         let stem = image.info.distribution.clone();
         let terminal = image.info.cmdline_terminal.clone().filter(|_| interactive);
-        let append = Some(terminal.unwrap_or_else(|| image.info.cmdline.clone()));
+        let console = terminal.unwrap_or_else(|| image.info.cmdline.clone());
+        let append = Some(format!("{console} {QUIET}"));
         // At a terminal nobody is logged in unasked, and a person sees when to type.
         let ready = image.info.ready.clone().filter(|_| !interactive);
         let disk_bytes = args.choices.size;
