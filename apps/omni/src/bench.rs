@@ -1,6 +1,7 @@
 //! The verb `bench`: speed here, beside the peers that are installed.
 
 use crate::args::SourceArgs;
+use crate::bench_forks::{self, Forks};
 use crate::bench_time::{self, Times};
 use crate::failure::{Failure, code};
 use crate::flame::{Stacks, with_ending};
@@ -93,6 +94,10 @@ pub(crate) struct BenchArgs {
     /// Runs of each, of which the median counts
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: Option<u32>,
+    /// For time: so many forks of a live Debian in one process, instead of the rest: when each has
+    /// answered at its console, what each holds and what all take when they are idle
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=5000))]
+    forks: Option<u32>,
     /// A kernel for guests, rather than the archive's newest
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
@@ -105,6 +110,7 @@ enum Measured {
     Cases(Report),
     Boots(BootReport),
     Times(Times),
+    Forks(Forks),
 }
 
 /// Measures and reports. Fails where someone computed what others did not, or one of ours failed.
@@ -273,6 +279,11 @@ fn measure(
         }
         What::Time => {
             let amount = (options.runs, options.quick);
+            if let (Some(count), Some(image)) = (args.forks, installed(dirs)?.first()) {
+                let forks = bench_forks::measure(image, &dirs.images(), count, hall);
+                hall.hush();
+                return forks.map(Measured::Forks);
+            }
             bench_time::measure(&installed(dirs)?, &dirs.images(), amount, hall)
                 .map(Measured::Times)
         }
@@ -319,6 +330,11 @@ impl Measured {
                     object["what"] = Value::from("time");
                     object
                 }
+                Self::Forks(forks) => {
+                    let mut object = json!(forks);
+                    object["what"] = Value::from("forks");
+                    object
+                }
             });
         }
         match self {
@@ -344,6 +360,11 @@ impl Measured {
                 }
                 ui.table(Times::HEADS, &times.table())
             }
+            Self::Forks(forks) => {
+                let what = format!("forks in one process: {}, once", forks.guest);
+                ui.line(&about(&forks.host, &what))?;
+                ui.table(Forks::HEADS, &forks.table())
+            }
         }
     }
 
@@ -357,7 +378,7 @@ impl Measured {
                 differ.chain(report.failures().map(failed)).collect()
             }
             Self::Boots(report) => report.failures().map(failed).collect(),
-            Self::Times(_) => vec![],
+            Self::Times(_) | Self::Forks(_) => vec![],
         }
     }
 }

@@ -101,25 +101,29 @@ pub(crate) fn measure(
     Ok(times)
 }
 
-fn failed(case: &str, why: &impl ToString) -> BenchError {
+pub(crate) fn failed(case: &str, why: &impl ToString) -> BenchError {
     BenchError::Failed { who: US, case: case.into(), said: why.to_string() }
 }
 
 /// Machines in a home of their own, removed in the end.
-struct Home {
+pub(crate) struct Home {
     dir: TempDir,
     program: PathBuf,
 }
 
 impl Home {
-    fn new(images: &Path) -> io::Result<Self> {
+    pub(crate) fn new(images: &Path) -> io::Result<Self> {
         let dir = TempDir::new("bench-time")?;
         std::fs::create_dir_all(dir.path().join("state"))?;
         symlink(images, dir.path().join("state/images"))?;
         Ok(Self { dir, program: std::env::current_exe()? })
     }
 
-    fn says(&self, args: &[&str]) -> Result<Vec<u8>, BenchError> {
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn says(&self, args: &[&str]) -> Result<Vec<u8>, BenchError> {
         let mut command = Command::new(&self.program);
         command.env("OMNI_HOME", self.dir.path()).args(args).stdin(Stdio::null());
         let output = command.output().map_err(|error| failed(args[0], &error))?;
@@ -129,7 +133,7 @@ impl Home {
         Err(failed(args[0], &String::from_utf8_lossy(&output.stderr).trim()))
     }
 
-    fn asks(&self, args: &[&str]) -> Result<Value, BenchError> {
+    pub(crate) fn asks(&self, args: &[&str]) -> Result<Value, BenchError> {
         let said = self.says(&[args, &["--json"]].concat())?;
         serde_json::from_slice(&said).map_err(|error| failed(args[0], &error))
     }
@@ -195,7 +199,7 @@ fn of_a_guest(image: &Installed, images: &Path, runs: u32) -> Result<Vec<Line>, 
 }
 
 /// Runs the image until it is ready.
-fn boot(home: &Home, image: &Installed, more: &[&str]) -> Result<(), BenchError> {
+pub(crate) fn boot(home: &Home, image: &Installed, more: &[&str]) -> Result<(), BenchError> {
     // Images are kept under the name that they are asked for by, with more behind it.
     let minimal = image.disk.is_none();
     let reference = if minimal { "debian-minimal" } else { "debian" };

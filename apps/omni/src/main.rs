@@ -8,6 +8,7 @@ mod adopt;
 mod args;
 mod backends;
 mod bench;
+mod bench_forks;
 mod bench_qemu;
 mod bench_time;
 mod cable;
