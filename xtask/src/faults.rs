@@ -163,6 +163,13 @@ pub(crate) const FAULTS: &[Fault] = &[
         test: STORE,
     },
     Fault {
+        name: "what others add to a tree is not seen",
+        file: "crates/store/src/tree.rs",
+        find: "            fresh.push(line);\n",
+        replace: "            drop(line);\n",
+        test: STORE,
+    },
+    Fault {
         name: "what a crash left of a line stays in a tree",
         file: "crates/store/src/tree.rs",
         find: "            if file.metadata()?.len() > end {",

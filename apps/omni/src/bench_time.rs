@@ -4,7 +4,7 @@ use crate::bench_qemu;
 use omni_base::{Digest, PAGE_SIZE_U64, Tick};
 use omni_bench::{Audience, BenchError, Host, Installed};
 use omni_host::TempDir;
-use omni_store::{Manifest, Store, StoreError};
+use omni_store::{Files, Manifest, Store, StoreError};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -244,7 +244,7 @@ fn of_a_recording(image: &Installed, images: &Path, runs: u32) -> Result<Vec<Lin
 fn of_a_tree(count: u32) -> Result<Vec<Line>, StoreError> {
     let fail = |error| StoreError::Io("a temporary folder".into(), error);
     let dir = TempDir::new("bench-tree").map_err(fail)?;
-    let store = Store::open(dir.path())?;
+    let store = Store::open_with(dir.path(), Files::careless())?;
     let mut ids: Vec<Digest> = Vec::new();
     for number in 0..count {
         // Every tenth begins a branch in the middle of what is there.
@@ -262,6 +262,7 @@ fn of_a_tree(count: u32) -> Result<Vec<Line>, StoreError> {
         let tree = store.tree("m")?;
         let all = tree.entries().filter_map(|entry| tree.parent(entry)).count();
         listed.push(ms(began));
+        drop(tree);
         let middle = ids.get(all / 2).copied();
         let began = Instant::now();
         grow(&store, count + run, middle)?;

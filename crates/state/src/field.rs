@@ -110,8 +110,15 @@ impl<T: Field, const N: usize> Field for [T; N] {
         self.iter().for_each(|item| item.put(out));
     }
     fn get(from: &mut Reader<'_>) -> Result<Self, StateError> {
-        let items = (0..N).map(|_| T::get(from)).collect::<Result<Vec<_>, _>>()?;
-        items.try_into().map_err(|_| StateError::Truncated)
+        let mut failed = None;
+        let items = std::array::from_fn(|_| match failed {
+            Some(_) => None,
+            None => T::get(from).map_err(|error| failed = Some(error)).ok(),
+        });
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(items.map(|item: Option<T>| item.expect("none has failed"))),
+        }
     }
 }
 

@@ -10,7 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The files of a host. Cloning gives another handle of the same.
 #[derive(Clone, Default, Debug)]
-pub struct Files(Option<Arc<Fuse>>);
+pub struct Files {
+    fuse: Option<Arc<Fuse>>,
+    /// Whether a loss of power may take what was written.
+    careless: bool,
+}
 
 /// Stops every change after so many of them, as a crash does. For tests.
 #[derive(Debug)]
@@ -106,11 +110,17 @@ impl Files {
     /// Files behind a fuse.
     #[must_use]
     pub fn with_fuse(fuse: Arc<Fuse>) -> Self {
-        Self(Some(fuse))
+        Self { fuse: Some(fuse), careless: false }
+    }
+
+    /// Files that a loss of power may take: for a store that is made to be measured.
+    #[must_use]
+    pub fn careless() -> Self {
+        Self { fuse: None, careless: true }
     }
 
     fn step(&self, writes: bool) -> io::Result<()> {
-        let Some(fuse) = &self.0 else { return Ok(()) };
+        let Some(fuse) = &self.fuse else { return Ok(()) };
         let whole = fuse.burn(writes)?;
         // A step that is not a write is done or not done.
         if whole { Ok(()) } else { Err(io::Error::other("the fuse is blown")) }
@@ -130,7 +140,7 @@ impl Files {
         self.step(true)?;
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create_new(true).mode(0o600).open(path)?;
-        if let Some(fuse) = &self.0 {
+        if let Some(fuse) = &self.fuse {
             fuse.note(path, 0);
         }
         Ok(file)
@@ -138,7 +148,7 @@ impl Files {
 
     /// Writes at an offset.
     pub(crate) fn write_at(&self, file: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
-        let Some(fuse) = &self.0 else { return file.write_all_at(bytes, at) };
+        let Some(fuse) = &self.fuse else { return file.write_all_at(bytes, at) };
         match fuse.burn(true) {
             Ok(true) => file.write_all_at(bytes, at),
             Ok(false) => {
@@ -158,8 +168,10 @@ impl Files {
     /// Makes the content of a file survive a loss of power.
     pub(crate) fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
         self.step(false)?;
-        file.sync_data()?;
-        if let Some(fuse) = &self.0 {
+        if !self.careless {
+            file.sync_data()?;
+        }
+        if let Some(fuse) = &self.fuse {
             fuse.note(path, file.metadata()?.len());
         }
         Ok(())
@@ -169,7 +181,7 @@ impl Files {
     pub(crate) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.step(false)?;
         fs::rename(from, to)?;
-        if let Some(fuse) = &self.0 {
+        if let Some(fuse) = &self.fuse {
             fuse.note_name(from, to);
         }
         self.sync_dir(to)
@@ -181,7 +193,7 @@ impl Files {
         let Some(dir) = path.parent() else { return Ok(()) };
         // A bare name is one in the folder that the process is in.
         let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-        File::open(dir)?.sync_all()
+        if self.careless { Ok(()) } else { File::open(dir)?.sync_all() }
     }
 
     /// Removes a file, where it is there.

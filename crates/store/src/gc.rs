@@ -109,7 +109,7 @@ impl Store {
             .map(|meta| meta.len())
             .sum();
         for owner in self.owners()? {
-            let tree = self.tree(&owner)?;
+            let tree = self.tree_anew(&owner)?;
             if tree.has_removed() {
                 let path = self.tree_path(&owner);
                 tree.compact(&self.files, &path).map_err(StoreError::io(&path))?;
@@ -133,7 +133,7 @@ impl Store {
     fn mark(&self) -> Result<BTreeSet<Digest>, StoreError> {
         let mut roots: BTreeSet<Digest> = self.kept()?.into_iter().collect();
         for owner in self.owners()? {
-            roots.extend(self.tree(&owner)?.entries().map(|entry| entry.id));
+            roots.extend(self.tree_anew(&owner)?.entries().map(|entry| entry.id));
         }
         let mut needed = BTreeSet::new();
         for id in roots {

@@ -4,7 +4,7 @@ use crate::files::{Files, Lock};
 use crate::index::Index;
 use crate::object::Sort;
 use crate::pack::{self, Place};
-use crate::tree::Change;
+use crate::tree::{Change, Replayed};
 use crate::{Manifest, StoreError, Tree};
 use omni_base::{Digest, PAGE_SIZE};
 use std::collections::BTreeMap;
@@ -28,12 +28,13 @@ pub struct Store {
     pub(crate) dir: PathBuf,
     pub(crate) files: Files,
     view: Mutex<View>,
+    trees: Mutex<BTreeMap<String, Arc<Mutex<Replayed>>>>,
 }
 
 /// What of the store is in memory: the indices as of the last look, and packs that are open.
 #[derive(Default, Debug)]
 struct View {
-    indices: Arc<[Index]>,
+    indices: Arc<[Arc<Index>]>,
     packs: BTreeMap<u64, Arc<File>>,
 }
 
@@ -51,7 +52,8 @@ impl Store {
     /// # Errors
     /// As `open`.
     pub fn open_with(dir: &Path, files: Files) -> Result<Self, StoreError> {
-        let store = Self { dir: dir.to_owned(), files, view: Mutex::default() };
+        let store =
+            Self { dir: dir.to_owned(), files, view: Mutex::default(), trees: Mutex::default() };
         let format = store.path("format");
         match fs::read_to_string(&format) {
             Ok(text) if text == FORMAT => store.make_folders()?,
@@ -96,7 +98,7 @@ impl Store {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn indices(&self) -> Arc<[Index]> {
+    pub(crate) fn indices(&self) -> Arc<[Arc<Index>]> {
         self.view().indices.clone()
     }
 
@@ -106,11 +108,16 @@ impl Store {
         for _ in 0..RETRIES {
             let names = index_files(&dir)?;
             let known = self.indices();
-            let mut paths = known.iter().map(Index::path);
+            let mut paths = known.iter().map(|index| index.path());
             if names.len() == known.len() && names.iter().all(|path| paths.any(|old| old == path)) {
                 return Ok(());
             }
-            match names.iter().map(|path| Index::open(path)).collect::<Result<Vec<_>, _>>() {
+            // Names of indices are drawn at random: one that is known is the same as ever.
+            let open = |path: &PathBuf| match known.iter().find(|index| index.path() == path) {
+                Some(index) => Ok(index.clone()),
+                None => Index::open(path).map(Arc::new),
+            };
+            match names.iter().map(open).collect::<Result<Vec<_>, _>>() {
                 Ok(indices) => {
                     let mut view = self.view();
                     view.indices = indices.into();
@@ -249,8 +256,30 @@ impl Store {
     ///
     /// # Errors
     /// Where the tree cannot be read, or is damaged.
-    pub fn tree(&self, owner: &str) -> Result<Tree, StoreError> {
-        Tree::read(&self.tree_path(owner))
+    pub fn tree(&self, owner: &str) -> Result<Arc<Tree>, StoreError> {
+        self.replayed(owner, |known| known.look(&self.tree_path(owner)))
+    }
+
+    /// As `tree`, and all of it is read again.
+    pub(crate) fn tree_anew(&self, owner: &str) -> Result<Arc<Tree>, StoreError> {
+        Replayed::read(&self.tree_path(owner))
+    }
+
+    fn replayed<T>(&self, owner: &str, act: impl FnOnce(&mut Replayed) -> T) -> T {
+        let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = trees.entry(owner.to_owned()).or_default().clone();
+        drop(trees);
+        act(&mut known.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Appends to the tree of an owner what `check` makes of it.
+    pub(crate) fn grow(
+        &self,
+        owner: &str,
+        check: impl FnOnce(&Tree) -> Result<Option<Change>, StoreError>,
+    ) -> Result<(), StoreError> {
+        let path = self.tree_path(owner);
+        self.replayed(owner, |known| Tree::append(&self.files, &path, known, check))
     }
 
     /// Every owner that has a tree.
@@ -268,7 +297,7 @@ impl Store {
     /// Where there is none, and what the host says.
     pub fn remove(&self, owner: &str, id: Digest) -> Result<(), StoreError> {
         let _hold = self.hold()?;
-        Tree::append(&self.files, &self.tree_path(owner), |tree| match tree.get(&id) {
+        self.grow(owner, |tree| match tree.get(&id) {
             Some(_) => Ok(Some(Change::Remove(id))),
             None => Err(StoreError::NoSnapshot(id.short())),
         })

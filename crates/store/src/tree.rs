@@ -5,11 +5,12 @@ use crate::files::{Files, Lock};
 use crate::write::check_tag;
 use omni_base::{Digest, Tick};
 use omni_state::{Field, Reader, StateError, Writer};
-use std::collections::BTreeMap;
-use std::fs::OpenOptions;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 
 const MAGIC: [u8; 8] = *b"OMNITREE";
 const VERSION: u32 = 1;
@@ -17,6 +18,9 @@ const HEADER_BYTES: usize = 16;
 
 /// Bytes of a tree: a million snapshots and more.
 const TREE_BYTES_MAX: u64 = 1 << 30;
+
+/// Bytes of a line, about: one with a parent and a short tag.
+const LINE_BYTES: usize = 180;
 
 /// One snapshot of a tree.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -64,22 +68,23 @@ pub(crate) enum Change {
 /// The snapshots of one owner.
 #[derive(Clone, Default, Debug)]
 pub struct Tree {
-    entries: Vec<Entry>,
-    by_tag: BTreeMap<String, usize>,
-    by_id: BTreeMap<Digest, usize>,
+    /// In the order of their lines; `None` in the place of one that was removed.
+    entries: Vec<Option<Entry>>,
+    by_tag: HashMap<String, usize>,
+    by_id: HashMap<Digest, usize>,
     removed: BTreeMap<Digest, Option<Digest>>,
 }
 
 impl Tree {
     /// The snapshots, oldest first, without those that were removed.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(|entry| self.by_id.contains_key(&entry.id))
+        self.entries.iter().flatten()
     }
 
     /// The snapshot of this tag.
     #[must_use]
     pub fn tagged(&self, tag: &str) -> Option<&Entry> {
-        self.by_tag.get(tag).map(|at| &self.entries[*at])
+        self.by_tag.get(tag).and_then(|at| self.entries[*at].as_ref())
     }
 
     /// Whether a snapshot can have this tag.
@@ -97,7 +102,7 @@ impl Tree {
     /// The snapshot of this id.
     #[must_use]
     pub fn get(&self, id: &Digest) -> Option<&Entry> {
-        self.by_id.get(id).map(|at| &self.entries[*at])
+        self.by_id.get(id).and_then(|at| self.entries[*at].as_ref())
     }
 
     /// The snapshot before this one that has not been removed.
@@ -111,10 +116,14 @@ impl Tree {
     #[must_use]
     pub fn present(&self, id: Digest) -> Option<Digest> {
         let mut id = id;
-        while let Some(parent) = self.removed.get(&id) {
-            id = (*parent)?;
+        // Not more steps than there are to take, should a forger have made a ring of them.
+        for _ in 0..=self.removed.len() {
+            match self.removed.get(&id) {
+                Some(parent) => id = (*parent)?,
+                None => return Some(id),
+            }
         }
-        Some(id)
+        None
     }
 
     /// Finds a snapshot by its name: a tag or the beginning of an id, and `~N` for the Nth before.
@@ -133,10 +142,19 @@ impl Tree {
                 return Err(none());
             }
         }
+        if usize::try_from(back).map_or(true, |back| back >= self.entries.len().max(1)) {
+            return Err(none());
+        }
         for _ in 0..back {
             found = found.and_then(|entry| self.parent(entry));
         }
         found.ok_or_else(none)
+    }
+
+    fn reserve(&mut self, count: usize) {
+        self.entries.reserve(count);
+        self.by_tag.reserve(count);
+        self.by_id.reserve(count);
     }
 
     fn take(&mut self, change: Change) {
@@ -145,70 +163,34 @@ impl Tree {
                 self.removed.remove(&entry.id);
                 self.by_tag.insert(entry.tag.clone(), self.entries.len());
                 self.by_id.insert(entry.id, self.entries.len());
-                self.entries.push(entry);
+                self.entries.push(Some(entry));
             }
             Change::Remove(id) => {
-                if let Some(at) = self.by_id.remove(&id) {
-                    self.by_tag.remove(&self.entries[at].tag);
-                    self.removed.insert(id, self.entries[at].parent);
+                let at = self.by_id.remove(&id);
+                if let Some(entry) = at.and_then(|at| self.entries[at].take()) {
+                    self.by_tag.remove(&entry.tag);
+                    self.removed.insert(id, entry.parent);
                 }
             }
         }
     }
 
-    /// Reads the tree of a file; one that is not there has no snapshots.
-    pub(crate) fn read(path: &Path) -> Result<Self, StoreError> {
-        Self::replay(path).map(|(tree, _, _)| tree)
-    }
-
-    /// The tree, the length of what is whole, and the chain there.
-    fn replay(path: &Path) -> Result<(Self, u64, Digest), StoreError> {
-        let bytes = match std::fs::metadata(path) {
-            Ok(meta) if meta.len() > TREE_BYTES_MAX => {
-                return Err(StoreError::damaged(path, "it is larger than any tree"));
-            }
-            Ok(_) => std::fs::read(path).map_err(StoreError::io(path))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(StoreError::Io(path.to_owned(), error)),
-        };
-        let chain = Digest::of(&header());
-        if bytes.len() < HEADER_BYTES {
-            let begun = header().starts_with(&bytes);
-            let damaged = || StoreError::damaged(path, "it does not begin as a tree does");
-            return if begun { Ok((Self::default(), 0, chain)) } else { Err(damaged()) };
-        }
-        if bytes[..8] != MAGIC {
-            return Err(StoreError::damaged(path, "it does not begin as a tree does"));
-        }
-        if bytes[..HEADER_BYTES] != header() {
-            let version = u32::from_le_bytes(*bytes[8..].first_chunk().expect("checked above"));
-            let what = format!("a tree of format {version}");
-            return Err(StoreError::Newer(path.to_owned(), what));
-        }
-        let (mut tree, mut chain, mut at) = (Self::default(), chain, HEADER_BYTES);
-        while let Some((body, end)) = next_line(&bytes, at, &mut chain)
-            .map_err(|()| StoreError::damaged(path, format!("the line at byte {at} has changed")))?
-        {
-            let change = parse(body).map_err(|why| {
-                StoreError::damaged(path, format!("the line at byte {at} is not sound: {why}"))
-            })?;
-            tree.take(change);
-            at = end;
-        }
-        Ok((tree, at as u64, chain))
-    }
-
     /// Appends to the tree of a file, if `check` allows, and makes that survive a loss of power.
+    /// `known` is what was read of it before, and becomes what it is now.
     pub(crate) fn append(
         files: &Files,
         path: &Path,
+        known: &mut Replayed,
         check: impl FnOnce(&Self) -> Result<Option<Change>, StoreError>,
     ) -> Result<(), StoreError> {
         let _lock = Lock::exclusive(&path.with_extension("lock")).map_err(StoreError::io(path))?;
-        let (tree, end, chain) = Self::replay(path)?;
-        let Some(change) = check(&tree)? else { return Ok(()) };
-        let mut bytes = if end == 0 { header().to_vec() } else { Vec::new() };
-        bytes.extend(line(&change, chain));
+        known.go_on(path)?;
+        let Some(change) = check(&known.tree)? else { return Ok(()) };
+        let (end, begins) = (known.end, known.end == 0);
+        let mut bytes = if begins { header().to_vec() } else { Vec::new() };
+        let (line, chain) = line(&change, known.chain);
+        let start = end + bytes.len() as u64;
+        bytes.extend(line);
         let write = || {
             let fresh = !path.exists();
             let file = if fresh {
@@ -230,7 +212,9 @@ impl Tree {
             }
             written
         };
-        write().map_err(StoreError::io(path))
+        write().map_err(StoreError::io(path))?;
+        known.take(change, (start, end + bytes.len() as u64), chain);
+        Ok(())
     }
 
     /// Writes the tree anew, without what nothing needs any more. For `gc`.
@@ -238,9 +222,8 @@ impl Tree {
         let mut bytes = header().to_vec();
         let mut chain = Digest::of(&bytes);
         let mut put = |change: &Change| {
-            let line = line(change, chain);
-            let body = &line[8..line.len() - 8];
-            chain = Digest::of_parts([&chain.0[..], &line[..4], body]);
+            let (line, whole) = line(change, chain);
+            chain = whole;
             bytes.extend(line);
         };
         for entry in self.entries() {
@@ -256,6 +239,135 @@ impl Tree {
     }
 }
 
+/// What was read of the file of a tree. It only grows, so what was read stays, and another look is
+/// at what came since.
+#[derive(Default, Debug)]
+pub(crate) struct Replayed {
+    tree: Arc<Tree>,
+    /// The length of what is whole.
+    end: u64,
+    /// The chain there.
+    chain: Digest,
+    /// Where the last line begins, and the chain there: by these it is known again, and by it all
+    /// before it. `None` where there is no line.
+    last: Option<(u64, Digest)>,
+}
+
+impl Replayed {
+    /// The tree of a file as it is now. One that is not there has no snapshots.
+    pub(crate) fn read(path: &Path) -> Result<Arc<Tree>, StoreError> {
+        let mut known = Self::default();
+        known.look(path)
+    }
+
+    /// As `read`, but only what came since the last look is read.
+    pub(crate) fn look(&mut self, path: &Path) -> Result<Arc<Tree>, StoreError> {
+        self.go_on(path)?;
+        Ok(self.tree.clone())
+    }
+
+    fn go_on(&mut self, path: &Path) -> Result<(), StoreError> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                *self = Self { chain: Digest::of(&header()), ..Self::default() };
+                return Ok(());
+            }
+            Err(error) => return Err(StoreError::Io(path.to_owned(), error)),
+        };
+        if let Some((start, chain)) = self.last
+            && let Some(fresh) = self.since(&file, path, start, chain)
+        {
+            fresh.into_iter().for_each(|(change, at, chain)| self.take(change, at, chain));
+            return Ok(());
+        }
+        // It was written anew, or something is wrong with it: then that is what is to be told.
+        *self = Self::replay(&file, path)?;
+        Ok(())
+    }
+
+    /// The lines after the last one that is known, where that is still there and they are sound.
+    fn since(&self, file: &File, path: &Path, start: u64, chain: Digest) -> Option<Vec<Line>> {
+        let size = file.metadata().ok()?.len();
+        let fresh = size.checked_sub(start).filter(|_| size >= self.end)?;
+        let mut bytes = vec![0; usize::try_from(fresh).ok().filter(|_| size <= TREE_BYTES_MAX)?];
+        file.read_exact_at(&mut bytes, start).ok()?;
+        let mut lines = Lines { bytes: &bytes, at: 0, start, chain };
+        lines.next(path).ok()??;
+        let same = start + lines.at as u64 == self.end && lines.chain == self.chain;
+        let mut fresh = Vec::new();
+        while let Some(line) = same.then(|| lines.next(path).ok())?? {
+            fresh.push(line);
+        }
+        Some(fresh)
+    }
+
+    fn replay(file: &File, path: &Path) -> Result<Self, StoreError> {
+        let size = file.metadata().map_err(StoreError::io(path))?.len();
+        if size > TREE_BYTES_MAX {
+            return Err(StoreError::damaged(path, "it is larger than any tree"));
+        }
+        let mut bytes = vec![0; usize::try_from(size).expect("below the most")];
+        file.read_exact_at(&mut bytes, 0).map_err(StoreError::io(path))?;
+        let chain = Digest::of(&header());
+        let mut all = Self { chain, ..Self::default() };
+        if bytes.len() < HEADER_BYTES {
+            let begun = header().starts_with(&bytes);
+            let damaged = || StoreError::damaged(path, "it does not begin as a tree does");
+            return if begun { Ok(all) } else { Err(damaged()) };
+        }
+        if bytes[..8] != MAGIC {
+            return Err(StoreError::damaged(path, "it does not begin as a tree does"));
+        }
+        if bytes[..HEADER_BYTES] != header() {
+            let version = u32::from_le_bytes(*bytes[8..].first_chunk().expect("checked above"));
+            let what = format!("a tree of format {version}");
+            return Err(StoreError::Newer(path.to_owned(), what));
+        }
+        all.end = HEADER_BYTES as u64;
+        Arc::make_mut(&mut all.tree).reserve(bytes.len() / LINE_BYTES);
+        let mut lines = Lines { bytes: &bytes, at: HEADER_BYTES, start: 0, chain };
+        while let Some((change, at, chain)) = lines.next(path)? {
+            all.take(change, at, chain);
+        }
+        Ok(all)
+    }
+
+    fn take(&mut self, change: Change, (start, end): (u64, u64), chain: Digest) {
+        Arc::make_mut(&mut self.tree).take(change);
+        self.last = Some((start, self.chain));
+        (self.end, self.chain) = (end, chain);
+    }
+}
+
+/// A line, from where to where in the file it is, and the chain after it.
+type Line = (Change, (u64, u64), Digest);
+
+/// The lines in a part of a file.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    /// Where in the file the part begins.
+    start: u64,
+    chain: Digest,
+}
+
+impl Lines<'_> {
+    /// The next whole line, where it lies in the file, and the chain after it.
+    fn next(&mut self, path: &Path) -> Result<Option<Line>, StoreError> {
+        let here = self.start + self.at as u64;
+        let damaged =
+            |what: String| StoreError::damaged(path, format!("the line at byte {here} {what}"));
+        let found = next_line(self.bytes, self.at, &mut self.chain);
+        let Some((body, end)) = found.map_err(|()| damaged("has changed".into()))? else {
+            return Ok(None);
+        };
+        let change = parse(body).map_err(|why| damaged(format!("is not sound: {why}")))?;
+        self.at = end;
+        Ok(Some((change, (here, self.start + end as u64), self.chain)))
+    }
+}
+
 fn header() -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     header[..8].copy_from_slice(&MAGIC);
@@ -263,7 +375,8 @@ fn header() -> [u8; HEADER_BYTES] {
     header
 }
 
-fn line(change: &Change, chain: Digest) -> Vec<u8> {
+/// A line, and the chain after it.
+fn line(change: &Change, chain: Digest) -> (Vec<u8>, Digest) {
     let mut body = Writer::default();
     match change {
         Change::Add(entry) => {
@@ -277,10 +390,26 @@ fn line(change: &Change, chain: Digest) -> Vec<u8> {
     }
     let length = u32::try_from(body.0.len()).expect("a line is short").to_le_bytes();
     let mut out = length.to_vec();
-    out.extend_from_slice(&Digest::of_parts([&chain.0[..], &length]).0[..4]);
+    out.extend_from_slice(&chained(chain, &[&length]).0[..4]);
     out.extend_from_slice(&body.0);
-    out.extend_from_slice(&Digest::of_parts([&chain.0[..], &length, &body.0]).0[..8]);
-    out
+    let whole = chained(chain, &[&length, &body.0]);
+    out.extend_from_slice(&whole.0[..8]);
+    (out, whole)
+}
+
+/// The digest of the chain and what follows it. Lines are short, and there may be many.
+fn chained(chain: Digest, parts: &[&[u8]]) -> Digest {
+    let mut all = [0; 512];
+    all[..32].copy_from_slice(&chain.0);
+    let mut at = 32;
+    for part in parts {
+        let Some(place) = all.get_mut(at..at + part.len()) else {
+            return Digest::of_parts(std::iter::once(&chain.0[..]).chain(parts.iter().copied()));
+        };
+        place.copy_from_slice(part);
+        at += part.len();
+    }
+    Digest::of(&all[..at])
 }
 
 /// The next whole line and its end; `None` where what is left was never whole.
@@ -295,13 +424,13 @@ fn next_line<'a>(
     if bytes[at..].iter().all(|byte| *byte == 0) {
         return Ok(None);
     }
-    if Digest::of_parts([&chain.0[..], length]).0[..4] != *check {
+    if chained(*chain, &[length]).0[..4] != *check {
         return Err(());
     }
     let count = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| ())?;
     let Some((body, rest)) = rest.split_at_checked(count) else { return Ok(None) };
     let Some(check) = rest.first_chunk::<8>() else { return Ok(None) };
-    let whole = Digest::of_parts([&chain.0[..], length, body]);
+    let whole = chained(*chain, &[length, body]);
     if whole.0[..8] != *check {
         let lost = *check == [0; 8] && rest.len() == 8;
         return if lost { Ok(None) } else { Err(()) };

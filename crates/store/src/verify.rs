@@ -49,7 +49,7 @@ impl Store {
         let mut seen = BTreeSet::new();
         let mut ids = self.kept()?;
         for owner in self.owners()? {
-            let tree = self.tree(&owner)?;
+            let tree = self.tree_anew(&owner)?;
             ids.extend(tree.entries().map(|entry| entry.id));
         }
         for id in ids.into_iter().collect::<BTreeSet<_>>() {

@@ -6,7 +6,7 @@ use crate::object::Sort;
 use crate::pack::{PackWriter, Place};
 use crate::store::random;
 use crate::tree::Change;
-use crate::{Entry, Manifest, Store, StoreError, Tree};
+use crate::{Entry, Manifest, Store, StoreError};
 use omni_base::{Digest, PAGE_SIZE};
 use omni_memory::{PageRef, Sink};
 use std::collections::BTreeSet;
@@ -143,8 +143,7 @@ impl Commit<'_> {
             pages_new: written.pages_new,
             bytes_new: written.bytes_new,
         };
-        let path = self.store.tree_path(&manifest.owner);
-        Tree::append(&self.store.files, &path, |tree| {
+        self.store.grow(&manifest.owner, |tree| {
             tree.check_free(&entry.tag)?;
             Ok(Some(Change::Add(entry.clone())))
         })?;
@@ -228,9 +227,18 @@ impl Store {
         };
         self.refresh()?;
         let indices = self.indices();
-        let mut order: Vec<&Index> = indices.iter().collect();
+        let mut order: Vec<&Arc<Index>> = indices.iter().collect();
         order.sort_by_key(|index| index.count());
-        let some = &order[..order.len().min(INDICES_MAX)];
+        // So many that the next one is much larger than they together: so each entry is written
+        // anew only when the index that it is in grows by half, and few large ones remain.
+        let (mut some, mut sum) = (0, 0u64);
+        for index in &order {
+            if some >= 2 && index.count() > sum.saturating_mul(2) {
+                break;
+            }
+            (some, sum) = (some + 1, sum.saturating_add(index.count()));
+        }
+        let some = &order[..some];
         let (mut packs, mut places) = (Vec::new(), Vec::new());
         for index in some {
             packs.extend_from_slice(&index.packs);

@@ -175,6 +175,45 @@ fn what_is_newer_is_refused_by_name() {
 }
 
 #[test]
+fn a_tree_that_others_change_is_seen_as_it_is() {
+    let home = Home::new("store-others");
+    let (one, other) = (home.open(), home.open());
+    let tags = |store: &Store| -> Vec<String> {
+        store.tree("m").expect("sound").entries().map(|entry| entry.tag.clone()).collect()
+    };
+    let mut wanted: Vec<String> = vec![];
+    let mut space = fresh();
+    for step in 0..40u64 {
+        let (store, idle) = if step % 3 == 0 { (&one, &other) } else { (&other, &one) };
+        match step % 10 {
+            7 => {
+                let gone = wanted.remove(wanted.len() / 2);
+                let id = store.tree("m").expect("sound").tagged(&gone).expect("there").id;
+                store.remove("m", id).expect("there");
+            }
+            8 if step % 20 == 8 => {
+                idle.gc(GcOptions::default()).expect("idle");
+            }
+            9 if step == 29 => {
+                store.remove_owner("m").expect("there");
+                wanted.clear();
+            }
+            _ => {
+                age(&mut space, step);
+                let tag = format!("t{step}");
+                put(store, "m", &tag, &space.seal().image, None).expect("room");
+                wanted.push(tag);
+            }
+        }
+        let known = idle.tree("m").expect("sound");
+        assert_eq!(tags(idle), wanted, "step {step}");
+        assert_eq!(tags(&one), tags(&home.open()), "step {step}");
+        assert_eq!(tags(&other), wanted, "step {step}");
+        assert_eq!(known.entries().count(), wanted.len(), "what is held does not change");
+    }
+}
+
+#[test]
 fn many_snapshots_need_few_indices() {
     let home = Home::new("store-many");
     let store = home.open();
