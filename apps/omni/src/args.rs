@@ -250,6 +250,8 @@ pub(crate) enum Verb {
         from: Option<String>,
         #[arg(long)]
         fork: bool,
+        #[arg(long)]
+        wait: bool,
     },
 }
 

@@ -1,16 +1,18 @@
 //! The verb `fork`: machines that go on from where another one is, each for itself.
 
 use crate::args::ForkArgs;
-use crate::failure::Failure;
+use crate::failure::{Failure, code};
 use crate::hold::hold;
 use crate::keeper::ms;
 use crate::life::{Begin, launch_all};
 use crate::plan::published;
 use crate::room;
-use crate::snapshots::{Named, move_as, named};
+use crate::snapshots::{Named, named};
 use crate::switches;
 use crate::ui::Ui;
-use omni_control::{Client, Dirs, Entry, MachineFile, Registry, Request, now_text};
+use omni_control::{
+    Client, Dirs, Entry, MachineFile, Nursery, OriginFile, Registry, Request, StateFile, now_text,
+};
 use omni_host::monotonic_ns;
 use omni_net::Publish;
 use omni_store::Store;
@@ -43,15 +45,17 @@ pub(crate) fn fork(args: &ForkArgs, dirs: &Dirs, ui: Ui) -> Result<(), Failure> 
     };
     say_what_stays(&found.entry.machine, publish, ui);
     let kept = found.store.lease(&[found.id])?;
+    let mut nursery = registry.nursery(&found.entry.machine.name)?;
     let mut children = Vec::new();
     let made = (0..count).try_for_each(|_| {
-        children.push(child(&found, publish, &registry)?);
+        children.push(child(&found, publish, &mut nursery)?);
         Ok::<_, Failure>(())
     });
     let launched = made.and_then(|()| {
         room::check(&children, &registry)?;
-        launch_all(&children, Begin { hold: false, from: Some(found.id), fork: true })
+        launch_settled(&found, &children, &nursery)
     });
+    drop(nursery);
     if passing {
         // It was taken for the children only, and they keep it.
         let _ = found.store.remove(&found.entry.machine.id, found.id);
@@ -126,13 +130,43 @@ fn undo(entry: &Entry, registry: &Registry, store: &Store) {
     let _ = store.remove_owner(&entry.machine.id);
 }
 
-/// A machine that has not run yet and goes on from a snapshot of another.
-fn child(of: &Named, publish: &[String], registry: &Registry) -> Result<Entry, Failure> {
+/// A machine that has not run yet and goes on from a snapshot of another. A loss of power may still
+/// undo it.
+fn child(of: &Named, publish: &[String], nursery: &mut Nursery<'_>) -> Result<Entry, Failure> {
     let parent = &of.entry.machine;
-    let mut entry = registry.create(forked(parent, publish), &parent.name)?;
     // Should nobody start it now, whoever does later makes it go on from there all the same.
-    move_as(&mut entry, &of.store, of.id, true)?;
+    let origin = OriginFile {
+        parent: Some(of.id.to_string()),
+        disks: (!parent.disks.is_empty()).then(|| of.id.to_string()),
+        generation: 1,
+        branch: None,
+        fork: true,
+    };
+    let (entry, lock) = nursery.add(forked(parent, publish), origin, StateFile::default())?;
+    // Its monitor takes it.
+    drop(lock);
     Ok(entry)
+}
+
+/// Starts forks, and meanwhile makes them, and what they read of the store, survive a loss of
+/// power.
+fn launch_settled(
+    of: &Named,
+    children: &[Entry],
+    nursery: &Nursery<'_>,
+) -> Result<Vec<(Entry, u64)>, Failure> {
+    let settle = || {
+        let pin = |entry: &Entry| of.store.pin(&entry.machine.id, &[of.id]);
+        children.iter().try_for_each(pin)?;
+        Ok::<_, Failure>(nursery.settle(children)?)
+    };
+    std::thread::scope(|scope| {
+        let settled = scope.spawn(settle);
+        let begin = Begin { hold: false, from: Some(of.id), fork: true };
+        let launched = launch_all(children, begin);
+        let panicked = |_| Err(Failure::new(code::OWN_FAILURE, "a thread panicked"));
+        settled.join().unwrap_or_else(panicked).and(launched)
+    })
 }
 
 /// What a fork of a machine is made from; its id and name are still to be given.

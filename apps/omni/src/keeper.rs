@@ -67,6 +67,11 @@ impl Keeper {
         Self::with(entry, Inner { store, origin: entry.origin.clone(), lease })
     }
 
+    /// No page of what the machine was restored from is read any more.
+    pub(crate) fn let_go(&self) {
+        self.inner().lease = None;
+    }
+
     /// The store, once something was read from it or written to it.
     pub(crate) fn store(&self) -> Option<Arc<Store>> {
         self.inner().store.clone()
@@ -97,6 +102,9 @@ impl Keeper {
         };
         let tag = tag.map_or_else(free, str::to_owned);
         tree.check_free(&tag)?;
+        let above = parent.map(|id| parent_text(&tree, id));
+        // It grows in its place where nobody else looks at it.
+        drop(tree);
         let taken = seal()?;
         let about = serde_json::to_vec(&self.entry.machine).expect("plain data");
         let title = Title { owner, tag: &tag, parent, about, compress: false };
@@ -106,7 +114,6 @@ impl Keeper {
         }
         inner.origin.parent = Some(written.id.to_string());
         Entry::write_origin(&self.entry.dir, &inner.origin)?;
-        let above = parent.map(|id| parent_text(&tree, id));
         Ok(json!({
             "id": written.id.to_string(),
             "tag": tag,

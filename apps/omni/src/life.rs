@@ -18,7 +18,7 @@ use omni_kinds::kind_of;
 use omni_machine::Group;
 use serde_json::{Value, json};
 use std::fs::OpenOptions;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -187,6 +187,26 @@ pub(crate) struct Begin {
     pub(crate) fork: bool,
 }
 
+/// A monitor that has been started ahead of time, and waits to be told to begin. It leaves should
+/// this be dropped.
+pub(crate) struct Waiting(Child);
+
+/// Starts a monitor while the files of its machine still have to be changed.
+pub(crate) fn prepare(entry: &Entry, begin: Begin) -> Result<Waiting, Failure> {
+    Ok(Waiting(spawn_as(entry, begin, true)?))
+}
+
+impl Waiting {
+    /// Lets it begin, and waits until the machine runs.
+    pub(crate) fn go(mut self, entry: &Entry) -> Result<Entry, Failure> {
+        if let Some(mut stdin) = self.0.stdin.take() {
+            // Where it has gone, its greeting is missing.
+            let _ = stdin.write_all(b"\n");
+        }
+        greeted(entry, self.0)
+    }
+}
+
 /// How a machine that does not live begins: a fork that never ran where it was forked, others cold.
 fn first_begin(entry: &Entry) -> Result<Begin, Failure> {
     let waits = entry.origin.fork && entry.state.state == Phase::Created;
@@ -218,6 +238,10 @@ pub(crate) fn launch_all(entries: &[Entry], begin: Begin) -> Result<Vec<(Entry, 
 }
 
 fn spawn(entry: &Entry, begin: Begin) -> Result<Child, Failure> {
+    spawn_as(entry, begin, false)
+}
+
+fn spawn_as(entry: &Entry, begin: Begin, waits: bool) -> Result<Child, Failure> {
     let failed = |what: &str, error: &io::Error| Failure::io(what, error);
     let path = entry.dir.join("monitor.log");
     let log = OpenOptions::new().create(true).append(true).open(&path);
@@ -234,7 +258,11 @@ fn spawn(entry: &Entry, begin: Begin) -> Result<Child, Failure> {
     if begin.fork {
         command.arg("--fork");
     }
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+    if waits {
+        command.arg("--wait");
+    }
+    command.stdin(if waits { Stdio::piped() } else { Stdio::null() });
+    command.stdout(Stdio::piped()).stderr(log);
     command.spawn().map_err(|error| failed("cannot start a monitor", &error))
 }
 

@@ -134,8 +134,8 @@ fn verb(verb: &Verb, ui: Ui) -> Result<u8, Failure> {
             omni_bench::run_machine(words)?;
             translate::end()
         }
-        Verb::Monitor { dir, hold, from, fork } => {
-            let start = monitor::Start { from: from.clone(), fork: *fork };
+        Verb::Monitor { dir, hold, from, fork, wait } => {
+            let start = monitor::Start { from: from.clone(), fork: *fork, wait: *wait };
             return monitor::run(dir, *hold, &start);
         }
     }?;

@@ -23,7 +23,7 @@ use omni_machine::{Event, Machine, MachineKind, PortId, PortInfo, Region, Schedu
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -130,7 +130,7 @@ impl Shared {
         if life.done.is_none() && life.state.state.is_live() {
             life.state.state = phase;
             // The machine is as asked; only who looks from outside would see it late.
-            let _ = Entry::write_state(&self.entry.dir, &life.state);
+            let _ = Entry::show_state(&self.entry.dir, &life.state);
         }
     }
 
@@ -161,6 +161,9 @@ pub(crate) fn run(dir: &Path, hold: bool, start: &Start) -> Result<u8, Failure> 
     // It leads a group already where a person runs it by hand, which does no harm.
     let _ = new_session();
     raise_file_limit();
+    if start.wait && !told_to_begin() {
+        return Ok(0);
+    }
     match begin(dir, start) {
         Ok(begun) => {
             tell(&json!({ "ready": true }));
@@ -183,6 +186,8 @@ pub(crate) struct Start {
     pub(crate) from: Option<String>,
     /// Whether it is another machine than the one of the snapshot.
     pub(crate) fork: bool,
+    /// Whoever started this process still has to change the machine's files, and says when it has.
+    pub(crate) wait: bool,
 }
 
 /// What a machine comes from.
@@ -201,7 +206,7 @@ pub(crate) struct Birth {
 
 /// A machine that is ready to run.
 pub(crate) struct Begun {
-    _lock: FileLock,
+    lock: FileLock,
     _member: Member,
     listener: UnixListener,
     runner: Runner<World>,
@@ -230,7 +235,7 @@ fn begin(dir: &Path, start: &Start) -> Result<Begun, Failure> {
         let origin = OriginFile { branch: None, ..entry.origin.clone() };
         Entry::write_origin(dir, &origin)?;
     }
-    Entry::write_state(dir, &entry.state)?;
+    Entry::show_state(dir, &entry.state)?;
     Ok(begun)
 }
 
@@ -296,7 +301,7 @@ impl Begun {
             life: Mutex::new(life),
             changed: Condvar::new(),
         });
-        Ok(Self { _lock: lock, _member: member, listener, runner, shared, kind, spec })
+        Ok(Self { lock, _member: member, listener, runner, shared, kind, spec })
     }
 
     /// As `live`; a fault of this program ends this machine and no other.
@@ -339,7 +344,11 @@ impl Begun {
             console.end();
             console.drain(DRAIN);
         }
+        // Whoever hears of the end may clean up at once.
+        shared.keeper.let_go();
         finish(&shared, &*machine, code, all_done);
+        // Nothing more is done to its files: whoever waits for them need not wait for the rest.
+        drop(self.lock);
         // The last to hear of it has left, or was slow for too long.
         let until = Instant::now() + FAREWELL;
         let mut life = shared.life();
@@ -466,6 +475,11 @@ fn signature_text(region: &Region, machine: &mut dyn Machine) -> Option<String> 
         text.push_str(&format!("{:08x}\n", u32::from_le_bytes(word)));
     }
     Some(text)
+}
+
+/// Waits for the word of whoever started this process; says whether it came.
+fn told_to_begin() -> bool {
+    io::stdin().lock().read_exact(&mut [0]).is_ok()
 }
 
 fn tell(value: &Value) {

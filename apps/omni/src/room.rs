@@ -2,10 +2,11 @@
 
 use crate::failure::{Failure, code};
 use crate::ui::size_text;
-use omni_control::{Entry, MachineFile, Registry};
-use omni_host::host_memory;
+use omni_control::{Entry, MachineFile, Phase, Registry};
+use omni_host::{anonymous_bytes, host_memory};
 use omni_kinds::kind_of;
 use omni_machine::Spec;
+use std::collections::BTreeMap;
 
 /// The variable that says how many times the host's memory is let be promised.
 const VARIABLE: &str = "OMNI_OVERCOMMIT";
@@ -17,26 +18,60 @@ const OVERCOMMIT: f64 = 2.0;
 /// The part of the host's memory that must be available for anything to be started.
 const RESERVE: u64 = 32;
 
-/// Refuses machines that the host has no memory for. Those that go on from a snapshot share its
-/// pages, so they count only by what is available.
+/// What a fork is taken to need at least: it shares all that it does not write.
+const FORK_BYTES: u64 = 1 << 20;
+
+/// Refuses machines that the host has no memory for.
 pub(crate) fn check(new: &[Entry], registry: &Registry) -> Result<(), Failure> {
+    let wanted = new.iter().map(wanted).fold(0, u64::saturating_add);
+    check_beside(wanted, registry.list()?.iter())
+}
+
+/// Refuses that a machine goes on from a snapshot, whether it runs now or not, where the host has
+/// no memory for it.
+pub(crate) fn check_again(entry: &Entry, registry: &Registry) -> Result<(), Failure> {
+    let all = registry.list()?;
+    let others = all.iter().filter(|other| other.machine.id != entry.machine.id);
+    check_beside(promised(&entry.machine), others)
+}
+
+fn check_beside<'e>(wanted: u64, others: impl Iterator<Item = &'e Entry>) -> Result<(), Failure> {
     // A host that says nothing of its memory has to be believed.
     let Some((total, available)) = host_memory() else { return Ok(()) };
     let factor = overcommit(std::env::var(VARIABLE).ok().as_deref())?;
-    let counts = |entry: &Entry| entry.origin.generation == 0;
-    let sum = |machines: &mut dyn Iterator<Item = &Entry>| {
-        machines
-            .filter(|entry| counts(entry))
-            .map(|entry| promised(&entry.machine))
-            .fold(0, u64::saturating_add)
-    };
-    let all = registry.list()?;
-    let live = sum(&mut all.iter().filter(|entry| entry.state.state.is_live()));
+    let live = live_bytes(others.filter(|entry| entry.state.state.is_live()), anonymous_bytes);
     let room = Room { total, available, factor, live };
-    room.refusal(sum(&mut new.iter())).map_or(Ok(()), |text| {
+    room.refusal(wanted).map_or(Ok(()), |text| {
         let text = format!("{text}; stop machines, or have their guests give memory back");
         Err(Failure::new(code::UNSUPPORTED, text))
     })
+}
+
+/// The memory that a machine may come to use that is about to start.
+fn wanted(entry: &Entry) -> u64 {
+    let shares = entry.origin.fork && entry.state.state == Phase::Created;
+    if shares { FORK_BYTES } else { promised(&entry.machine) }
+}
+
+/// What machines that live are promised. Those of one process share what they have in common, and
+/// forks share the pages of a snapshot: these count by what they hold.
+fn live_bytes<'e>(live: impl Iterator<Item = &'e Entry>, held: impl Fn(u32) -> Option<u64>) -> u64 {
+    // Of each process: what its largest machine is promised, and how many others it has.
+    let mut processes: BTreeMap<Option<u32>, (u64, u64)> = BTreeMap::new();
+    for entry in live {
+        let (largest, forks) = processes.entry(entry.state.pid).or_default();
+        let whole = if entry.origin.fork { 0 } else { promised(&entry.machine) };
+        *forks += u64::from(entry.origin.fork || *largest > 0);
+        *largest = whole.max(*largest);
+    }
+    let bytes = |(pid, (largest, forks)): (Option<u32>, (u64, u64))| {
+        if forks == 0 {
+            return largest;
+        }
+        let held = pid.and_then(&held).unwrap_or(0);
+        largest.saturating_add(forks * FORK_BYTES).max(held)
+    };
+    processes.into_iter().map(bytes).fold(0, u64::saturating_add)
 }
 
 /// Refuses forks where next to nothing is available: they share the pages of what runs already.
@@ -99,6 +134,7 @@ impl Room {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use omni_control::{OriginFile, StateFile};
 
     const GIB: u64 = 1 << 30;
 
@@ -119,6 +155,32 @@ mod tests {
     fn what_shares_its_pages_is_started_while_the_host_has_any_left() {
         assert_eq!(room(GIB, 900 * GIB).refusal(0), None);
         assert!(room(GIB / 8, 0).refusal(0).is_some());
+    }
+
+    fn entry(memory: &str, pid: u32, fork: bool, state: Phase) -> Entry {
+        let options = [("memory".to_owned(), memory.to_owned())].into();
+        let machine = MachineFile { kind: "riscv-virt".into(), options, ..MachineFile::default() };
+        let state = StateFile { state, pid: Some(pid), ..StateFile::default() };
+        let origin = OriginFile { fork, generation: 1, ..OriginFile::default() };
+        Entry { dir: "m".into(), machine, state, origin }
+    }
+
+    #[test]
+    fn what_goes_on_from_a_snapshot_counts_whole_and_forks_by_what_they_hold() {
+        let restored = entry("1G", 1, false, Phase::Running);
+        let apart = entry("1G", 2, true, Phase::Running);
+        let family = [(); 3].map(|()| entry("1G", 3, false, Phase::Running));
+        let live = |all: &[&Entry], held: u64| live_bytes(all.iter().copied(), |_| Some(held));
+        assert_eq!(live(&[&restored], 5), GIB);
+        assert_eq!(live(&[&apart], 5), FORK_BYTES);
+        assert_eq!(live(&[&apart], 80 << 20), 80 << 20);
+        let [one, two, three] = &family;
+        assert_eq!(live(&[one, two, three], 5), GIB + 2 * FORK_BYTES);
+        assert_eq!(live(&[one, two, three], 3 * GIB), 3 * GIB);
+        assert_eq!(live(&[&restored, &apart, one, two], 5), 2 * GIB + 2 * FORK_BYTES);
+        assert_eq!(wanted(&entry("1G", 0, true, Phase::Created)), FORK_BYTES);
+        assert_eq!(wanted(&entry("1G", 0, true, Phase::Stopped)), GIB, "it boots");
+        assert_eq!(wanted(&restored), GIB);
     }
 
     #[test]

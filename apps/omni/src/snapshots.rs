@@ -4,9 +4,10 @@ use crate::args::Schedule;
 use crate::failure::{Failure, code};
 use crate::hold::hold;
 use crate::keeper::{ms, parent_text};
-use crate::life::{Begin, launch, set_schedule};
+use crate::life::{Begin, Waiting, prepare, set_schedule};
 use crate::plan::can_be_parallel;
 use crate::recorded;
+use crate::room;
 use crate::saved::{self, open_store};
 use crate::switches;
 use crate::ui::{Ui, size_text};
@@ -141,8 +142,9 @@ pub(crate) fn restore(text: &str, schedule: Schedule, dirs: &Dirs, ui: Ui) -> Re
     if schedule.parallel() == Some(true) {
         can_be_parallel(kind_of(&entry.machine.kind)?)?;
     }
+    let monitor = prepare(&entry, Begin { hold: false, from: Some(id), fork: false })?;
     let snapshot = saved::read(&store, id, &entry.machine.disks)?;
-    let entry = go_on(entry, &store, (id, schedule), None)?;
+    let entry = go_on(entry, monitor, &store, (id, schedule), None)?;
     let value = json!({
         "id": entry.machine.id,
         "name": entry.machine.name,
@@ -156,10 +158,13 @@ pub(crate) fn restore(text: &str, schedule: Schedule, dirs: &Dirs, ui: Ui) -> Re
 /// Makes a machine leave where it is, and go on from a snapshot.
 pub(crate) fn go_on(
     mut entry: Entry,
+    monitor: Waiting,
     store: &Store,
     (id, schedule): (Digest, Schedule),
     branch: Option<BranchFile>,
 ) -> Result<Entry, Failure> {
+    // Before anything is undone.
+    room::check_again(&entry, &Registry::open(&crate::monitor::dirs()?)?)?;
     if entry.state.state.is_live() {
         match Client::connect(&entry)?.ask(&Request::Kill { keep: true }) {
             Ok(_) | Err(ControlError::Gone(_)) => {}
@@ -169,30 +174,44 @@ pub(crate) fn go_on(
     let lock = hold(&entry)?;
     let kept = store.lease(&[id])?;
     set_schedule(&mut entry, schedule)?;
-    move_to(&mut entry, store, id)?;
+    let left = move_to(&mut entry, store, id)?;
     if branch.is_some() {
         entry.origin.branch = branch;
         Entry::write_origin(&entry.dir, &entry.origin)?;
     }
     drop(lock);
-    let entry = launch(&entry, Begin { hold: false, from: Some(id), fork: false })?;
+    let launched = monitor.go(&entry);
+    // What it had before is of no use, whatever became of the start.
+    left.remove(&entry, store);
+    let entry = launched?;
     drop(kept);
     Ok(entry)
 }
 
-/// Makes a machine go on from a snapshot: from the next start on, its disks are those of that.
-pub(crate) fn move_to(entry: &mut Entry, store: &Store, id: Digest) -> Result<(), Failure> {
-    move_as(entry, store, id, false)
+/// What a machine left behind that goes on elsewhere, and is of no use to it any more.
+#[must_use]
+pub(crate) struct Left {
+    overlays: Vec<PathBuf>,
+    /// The snapshot that it goes on from, where another one is still pinned beside it.
+    pinned: Option<Digest>,
 }
 
-/// The same; a `fork` goes on as another machine than that of the snapshot.
-pub(crate) fn move_as(
-    entry: &mut Entry,
-    store: &Store,
-    id: Digest,
-    fork: bool,
-) -> Result<(), Failure> {
-    let old: Vec<PathBuf> = (0..entry.machine.disks.len()).map(|at| entry.overlay(at)).collect();
+impl Left {
+    pub(crate) fn remove(self, entry: &Entry, store: &Store) {
+        // What is left over is only in nobody's way.
+        if let Some(id) = self.pinned {
+            let _ = store.pin(&entry.machine.id, &[id]);
+        }
+        for path in self.overlays {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Makes a machine go on from a snapshot: from the next start on, its disks are those of that.
+pub(crate) fn move_to(entry: &mut Entry, store: &Store, id: Digest) -> Result<Left, Failure> {
+    let overlays: Vec<PathBuf> =
+        (0..entry.machine.disks.len()).map(|at| entry.overlay(at)).collect();
     let disks = !entry.machine.disks.is_empty();
     let before = match &entry.origin.disks {
         Some(id) => vec![saved::parse_id(id)?],
@@ -207,17 +226,10 @@ pub(crate) fn move_as(
         disks: disks.then(|| id.to_string()),
         generation: entry.origin.generation + 1,
         branch: None,
-        fork,
+        fork: false,
     };
     Entry::write_origin(&entry.dir, &entry.origin)?;
-    if both.len() > 1 {
-        store.pin(&entry.machine.id, &[id])?;
-    }
-    for path in old {
-        // One that is left over is only in nobody's way.
-        let _ = fs::remove_file(path);
-    }
-    Ok(())
+    Ok(Left { overlays, pinned: (both.len() > 1).then_some(id) })
 }
 
 /// `rm MACHINE@TAG`: those after it stay, and follow the one before it.
@@ -338,7 +350,8 @@ fn take_in(
         entry.machine.files.insert(role.clone(), path);
     }
     entry.write_machine()?;
-    move_to(entry, &store, taken.id)
+    move_to(entry, &store, taken.id)?.remove(entry, &store);
+    Ok(())
 }
 
 /// `gc`: what no snapshot needs any more goes.

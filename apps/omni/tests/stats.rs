@@ -133,6 +133,18 @@ fn a_machine_that_the_host_has_no_memory_for_is_refused_and_leaves_nothing() {
     let all: Value =
         serde_json::from_str(&text(home, &["stats", "m", "--json"], &[])).expect("one");
     assert!(all["merged_bytes"].is_u64() || all["merged_bytes"].is_null(), "{all}");
+    // To go on from a snapshot takes as much, and is refused before anything is undone.
+    text(home, &["snapshot", "m", "here"], &[]);
+    let refused = output(home, &["restore", "m@here"], &[("OMNI_OVERCOMMIT", "0.000001")]);
+    let talk = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(8), "{talk}");
+    assert!(talk.contains("16M of memory is too much beside the 0B"), "{talk}");
+    text(home, &["pause", "m"], &[]);
+    text(home, &["restore", "m@here"], &[]);
+    let other = ["run", "-d", "--memory", "16M", "spinner"];
+    let refused = output(home, &other, &[("OMNI_OVERCOMMIT", "0.000001")]);
+    let talk = String::from_utf8_lossy(&refused.stderr);
+    assert!(talk.contains("16M of memory is too much beside the 16M"), "{talk}");
     text(home, &["rm", "--force", "m"], &[]);
 }
 

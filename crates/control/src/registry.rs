@@ -1,7 +1,7 @@
 //! The machines of this user: one directory each.
 
 use crate::{ControlError, Dirs, MachineFile, OriginFile, Phase, StateFile};
-use omni_host::{FileLock, private_dir, read_bounded, replace_file, sync, sync_all};
+use omni_host::{FileLock, private_dir, read_bounded, replace_file, show_file, sync, sync_all};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fs;
@@ -39,7 +39,7 @@ impl Entry {
     /// Where they cannot be read or are damaged.
     pub fn load(dir: &Path) -> Result<Self, ControlError> {
         let machine = read_json(&dir.join("machine.json"))?;
-        let read = || read_json::<StateFile>(&dir.join("state.json"));
+        let read = || read_state(&dir.join("state.json"));
         let mut state = read()?;
         if state.state.is_live() && !FileLock::is_held(&lock_path(dir)) {
             // It may have ended between the two looks, so a third one decides.
@@ -68,6 +68,16 @@ impl Entry {
     /// What the host says.
     pub fn write_state(dir: &Path, state: &StateFile) -> Result<(), ControlError> {
         write_json(&dir.join("state.json"), state)
+    }
+
+    /// As `write_state`, for how it is while it lives: should the host lose power, it has failed
+    /// whatever this says.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn show_state(dir: &Path, state: &StateFile) -> Result<(), ControlError> {
+        let path = dir.join("state.json");
+        show_file(&path, &to_json(state)).map_err(ControlError::io(&path))
     }
 
     /// Writes where it goes on from. For its monitor, and for whoever holds its lock.
@@ -401,6 +411,15 @@ fn new_id() -> Result<String, ControlError> {
     Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
+/// What is left empty was written while the machine lived, and lost with the host's power.
+fn read_state(path: &Path) -> Result<StateFile, ControlError> {
+    if fs::metadata(path).is_ok_and(|meta| meta.len() == 0) {
+        let error = Some("the host lost power while it lived".into());
+        return Ok(StateFile { state: Phase::Failed, error, ..StateFile::default() });
+    }
+    read_json(path)
+}
+
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ControlError> {
     let bytes = read_bounded(path, FILE_BYTES_MAX).map_err(ControlError::io(path))?;
     serde_json::from_slice(&bytes)
@@ -492,6 +511,20 @@ mod tests {
         assert_eq!(found.state.state, Phase::Failed);
         registry.remove(&found).expect("no one holds it");
         assert!(registry.list().expect("readable").is_empty());
+    }
+
+    #[test]
+    fn a_machine_whose_state_was_lost_with_the_power_keeps_its_name() {
+        let dir = TempDir::new("registry-power").expect("a writable host");
+        let registry = registry(&dir);
+        let entry = registry.create(named("m"), "").expect("free");
+        let live = StateFile { state: Phase::Running, ..StateFile::default() };
+        Entry::show_state(&entry.dir, &live).expect("writable");
+        assert_eq!(registry.find("m").expect("there").state.state, Phase::Failed, "not locked");
+        fs::write(entry.dir.join("state.json"), "").expect("writable");
+        let found = registry.find("m").expect("there");
+        assert_eq!(found.state.state, Phase::Failed);
+        assert!(found.state.error.expect("said").contains("power"));
     }
 
     #[test]

@@ -77,13 +77,21 @@ impl Disk {
         Self::with_overlay(below, bytes, overlay.zip(identity))
     }
 
-    /// A disk above an image that a snapshot holds, with the overlay of what came after it.
+    /// A disk above an image that a snapshot holds, with the overlay of what came after it: where
+    /// nothing did, it is made for the first write.
     ///
     /// # Errors
     /// Where the overlay does not fit.
     pub fn above(below: Image, bytes: u64, overlay: Option<&Path>) -> Result<Self, DiskError> {
         let identity = overlay.map(|_| below.digest());
-        Self::with_overlay(below, bytes, overlay.zip(identity))
+        match overlay {
+            Some(path) if !path.exists() => {
+                let root = DiskRoot { below: below.clone(), bytes, identity };
+                let writer = Writer::At(path.into());
+                Ok(Self { root, persisted: below.clone(), start: below, writer })
+            }
+            _ => Self::with_overlay(below, bytes, overlay.zip(identity)),
+        }
     }
 
     /// The disk of a machine that was forked from another in this process: what `now` has over

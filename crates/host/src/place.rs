@@ -37,16 +37,31 @@ pub fn private_dir(path: &Path) -> io::Result<()> {
 /// # Errors
 /// What the host says.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, true)?;
+    sync_parent(path)
+}
+
+/// As `replace_file`, but a loss of power may leave the old content, or none: for what such a loss
+/// makes untrue anyway.
+///
+/// # Errors
+/// What the host says.
+pub fn show_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, false)
+}
+
+fn replace(path: &Path, bytes: &[u8], lasting: bool) -> io::Result<()> {
     // One name per writer, so that two of them cannot mix.
     let fresh = path.with_extension(format!("new-{}", std::process::id()));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&fresh)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    let written = file.write_all(bytes);
+    let written = if lasting { written.and_then(|()| file.sync_all()) } else { written };
     if let Err(error) = written.and_then(|()| fs::rename(&fresh, path)) {
         // The error at hand says more than one about the file left over would.
         let _ = fs::remove_file(&fresh);
         return Err(error);
     }
-    sync_parent(path)
+    Ok(())
 }
 
 /// Makes the names in the directory of this file survive a loss of power.
@@ -148,6 +163,14 @@ pub fn private_bytes() -> Option<u64> {
     Some(lines.filter_map(kib).sum::<u64>() * 1024)
 }
 
+/// Bytes of memory that a process holds and that are in no file.
+#[must_use]
+pub fn anonymous_bytes(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
 /// Bytes of this process's memory that the host holds once for several pages (KSM).
 #[must_use]
 pub fn merged_bytes() -> Option<u64> {
@@ -243,6 +266,7 @@ mod tests {
 
     #[test]
     fn the_host_tells_its_figures() {
+        assert!(anonymous_bytes(std::process::id()).is_some_and(|bytes| bytes > 0));
         assert!(host_memory().is_some_and(|(all, free)| all >= free && free > 0));
         assert!(kernel_release().starts_with("Linux "));
         assert!(free_bytes(Path::new("/")).is_some());
