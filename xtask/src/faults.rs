@@ -312,6 +312,20 @@ pub(crate) const FAULTS: &[Fault] = &[
         test: "-p omni-vm-zmachine --test hostile the_sample",
     },
     Fault {
+        name: "blocks lead to others that have been freed",
+        file: "crates/engine/src/cache.rs",
+        find: "block.map(|block| block.code.unlink()).is_some()",
+        replace: "block.is_some()",
+        test: "-p omni-engine --lib cache::",
+    },
+    Fault {
+        name: "a step finds no operations",
+        file: "crates/engine/src/jit.rs",
+        find: "        self.mem.bring(id);\n",
+        replace: "",
+        test: TIERS,
+    },
+    Fault {
         name: "a run goes on past its budget by an instruction",
         file: "crates/engine/src/run.rs",
         find: "let outcome = if code.pcs.len() as u64 <= left {",

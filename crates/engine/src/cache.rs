@@ -1,7 +1,7 @@
 //! The cache of blocks: found by physical page, address and mode, and gone when a byte of their
 //! page is written.
 
-use crate::code::{Code, Compiler, NO_LINK};
+use crate::code::{Code, Compiler, NO_LINK, Operations};
 use crate::index::Index;
 use crate::jit::Native;
 use crate::{Flow, Frontend, Mode};
@@ -32,6 +32,12 @@ const COOL_MAX: u8 = 6;
 
 /// Pages known to be cool at most; beyond, all are as good as new.
 const COOL_PAGES_MAX: usize = 1 << 14;
+
+/// Blocks put in before those without code are looked through for what nobody runs.
+const FRESH_MAX: usize = 14_000;
+
+/// How many such looks a block may have seen without being run between them.
+const IDLE_MAX: u8 = 1;
 
 /// The number of a block in the cache.
 pub(crate) type BlockId = u32;
@@ -85,6 +91,9 @@ pub(crate) struct Cached {
     second: Option<NonZeroU32>,
     /// How often it was interpreted, while that is being counted.
     pub(crate) runs: u32,
+    /// The same when it was last looked at, and how many looks it has not been run since.
+    seen: u32,
+    idle: u8,
     /// How cool its page was when it was put in.
     pub(crate) cool: u8,
     pub(crate) native: Option<Box<Native>>,
@@ -148,6 +157,8 @@ pub(crate) struct Cache {
     /// For each page of `by_page`.
     lines: Map<PageNo, Lines>,
     bytes: usize,
+    /// Blocks put in since the last look through all.
+    fresh: usize,
     generation: u32,
     /// What names the mapping of an address to a page of code, in machine code. A number is used
     /// again only after all was cleared, so code that asks for one whose page was written since
@@ -250,9 +261,21 @@ impl Cache {
         let second = key.second.and_then(|no| NonZeroU32::new(short(no) + 1));
         let (page, mode) = (short(key.page), key.mode);
         debug_assert_eq!(code.start, key.pc, "a block begins where it is found");
-        let cached =
-            Cached { code, generation, page, mode, second, runs: 0, cool, native: None, made: 0 };
+        let cached = Cached {
+            code,
+            generation,
+            page,
+            mode,
+            second,
+            runs: 0,
+            cool,
+            native: None,
+            made: 0,
+            seen: 0,
+            idle: 0,
+        };
         let cached = Some(cached);
+        self.fresh += 1;
         let id = match self.free.pop() {
             Some(id) => {
                 self.blocks[id as usize] = cached;
@@ -345,6 +368,55 @@ impl Cache {
         }
     }
 
+    /// Now and then: frees blocks without code that have not been run for long, of which a boot
+    /// leaves more than of all others. No block may be running, and all that run must be counted.
+    pub(crate) fn forget_idle(&mut self) {
+        if self.fresh < FRESH_MAX {
+            return;
+        }
+        self.fresh = 0;
+        self.sweep();
+        let mut pages: Vec<PageNo> = Vec::new();
+        for (id, place) in (0..).zip(&mut self.blocks) {
+            let Some(block) = place else { continue };
+            if block.native.is_some() || block.second.is_some() {
+                continue;
+            }
+            block.idle = if block.runs == block.seen { block.idle + 1 } else { 0 };
+            block.seen = block.runs;
+            if block.idle > IDLE_MAX {
+                let key = block.key();
+                self.by_key.remove(key.hash(), id);
+                self.bytes -= bytes(&block.code);
+                self.free.push(id);
+                *place = None;
+                pages.push(key.page);
+            }
+        }
+        pages.sort_unstable();
+        pages.dedup();
+        for page in pages {
+            let Some(ids) = self.by_page.get_mut(&page) else { continue };
+            // Their numbers are others' soon.
+            ids.retain(|id| {
+                let block = self.blocks[*id as usize].as_mut();
+                block.map(|block| block.code.unlink()).is_some()
+            });
+            if ids.is_empty() {
+                self.by_page.remove(&page);
+                self.lines.remove(&page);
+            }
+        }
+    }
+
+    /// Brings what the interpreter runs of a block, made of its bytes once more.
+    pub(crate) fn bring(&mut self, id: BlockId, operations: Operations) {
+        let block = self.running(id);
+        let before = bytes(&block.code);
+        block.code.bring(operations);
+        self.bytes += bytes(&block.code) - before;
+    }
+
     /// Gives a block another shape. No block may be running.
     pub(crate) fn reshape(&mut self, id: BlockId, code: Code) {
         let key = self.running(id).key();
@@ -372,7 +444,7 @@ impl Cache {
         let Some(Some(block)) = self.blocks.get_mut(from as usize) else { return };
         let same = block.key().page == page && block.key().mode == mode;
         let near = block.key().pc / PAGE_SIZE_U64 == pc / PAGE_SIZE_U64;
-        let Some(exit) = block.code.leaves.get_mut(leave) else { return };
+        let Some(exit) = block.code.leave_mut(leave) else { return };
         if same && near && exit.pc == pc && exit.link == NO_LINK {
             exit.link = to;
         }
@@ -381,7 +453,7 @@ impl Cache {
 
 /// The memory that a block takes.
 fn bytes(code: &Code) -> usize {
-    BLOCK_BYTES + size_of_val(&code.uops[..])
+    BLOCK_BYTES + code.bytes()
 }
 
 /// Makes a block of code at `start`: a superblock that follows jumps within its page, and leaves
@@ -579,6 +651,38 @@ mod tests {
         cache.invalidate(PageNo(1));
         cache.sweep();
         assert_eq!(cache.bytes, 0);
+    }
+
+    #[test]
+    fn blocks_that_nobody_runs_go_and_nothing_leads_to_them() {
+        let mut cache = Cache::default();
+        let put = |cache: &mut Cache, page, pc| {
+            let mut block = Builder::default();
+            block.start(pc);
+            block.jump(0x1002);
+            let key = Key { page: PageNo(page), pc, mode: Mode(0), second: None };
+            let code = cache.compiler.compile(&block.finish(0));
+            (key, cache.insert(key, code))
+        };
+        let (kept, from) = put(&mut cache, 1, 0x1000);
+        let (idle, to) = put(&mut cache, 1, 0x1002);
+        cache.link(from, 0, to);
+        assert_eq!(cache.running(from).code.operations().leaves[0].link, to);
+        for round in 0..=u64::from(IDLE_MAX) {
+            assert_eq!(cache.find(&idle), Some(to));
+            for at in 0..FRESH_MAX as u64 {
+                put(&mut cache, 2 + round, 0x10_0000 + 2 * at);
+            }
+            cache.running_mut(from).runs += 1;
+            cache.forget_idle();
+        }
+        assert_eq!((cache.find(&kept), cache.find(&idle)), (Some(from), None));
+        assert_eq!(cache.running(from).code.operations().leaves[0].link, NO_LINK);
+        assert!(!cache.has_page(PageNo(2)) && cache.has_page(PageNo(1)));
+        assert_eq!(cache.by_key.len(), 1 + FRESH_MAX, "those of the last round are new");
+        cache.invalidate(PageNo(1));
+        cache.sweep();
+        assert_eq!(cache.find(&kept), None);
     }
 
     #[test]

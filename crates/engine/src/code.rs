@@ -5,6 +5,7 @@ use omni_ir::{
     AtomicOp, Binary, Block, Cond, Fence, FloatOp, Format, Inst, Size, Slot, Term, Unary, Val,
     Width,
 };
+use std::cell::OnceCell;
 
 /// A slot that is always zero, for constants that are.
 pub(crate) const ZERO: u8 = Slot::END + 1;
@@ -131,15 +132,32 @@ pub(crate) struct Leave {
     pub(crate) link: u32,
 }
 
-/// A block as the interpreter runs it.
-#[derive(Clone, Debug)]
+/// A block: where its instructions are, and its operations.
+#[derive(Debug)]
 pub(crate) struct Code {
-    pub(crate) uops: Box<[Uop]>,
-    pub(crate) leaves: Box<[Leave]>,
     /// The offset of each guest instruction in the page, which is one for all.
     pub(crate) pcs: Box<[u16]>,
     /// The address of the first one.
     pub(crate) start: u64,
+    /// Most blocks with machine code never need them, and they are what is largest.
+    operations: OnceCell<Operations>,
+}
+
+/// A block as the interpreter runs it.
+#[derive(Debug)]
+pub(crate) struct Operations {
+    pub(crate) uops: Box<[Uop]>,
+    pub(crate) leaves: Box<[Leave]>,
+    /// The number of the first one for each of the IR, for its terminator, and of all; nothing
+    /// where there is no machine code to go on from.
+    marks: Box<[u16]>,
+}
+
+impl Operations {
+    /// The first operation for one of the IR.
+    pub(crate) fn mark(&self, inst: usize) -> usize {
+        usize::from(self.marks[inst])
+    }
 }
 
 impl Code {
@@ -147,47 +165,102 @@ impl Code {
     pub(crate) fn pc(&self, insn: usize) -> u64 {
         self.start - self.start % PAGE_SIZE_U64 + u64::from(self.pcs[insn])
     }
+
+    /// What the interpreter runs.
+    ///
+    /// # Panics
+    /// Where nobody has brought it.
+    #[inline(always)]
+    pub(crate) fn operations(&self) -> &Operations {
+        self.operations.get().expect("brought before a block is interpreted")
+    }
+
+    /// Whether `operations` are there.
+    #[inline(always)]
+    pub(crate) fn is_whole(&self) -> bool {
+        self.operations.get().is_some()
+    }
+
+    /// Brings what the interpreter runs, unless it is there.
+    pub(crate) fn bring(&self, operations: Operations) {
+        // What is there is the same.
+        let _ = self.operations.set(operations);
+    }
+
+    /// An exit, where the block has operations.
+    pub(crate) fn leave_mut(&mut self, leave: usize) -> Option<&mut Leave> {
+        self.operations.get_mut()?.leaves.get_mut(leave)
+    }
+
+    /// Has it lead to no other block at once.
+    pub(crate) fn unlink(&mut self) {
+        let leaves = self.operations.get_mut().map(|all| &mut all.leaves);
+        leaves.into_iter().flatten().for_each(|leave| leave.link = NO_LINK);
+    }
+
+    /// The bytes that operations take up.
+    pub(crate) fn bytes(&self) -> usize {
+        self.operations.get().map_or(0, |all| size_of_val(&all.uops[..]))
+    }
 }
 
 impl Compiler {
-    /// Compiles a block.
+    /// Compiles a block for the interpreter.
     pub(crate) fn compile(&mut self, block: &Block) -> Code {
+        let operations = self.operations(block, false);
+        let (pcs, start) = (self.pcs.as_slice().into(), self.start);
+        Code { pcs, start, operations: OnceCell::from(operations) }
+    }
+
+    /// A block without operations.
+    pub(crate) fn outline(&mut self, block: &Block) -> Code {
+        self.pcs.clear();
+        for inst in &block.insts {
+            if let Inst::Start(pc) = *inst {
+                self.begin(pc);
+            }
+        }
+        let (pcs, start) = (self.pcs.as_slice().into(), self.start);
+        Code { pcs, start, operations: OnceCell::new() }
+    }
+
+    /// The operations of a block, `marked` where it has machine code.
+    pub(crate) fn operations(&mut self, block: &Block, marked: bool) -> Operations {
         self.uops.clear();
         self.leaves.clear();
         self.pcs.clear();
+        self.marks.clear();
         if let Term::Branch(_, _, _, to, or) = block.term {
             self.leave(to);
             self.leave(or);
         }
         for at in 0..block.insts.len() {
+            self.mark(marked);
             self.inst(block, at);
         }
+        self.mark(marked);
         self.term(block.term);
-        Code {
+        self.mark(marked);
+        Operations {
             uops: self.uops.as_slice().into(),
             leaves: self.leaves.as_slice().into(),
-            pcs: self.pcs.as_slice().into(),
-            start: self.start,
+            marks: self.marks.as_slice().into(),
         }
     }
-}
 
-/// The number of the first operation for each one of the block, for its terminator, and of all.
-#[cfg(target_arch = "x86_64")] // For machine code alone.
-pub(crate) fn marks(block: &Block, apart: bool) -> Box<[u16]> {
-    let mut into = Compiler::new(apart);
-    let mut marks = Vec::with_capacity(block.insts.len() + 2);
-    let mut mark = |into: &Compiler| {
-        marks.push(u16::try_from(into.uops.len()).expect("a block is short"));
-    };
-    for at in 0..block.insts.len() {
-        mark(&into);
-        into.inst(block, at);
+    fn mark(&mut self, marked: bool) {
+        if marked {
+            self.marks.push(u16::try_from(self.uops.len()).expect("a block is short"));
+        }
     }
-    mark(&into);
-    into.term(block.term);
-    mark(&into);
-    marks.into()
+
+    /// A guest instruction begins here.
+    fn begin(&mut self, pc: u64) {
+        if self.pcs.is_empty() {
+            self.start = pc;
+        }
+        self.pcs.push((pc % PAGE_SIZE_U64) as u16);
+    }
 }
 
 /// Compiles block after block in the same buffers.
@@ -195,6 +268,7 @@ pub(crate) fn marks(block: &Block, apart: bool) -> Box<[u16]> {
 pub(crate) struct Compiler {
     uops: Vec<Uop>,
     leaves: Vec<Leave>,
+    marks: Vec<u16>,
     pcs: Vec<u16>,
     start: u64,
     /// The vCPU runs beside others.
@@ -240,12 +314,7 @@ impl Compiler {
     fn inst(&mut self, block: &Block, at: usize) {
         let inst = &block.insts[at];
         match *inst {
-            Inst::Start(pc) => {
-                if self.pcs.is_empty() {
-                    self.start = pc;
-                }
-                self.pcs.push((pc % PAGE_SIZE_U64) as u16);
-            }
+            Inst::Start(pc) => self.begin(pc),
             Inst::Unary(Unary::Move, dst, Val::Const(value)) => {
                 self.push(Op::Const, dst.0, [0; 3], value);
             }

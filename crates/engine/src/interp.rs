@@ -49,7 +49,7 @@ pub(crate) struct Run<'a> {
 impl<'a> Run<'a> {
     /// All of a block, begun after so many ticks.
     pub(crate) fn of(code: &'a Code, ticks: u64) -> Self {
-        Self { uops: &code.uops, code, ticks, end: 0 }
+        Self { uops: &code.operations().uops, code, ticks, end: 0 }
     }
 
     fn at(&self, insn: u8) -> At {

@@ -64,8 +64,6 @@ pub(crate) struct Native {
     /// Where it begins in the arena.
     entry: u32,
     exits: Box<[NativeExit]>,
-    /// The first operation of the interpreter for each of the IR, and the number of all.
-    marks: Box<[u16]>,
 }
 
 /// A way out of a block, as offsets in the arena.
@@ -98,7 +96,6 @@ pub(crate) struct Jit {
     arena: Arena,
     /// How many slots are registers.
     slots: usize,
-    apart: bool,
 }
 
 /// Relative to the base register.
@@ -151,7 +148,7 @@ impl Jit {
         let arena = Arena::new(tier.prologue()).ok()?;
         let last = front.registers().iter().map(|reg| usize::from(reg.slot.0)).max();
         let own = usize::from(front.reservation().0.max(front.float_flags().0));
-        Some(Self { tier, arena, slots: last.unwrap_or(0).max(own) + 1, apart })
+        Some(Self { tier, arena, slots: last.unwrap_or(0).max(own) + 1 })
     }
 
     /// Whether the host has what it takes for any guest.
@@ -245,11 +242,7 @@ impl Jit {
             jump: offset(exit.jump),
             guard: exit.guard.map(offset),
         });
-        Some(Native {
-            entry: offset(0),
-            exits: exits.collect(),
-            marks: code::marks(block, self.apart),
-        })
+        Some(Native { entry: offset(0), exits: exits.collect() })
     }
 
     /// The address of a block's code.
@@ -324,11 +317,6 @@ impl Native {
     pub(crate) fn exit_pc(&self, exit: usize) -> u64 {
         self.exits[exit].pc
     }
-
-    /// The first operation of the interpreter for one of the IR.
-    pub(crate) fn mark(&self, inst: usize) -> usize {
-        usize::from(self.marks[inst])
-    }
 }
 
 /// What a step works with, while code runs.
@@ -374,19 +362,21 @@ impl<E: Env> Stepping<'_, '_, E> {
         self.mem.counters.steps += 1;
         self.take_flags();
         let (id, inst) = (place >> 10, (place & 1023) as usize);
+        // Before the step, which may write the page that the operations are made from anew.
+        self.mem.bring(id);
         let cached: *const crate::cache::Cached = self.mem.pages.running(id);
         // SAFETY: E4: while code runs, blocks are only taken out of use, never freed or moved.
         let cached = unsafe { &*cached };
-        let native = cached.native.as_ref().expect("a block whose code runs has code");
+        let operations = cached.code.operations();
         self.mem.mark.begin_at(Phase::Step, cached.key().pc);
         // SAFETY: E6: code does not run now, so nobody else refers to the block.
         let left = unsafe { self.control.as_ref() }.budget;
         let insns = cached.code.pcs.len() as u64;
         let ticks = self.budget - left - insns;
-        let run = Run { end: native.mark(inst + 1), ..Run::of(&cached.code, ticks) };
+        let run = Run { end: operations.mark(inst + 1), ..Run::of(&cached.code, ticks) };
         // SAFETY: E6: the file of the view, which nobody else refers to now.
         let file = unsafe { self.file.as_mut() };
-        let first = native.mark(inst);
+        let first = operations.mark(inst);
         let mut outcome = interp::run::<E, { interp::STEP }>(&run, first, 0, file, self.mem);
         self.mem.mark.begin(Phase::MachineCode);
         if outcome == Outcome::Done {
@@ -394,7 +384,7 @@ impl<E: Env> Stepping<'_, '_, E> {
             if !self.apart_and_stale() {
                 return 0;
             }
-            outcome = Outcome::Yield(cached.code.uops[first].insn.into(), run.end);
+            outcome = Outcome::Yield(operations.uops[first].insn.into(), run.end);
         }
         self.out = Some((id, outcome));
         1

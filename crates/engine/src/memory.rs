@@ -1,17 +1,17 @@
 //! The long way of a memory access: translation, filling of the TLB, devices, page crossings.
 #![allow(unsafe_code, reason = "reads and writes guest pages by pointer; SAFETY.md")]
 
-use crate::cache::Cache;
+use crate::cache::{BlockId, Cache, Key, Shape, Start, translate};
 use crate::counters::Counters;
 use crate::crew::{Granule, Known, Lanes};
 use crate::float::FloatRules;
 use crate::interp::bits;
-use crate::profiler::{Marker, Phase};
+use crate::profiler::{Marker, Phase, now_ns};
 use crate::sources::Sources;
 use crate::stops::Stops;
 use crate::tlb::Tlb;
-use crate::{Access, At, Env, Mapping, Target};
-use omni_base::{PAGE_SIZE_U64, PageNo};
+use crate::{Access, At, Env, Frontend, Mapping, Target};
+use omni_base::{PAGE_SIZE, PAGE_SIZE_U64, PageNo};
 use omni_ir::{Size, Slot, Trap};
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -70,6 +70,9 @@ pub(crate) struct MemoryPath<'a, E> {
     pub(crate) own: usize,
     pub(crate) pages: &'a mut Cache,
     pub(crate) sources: &'a mut Sources,
+    pub(crate) front: &'a dyn Frontend,
+    /// The shape of blocks with machine code.
+    pub(crate) shape: Shape,
     pub(crate) float: FloatRules,
     pub(crate) float_flags: Slot,
     pub(crate) reservation: Slot,
@@ -171,6 +174,34 @@ impl<E: Env> MemoryPath<'_, E> {
         } else {
             self.forget_code(no);
         }
+    }
+
+    /// Makes sure that a block can be interpreted. Its page must be as it was when it was made.
+    #[inline(always)]
+    pub(crate) fn bring(&mut self, id: BlockId) {
+        if !self.pages.running(id).code.is_whole() {
+            self.make_operations(id);
+        }
+    }
+
+    #[cold]
+    fn make_operations(&mut self, id: BlockId) {
+        let Key { page, pc, mode, .. } = self.pages.running(id).key();
+        let began = now_ns();
+        let _translation = self.mark.within(Phase::Translation);
+        let ptr = self.env.ram().read_ptr(page).expect("a page that a block comes from is in RAM");
+        // SAFETY: E2: the page is readable, and nothing writes while a front-end looks at it.
+        let bytes = unsafe { std::slice::from_raw_parts(ptr.as_ptr(), PAGE_SIZE) };
+        let buffer = std::mem::take(&mut self.pages.buffer);
+        let from = Start { pc, mode, shape: self.shape, cuts: self.stops.cuts() };
+        let block = translate(self.front, bytes, &from, buffer);
+        let block = block.expect("the same bytes were a block before");
+        let operations = self.pages.compiler.operations(&block, true);
+        self.pages.bring(id, operations);
+        self.pages.buffer = block.insts;
+        self.counters.blocks_translated += 1;
+        self.counters.instructions_translated += self.pages.running(id).code.pcs.len() as u64;
+        self.counters.translate_ns += now_ns() - began;
     }
 
     fn translate(&mut self, at: u64, size: Size, access: Access) -> Result<Mapping, Trap> {

@@ -84,8 +84,4 @@ impl Native {
     pub(crate) fn exit_pc(&self, _: usize) -> u64 {
         match *self {}
     }
-
-    pub(crate) fn mark(&self, _: usize) -> usize {
-        match *self {}
-    }
 }

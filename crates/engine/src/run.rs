@@ -235,6 +235,17 @@ impl Engine {
         exit
     }
 
+    /// Forgets what is too much, before a run. The crew must be held.
+    fn make_room(&mut self) {
+        if self.cache.is_full() || self.jit.as_ref().is_some_and(Jit::is_full) {
+            self.clear_code();
+        }
+        // Runs are counted where blocks may get code.
+        if self.jit.is_some() {
+            self.cache.forget_idle();
+        }
+    }
+
     /// The same, while the vCPU holds the crew where there are threads.
     fn run_held<F: Frontend, E: Env>(
         &mut self,
@@ -245,10 +256,7 @@ impl Engine {
         mark: Marker<'_>,
     ) -> Exit {
         assert!(self.vcpus().contains(&vcpu), "this engine runs the vCPU");
-        let full = self.cache.is_full() || self.jit.as_ref().is_some_and(Jit::is_full);
-        if full {
-            self.clear_code();
-        }
+        self.make_room();
         if self.tiers != Tiers::Interpreter && self.jit.is_none() && !self.no_jit {
             self.jit = Jit::new(front, self.only.is_some());
             self.no_jit = self.jit.is_none();
@@ -269,6 +277,8 @@ impl Engine {
             own: vcpu,
             pages: &mut self.cache,
             sources: &mut self.sources,
+            front,
+            shape: if self.without.traces { Shape::Cold } else { Shape::Hot },
             float: FloatRules { nan: front.nan_rule() },
             float_flags: front.float_flags(),
             reservation: front.reservation(),
@@ -446,9 +456,8 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
         let block = match key.second {
             None => {
                 let buffer = std::mem::take(&mut self.mem.pages.buffer);
-                let shape = if self.without.traces { Shape::Cold } else { Shape::Hot };
                 let cuts = self.mem.stops.cuts();
-                let from = Start { pc: key.pc, mode: key.mode, shape, cuts };
+                let from = Start { pc: key.pc, mode: key.mode, shape: self.mem.shape, cuts };
                 translate(self.looking.front, bytes, &from, buffer)
             }
             Some(page) => {
@@ -461,7 +470,12 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
         let native = block.and_then(|block| {
             debug_assert_eq!(omni_ir::verify(&block), Ok(()), "{block}");
             let native = jit.compile(&block, id, second)?;
-            let code = self.mem.pages.compiler.compile(&block);
+            let compiler = &mut self.mem.pages.compiler;
+            let code = compiler.outline(&block);
+            // Where others may write the page at any time, and where there are two of them.
+            if self.mem.lanes.apart() || second.is_some() {
+                code.bring(compiler.operations(&block, true));
+            }
             self.mem.pages.reshape(id, code);
             self.mem.pages.buffer = block.insts;
             Some(native)
@@ -575,10 +589,11 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
             }
             Left::Finish(id, inst) => {
                 counters.left_by_miss += 1;
-                let block = self.mem.pages.running(id);
-                let native = block.native.as_ref().expect("code that ran is there");
-                let (first, insns) = (native.mark(inst), block.code.pcs.len() as u64);
-                let done = block.code.uops.get(first).map_or(insns, |uop| uop.insn.into());
+                self.mem.bring(id);
+                let code = &self.mem.pages.running(id).code;
+                let (all, insns) = (code.operations(), code.pcs.len() as u64);
+                let first = all.mark(inst);
+                let done = all.uops.get(first).map_or(insns, |uop| uop.insn.into());
                 retired = retired + done - insns;
                 self.interpret(id, first, ticks - insns, u64::MAX)
             }
@@ -596,6 +611,7 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
 
     /// Interprets a block from an operation on.
     fn interpret(&mut self, id: BlockId, first: usize, ticks: u64, left: u64) -> Ran {
+        self.mem.bring(id);
         let cached: *const Cached = self.mem.pages.running(id);
         // SAFETY: E4: while a block runs, blocks are only taken out of use, never freed or moved.
         let cached = unsafe { &*cached };
@@ -637,7 +653,7 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
         };
         match outcome {
             Outcome::Left(leave, retired) => {
-                let exit = code.leaves[leave];
+                let exit = code.operations().leaves[leave];
                 on(retired, exit.pc, From::Interpreted(id, leave), exit.link)
             }
             Outcome::Indirect(to) => on(insns, to, From::Nothing, NO_LINK),

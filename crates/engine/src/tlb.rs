@@ -34,7 +34,7 @@ const VIEW_CHUNKS_MAX: usize = 1024;
 const CHUNKS_MAX: usize = 2048;
 
 /// Chunks with memory that a view may keep when it is taken for other address spaces.
-const CHUNKS_KEPT: usize = 64;
+const CHUNKS_KEPT: usize = 24;
 
 /// The TLB of one vCPU.
 pub(crate) struct Tlb {

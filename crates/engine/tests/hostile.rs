@@ -268,13 +268,14 @@ fn check(guest: &Guest, slices: u64, ticks: u64) {
         pair.check(slice, |slice| ticks + slice % 7, want);
     }
     others.iter().for_each(|(_, machine)| is_bounded(machine));
-    // What gets code is translated once more, and not time and again.
+    // What gets code is translated once more, perhaps once again to be interpreted where its code
+    // is left, and not time and again.
     let translated = |machine: &Machine| {
         let counters = machine.engine.counters();
         counters.instructions_translated + counters.instructions_given_code
     };
     let (once, warm) = (translated(&reference), translated(&others[2].1));
-    assert!(warm <= 2 * once + 2000, "{warm} instructions translated, not {once}");
+    assert!(warm <= 3 * once + 2000, "{warm} instructions translated, not {once}");
 }
 
 /// A machine and a fork of it that is a slice behind, with one engine that goes from one to the
