@@ -45,6 +45,8 @@ pub(crate) struct PackWriter {
     batch: Vec<u8>,
     at: u64,
     count: u64,
+    /// Made once, as it costs more than a page does.
+    coder: Option<zstd::bulk::Compressor<'static>>,
 }
 
 impl PackWriter {
@@ -54,7 +56,8 @@ impl PackWriter {
         batch.extend_from_slice(&VERSION.to_le_bytes());
         batch.extend_from_slice(&[0; 4]);
         let (files, path) = (files.clone(), path.to_owned());
-        Ok(Self { files, file, path, hasher: blake3::Hasher::new(), batch, at: 0, count: 0 })
+        let (hasher, coder) = (blake3::Hasher::new(), None);
+        Ok(Self { files, file, path, hasher, batch, at: 0, count: 0, coder })
     }
 
     /// Adds an object and gives its offset.
@@ -70,7 +73,11 @@ impl PackWriter {
         if decoded > OBJECT_BYTES_MAX {
             return Err(large());
         }
-        let coded = compress.then(|| zstd::bulk::compress(bytes, LEVEL)).transpose()?;
+        if compress && self.coder.is_none() {
+            self.coder = Some(zstd::bulk::Compressor::new(LEVEL)?);
+        }
+        let coder = self.coder.as_mut().filter(|_| compress);
+        let coded = coder.map(|coder| coder.compress(bytes)).transpose()?;
         let coded = coded.filter(|coded| coded.len() < bytes.len());
         let (coding, stored) = match &coded {
             Some(coded) => (Coding::Zstd, &coded[..]),
