@@ -8,7 +8,7 @@ use counter::{COUNTER, Counter, FREE, HELD, LATER, Lie, OTHER};
 use omni_base::{Digest, PageNo, Tick};
 use omni_lifecycle::{
     Check, Difference, LifecycleError, Log, LogError, LogWriter, Moment, Outcome, Rung, Shelf,
-    Snapshot, Timeline, kind_of, replay, run_to, take,
+    Snapshot, Timeline, Way, kind_of, parting, replay, restore, run_to, take,
 };
 use omni_machine::{Event, Kick, Machine, MachineKind, PortId, Spec, digest};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -251,6 +251,44 @@ fn a_pulse_names_the_record_that_differs_between_rungs() {
     let there = Difference::Record { path, kind, offset: 8 + 2, fields: vec!["sum"] };
     assert_eq!(found.rung, Some((log.end(), there)));
     assert!(found.to_string().contains("in its field sum"), "{found}");
+}
+
+#[test]
+fn two_ways_to_live_a_stretch_part_at_the_very_tick() {
+    let (timeline, _) = recorded();
+    let rungs = timeline.rungs();
+    let at = |events, tick| Moment { events, tick: Tick(tick) };
+    let part = |lie, from, to| {
+        let wrong = Counter { lie, info: &COUNTER };
+        let sound = |snapshot: &Snapshot| restore(KINDS, snapshot);
+        let drifts = |snapshot: &Snapshot| restore(&[&wrong], snapshot);
+        let one = Way { rung: &rungs[1], make: &sound };
+        let other = Way { rung: &rungs[2], make: &drifts };
+        assert!(one.holds(KINDS, &timeline.log, to).expect("can be had"));
+        assert!(!other.holds(KINDS, &timeline.log, log_end()).expect("can be had"));
+        parting(KINDS, &timeline.log, (one, other), (from, to)).expect("can be had")
+    };
+    fn log_end() -> Moment {
+        Moment { events: 10, tick: Tick(1000) }
+    }
+    for lie in [Lie::DriftsInRecord, Lie::DriftsInPage, Lie::HaltsAt500] {
+        let found = part(lie, at(4, 400), at(6, 600)).expect("they part");
+        let (same, first) = match lie {
+            // It is seen where the other goes on.
+            Lie::HaltsAt500 => (at(5, 500), at(5, 501)),
+            _ => (at(4, 499), at(4, 500)),
+        };
+        assert_eq!((found.same, found.at), (Some(same), first), "{lie:?}");
+        match found.what {
+            Difference::Record { fields, .. } if lie == Lie::HaltsAt500 => {
+                assert_eq!(fields, ["tick"]);
+            }
+            Difference::Record { fields, .. } => assert_eq!(fields, ["sum"]),
+            Difference::Page { page, .. } => assert_eq!(page, PageNo(2)),
+            what => panic!("{lie:?}: {what}"),
+        }
+        assert_eq!(part(lie, at(4, 400), at(4, 450)), None, "{lie:?}");
+    }
 }
 
 #[test]
