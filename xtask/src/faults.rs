@@ -212,6 +212,13 @@ pub(crate) const FAULTS: &[Fault] = &[
         test: CONTRACT,
     },
     Fault {
+        name: "where two ways part is told no closer than the part of the stretch",
+        file: "crates/lifecycle/src/parting.rs",
+        find: "if finest || point == low {",
+        replace: "if finest || point >= low {",
+        test: CONTRACT,
+    },
+    Fault {
         name: "a check that came late is believed to be of its end",
         file: "crates/lifecycle/src/log_file.rs",
         find: "let moment = Moment { events, tick };",
@@ -515,6 +522,13 @@ pub(crate) const FAULTS: &[Fault] = &[
         find: "self.env.ram().is_watched(no) || self.stops.watches_page(at);",
         replace: "self.env.ram().is_watched(no);",
         test: "-p omni-debug --test suite gdb::gdb_watches",
+    },
+    Fault {
+        name: "what a device writes is no write to what is watched",
+        file: "boards/virt/src/wires.rs",
+        find: "            self.watched.after(&self.memory.spaces[0]);\n",
+        replace: "",
+        test: DEBUG,
     },
     Fault {
         name: "the way back ends at the first stop of a stretch, not the last",

@@ -163,7 +163,12 @@ impl Hands {
 
     fn history(&self, machine: &mut dyn Machine) -> Result<History, DebugError> {
         match self.past.recv_timeout(PAST_WAIT).ok().flatten() {
-            Some(Recording { timeline, lease, .. }) => {
+            Some(Recording { mut timeline, lease, .. }) => {
+                for rung in self.recorder.near() {
+                    if timeline.log.holds(rung.moment) {
+                        timeline.add(rung);
+                    }
+                }
                 let history = History::recorded(KINDS, machine, &timeline.log, timeline.rungs())?;
                 Ok(history.with_lease(Box::new(lease)))
             }
@@ -190,7 +195,10 @@ fn failure(error: &DebugError) -> Failure {
     let code = match error {
         DebugError::NoRegisters(_) | DebugError::NotDeterministic(_) => code::UNSUPPORTED,
         DebugError::Diverged(_) | DebugError::NoMoment(_) => code::DIVERGED,
-        DebugError::Lifecycle(_) | DebugError::Protocol(_) | DebugError::Wire(_) => code::FAILURE,
+        DebugError::Lifecycle(_)
+        | DebugError::Protocol(_)
+        | DebugError::Interrupted
+        | DebugError::Wire(_) => code::FAILURE,
     };
     Failure::new(code, error.to_string())
 }

@@ -3,7 +3,8 @@
 use crate::layout::RAM_BASE;
 use crate::machine::Virt;
 use crate::sbi::HartStatus;
-use omni_base::{Gpa, Tick};
+use crate::watched::Part;
+use omni_base::{Gpa, PAGE_SIZE_U64, Tick};
 use omni_engine::{Caught, Watch};
 use omni_guest_riscv::{Hart, Surroundings, architecture};
 use omni_machine::{
@@ -25,6 +26,34 @@ impl Virt {
             }
         };
         Hit { thread, point, at, after: false }
+    }
+
+    /// What a device has written of what is watched.
+    pub(crate) fn device_hit(&mut self) -> Option<Hit> {
+        let (stop, at) = self.wires.watched.take()?;
+        let thread = Inspect::turn(self).unwrap_or(ThreadId(0));
+        Some(Hit { thread, point: *self.stops.get(stop)?, at, after: true })
+    }
+
+    /// The parts of RAM at which a stop point watches stores, as the harts map it now.
+    fn watched_parts(&self, stop: usize, point: &StopPoint) -> Vec<Part> {
+        let StopPoint::Watch { at, bytes, on } = *point else { return Vec::new() };
+        let mut parts = Vec::new();
+        let mut done = 0;
+        while done < bytes && on.stores() {
+            let here = at.wrapping_add(done);
+            let rest = PAGE_SIZE_U64 - here % PAGE_SIZE_U64;
+            let count = rest.min(bytes - done);
+            let harts = (0..).zip(&self.harts).map(|(id, _)| ThreadId(id));
+            // A hart that does not map it may be at a program of its own.
+            let place = harts.filter_map(|thread| self.locate(thread, here)).next();
+            if let Some(place) = place {
+                let seen = vec![0; usize::try_from(count).expect("within a page")];
+                parts.push(Part { stop, at: here, place: place.at, seen });
+            }
+            done += count;
+        }
+        parts
     }
 
     fn hart(&self, ThreadId(thread): ThreadId) -> Option<(usize, &Hart)> {
@@ -110,11 +139,14 @@ impl Inspect for Virt {
         for engine in self.engines.all_mut() {
             engine.set_stops(&breaks, &watches);
         }
+        let parts = stops.iter().enumerate().flat_map(|(nth, stop)| self.watched_parts(nth, stop));
+        self.wires.watched.set(parts.collect());
     }
 
     fn step(&mut self, outside: &mut dyn Outside) -> Stop {
         let ignore = |machine: &mut Self, ignored| {
             machine.engines.all_mut().iter_mut().for_each(|engine| engine.ignore_stops(ignored));
+            machine.wires.watched.ignore(ignored);
         };
         ignore(self, true);
         let until = Tick(self.wires.state.tick + 1);

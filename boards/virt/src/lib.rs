@@ -13,6 +13,7 @@ mod machine;
 mod parallel;
 mod sample;
 mod sbi;
+mod watched;
 mod wires;
 
 pub use kind::RiscvVirt;

@@ -317,7 +317,7 @@ impl Machine for Virt {
         let schedule = if self.harts.len() == 1 { Schedule::Turns } else { schedule };
         if self.engines.schedule() != schedule {
             self.engines = Engines::of(schedule, self.harts.len());
-            self.stops.clear();
+            self.set_stops(&[]);
         }
         true
     }
@@ -332,6 +332,9 @@ impl Machine for Virt {
             self.wires.emit(outside);
             if let Some(code) = self.wires.state.halted {
                 return Stop::Halted { code };
+            }
+            if let Some(hit) = self.device_hit() {
+                return Stop::Hit(hit);
             }
             if self.wires.state.tick >= until.0 {
                 return self.idle().unwrap_or(Stop::Reached);

@@ -7,6 +7,7 @@ use crate::layout::{
     Virtio, What, items,
 };
 use crate::sbi::{HartStatus, Post};
+use crate::watched::Watched;
 use omni_base::{Gpa, PageNo, Tick};
 use omni_devices::virtio::{
     Balloon, BalloonState, Block, Console, Entropy, Net, Panel, VirtioMmio, mac_from_seed,
@@ -69,6 +70,8 @@ pub(crate) struct Wires {
     pub(crate) posts: Vec<Post>,
     /// Effects caused and not yet told to the outside.
     pub(crate) outbox: Vec<(Tick, Effect)>,
+    /// What a debugger watches of RAM.
+    pub(crate) watched: Watched,
 }
 
 fn attach(bus: &mut Bus, item: &Item, device: Box<dyn Device>) {
@@ -147,6 +150,7 @@ impl Wires {
             levels: [0; LEVELS],
             posts: vec![Post::default(); harts],
             outbox: Vec::new(),
+            watched: Watched::default(),
         }
     }
 
@@ -247,6 +251,10 @@ impl Wires {
         now: Tick,
         call: impl FnOnce(&mut dyn Device, &mut DeviceCx<'_>) -> T,
     ) -> T {
+        let watched = self.watched.is_on();
+        if watched {
+            self.watched.before(&self.memory.spaces[0]);
+        }
         let mut effects = Vec::new();
         let mut cx = DeviceCx {
             now,
@@ -258,6 +266,9 @@ impl Wires {
             next_io: &mut self.state.next_io,
         };
         let answer = call(&mut *self.bus.devices_mut()[slot], &mut cx);
+        if watched {
+            self.watched.after(&self.memory.spaces[0]);
+        }
         self.outbox.extend(effects.into_iter().map(|effect| (now, effect)));
         answer
     }
@@ -338,7 +349,8 @@ impl Wires {
         let moved = (self.levels, self.state.lines, self.deadline()) != before;
         let sswi = matches!(self.fixed(at), Some((Fixed::Sswi, _)));
         let ended = self.state.halted.is_some() || self.state.reset;
-        Some(Reply { value, stop: moved || sswi || ended })
+        let touched = self.watched.has_touched();
+        Some(Reply { value, stop: moved || sswi || ended || touched })
     }
 
     fn htif_page(&self) -> Option<PageNo> {

@@ -23,6 +23,9 @@ pub enum DebugError {
     /// The moment is not in what was recorded.
     #[error("there is no record of {0}")]
     NoMoment(Moment),
+    /// Somebody asked for the end of what was under way.
+    #[error("it was interrupted")]
+    Interrupted,
     /// The debugger sent what GDB's remote protocol does not have.
     #[error("the debugger does not keep to the protocol: {0}")]
     Protocol(String),

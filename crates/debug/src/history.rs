@@ -1,6 +1,7 @@
 //! What is known of a machine's past: events, and snapshots as rungs to start from.
 
 use crate::DebugError;
+use crate::session::CHUNK_TICKS;
 use omni_base::Tick;
 use omni_lifecycle::{Log, Moment, Outcome, Rung, Snapshot, restore, run_to, take};
 use omni_machine::{Event, Hit, Kick, Machine, MachineKind, StopPoint};
@@ -18,6 +19,9 @@ const NEAR_MAX: usize = 256;
 
 /// How far before a visited moment rungs are left, in powers of this.
 const NEAR_STEP: u64 = 8;
+
+/// Whether somebody has asked for what is under way to end. Asked every so often.
+pub type Asked<'a> = &'a mut dyn FnMut() -> bool;
 
 /// A copy of the machine, somewhere in its past.
 pub struct Traveller {
@@ -52,6 +56,28 @@ impl Traveller {
             self.machine.apply(event, &mut Outcome::new());
             self.now.events += 1;
         }
+    }
+
+    /// Replays up to a moment, in parts, where nothing stops the copy.
+    ///
+    /// # Errors
+    /// As `run`, or where somebody asked for its end.
+    pub fn travel(
+        &mut self,
+        events: &[(Tick, Event)],
+        to: Moment,
+        asked: Asked<'_>,
+    ) -> Result<(), DebugError> {
+        while self.now < to {
+            let ahead = Tick(self.now.tick.0.saturating_add(CHUNK_TICKS));
+            let before = events.partition_point(|(at, _)| *at < ahead);
+            let part = Moment { events: before.max(self.now.events), tick: ahead };
+            let stop = self.run(events, if ahead < to.tick { part } else { to })?;
+            if stop.is_some() || self.now < to && asked() {
+                return Err(DebugError::Interrupted);
+            }
+        }
+        Ok(())
     }
 
     /// Lets the events of the present tick in, and lets it pass, past any stop point.
@@ -240,8 +266,9 @@ impl History {
     /// nearer to it, so that what follows, which is mostly near, is quick.
     ///
     /// # Errors
-    /// Where there is no record of the moment, or the replay goes another way.
-    pub fn visit(&mut self, moment: Moment) -> Result<Traveller, DebugError> {
+    /// Where there is no record of the moment, or the replay goes another way, or somebody asked
+    /// for its end.
+    pub fn visit(&mut self, moment: Moment, asked: Asked<'_>) -> Result<Traveller, DebugError> {
         let mut traveller = self.below(moment)?.ok_or(DebugError::NoMoment(moment))?;
         let now = traveller.now;
         self.visits += 1;
@@ -252,11 +279,11 @@ impl History {
             ahead *= NEAR_STEP;
         }
         for place in places.into_iter().rev().filter(|place| *place < moment) {
-            traveller.run(&self.events, place)?;
+            traveller.travel(&self.events, place, asked)?;
             let rung = take(self.kinds, &mut *traveller.machine)?;
             self.near.insert(place, (self.visits, rung));
         }
-        traveller.run(&self.events, moment)?;
+        traveller.travel(&self.events, moment, asked)?;
         while self.near.len() > NEAR_MAX {
             let oldest = self.near.iter().min_by_key(|(_, (visit, _))| *visit);
             let Some(oldest) = oldest.map(|(at, _)| *at) else { break };

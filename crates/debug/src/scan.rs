@@ -1,5 +1,6 @@
 //! The way back: from rung to rung, replaying ahead from each to see what was last.
 
+use crate::history::Asked;
 use crate::session::CHUNK_TICKS;
 use crate::{DebugError, History, Traveller};
 use omni_base::Tick;
@@ -91,9 +92,13 @@ impl Scan {
 
 /// Goes past a stop, and gives the moment at which someone who comes back meets it: before the
 /// instruction to stop at; after the one that makes an access, which is undone next, or before
-/// it where the machine says so only when it is made.
+/// it where the machine says so only when it is made. What an event has written is undone by
+/// going before it.
 fn past(traveller: &mut Traveller, history: &History, hit: &Hit) -> Moment {
     let before = traveller.now;
+    if hit.after && before.events > history.at(before.tick).events {
+        return before;
+    }
     if hit.after {
         return history.at(Tick(before.tick.0.saturating_sub(1)));
     }
@@ -134,15 +139,16 @@ pub(crate) fn last_tick_of(
     history: &mut History,
     now: Moment,
     thread: ThreadId,
+    asked: Asked<'_>,
 ) -> Result<Option<Traveller>, DebugError> {
     let Some(before) = now.tick.0.checked_sub(1).map(Tick) else { return Ok(None) };
     if before < history.begin().tick {
         return Ok(None);
     }
-    let mut traveller = history.visit(history.at(before).max(history.begin()))?;
+    let mut traveller = history.visit(history.at(before).max(history.begin()), asked)?;
     if let Doing::Nothing(_) = doing(history, &mut traveller) {
-        let busy = last_busy(history, before)?;
-        traveller = history.visit(history.at(busy).max(history.begin()))?;
+        let busy = last_busy(history, before, asked)?;
+        traveller = history.visit(history.at(busy).max(history.begin()), asked)?;
     }
     if let Doing::Turn(turn) = doing(history, &mut traveller)
         && turn == thread
@@ -153,8 +159,8 @@ pub(crate) fn last_tick_of(
     let mut back = 64;
     while back <= TURNS_MAX {
         let from = before.0.saturating_sub(back).max(history.begin().tick.0);
-        if let Some(found) = last_turn(history, Tick(from), before, thread)? {
-            return history.visit(found).map(Some);
+        if let Some(found) = last_turn(history, (Tick(from), before), thread, asked)? {
+            return history.visit(found, asked).map(Some);
         }
         back *= 16;
     }
@@ -162,13 +168,13 @@ pub(crate) fn last_tick_of(
 }
 
 /// The last tick before an idle one at which the machine is not idle, as far as it is found.
-fn last_busy(history: &mut History, idle: Tick) -> Result<Tick, DebugError> {
+fn last_busy(history: &mut History, idle: Tick, asked: Asked<'_>) -> Result<Tick, DebugError> {
     let begin = history.begin();
     // Idle from `high` on; at `low` it is not.
     let (mut high, mut gap) = (idle, PARTS);
     let mut low = loop {
         let probe = Tick(high.0.saturating_sub(gap).max(begin.tick.0));
-        let mut traveller = history.visit(history.at(probe).max(begin))?;
+        let mut traveller = history.visit(history.at(probe).max(begin), asked)?;
         match doing(history, &mut traveller) {
             Doing::Turn(_) => break probe,
             // Something happens between: there it is not idle.
@@ -184,14 +190,14 @@ fn last_busy(history: &mut History, idle: Tick) -> Result<Tick, DebugError> {
         }
         let part = (high.0 - low.0).div_ceil(PARTS);
         let (first, end) = (low, high);
-        let mut traveller = history.visit(history.at(first).max(begin))?;
+        let mut traveller = history.visit(history.at(first).max(begin), asked)?;
         for nth in 1..PARTS {
             let tick = Tick(first.0 + nth * part);
             if tick >= end {
                 break;
             }
             let to = history.at(tick);
-            traveller.run(history.events(), to)?;
+            traveller.travel(history.events(), to, asked)?;
             match doing(history, &mut traveller) {
                 Doing::Turn(_) => (low, high) = (tick, end),
                 Doing::Nothing(Some(wake)) if wake < end && wake > tick => {
@@ -208,11 +214,11 @@ fn last_busy(history: &mut History, idle: Tick) -> Result<Tick, DebugError> {
 /// The last moment of a stretch at which it is this thread's turn.
 fn last_turn(
     history: &mut History,
-    from: Tick,
-    to: Tick,
+    (from, to): (Tick, Tick),
     thread: ThreadId,
+    asked: Asked<'_>,
 ) -> Result<Option<Moment>, DebugError> {
-    let mut traveller = history.visit(history.at(from))?;
+    let mut traveller = history.visit(history.at(from), asked)?;
     let mut last = None;
     while traveller.now.tick <= to {
         let here = traveller.now;

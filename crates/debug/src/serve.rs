@@ -149,7 +149,8 @@ impl Served<'_> {
         if sent.is_some() {
             return self.give(stub, debugged, sent).map(Some);
         }
-        let stopped = debugged.session.poll()?;
+        let (wire, waiting) = (&mut *self.wire, &mut self.waiting);
+        let stopped = debugged.session.poll_asked(&mut || has_come(wire, waiting))?;
         if debugged.session.is_gone() {
             return Ok(None);
         }
@@ -217,6 +218,18 @@ impl Served<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether the debugger has said something, which is kept, or is gone.
+fn has_come(wire: &mut dyn Wire, waiting: &mut VecDeque<u8>) -> bool {
+    let mut bytes = [0; 256];
+    match wire.receive(&mut bytes, false) {
+        Ok(Received::Bytes(count)) => waiting.extend(&bytes[..count.min(256)]),
+        Ok(Received::Nothing) => {}
+        // It is found out again by whoever asks next.
+        Ok(Received::End) | Err(_) => return true,
+    }
+    !waiting.is_empty()
 }
 
 /// The error of the library, in our words.

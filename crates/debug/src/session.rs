@@ -1,5 +1,6 @@
 //! One debugger at one machine: where it looks, what it waits for, and how it gets there.
 
+use crate::history::Asked;
 use crate::scan::{Scan, Scanned};
 use crate::{DebugError, History, Traveller};
 use omni_base::Tick;
@@ -298,12 +299,16 @@ impl<'p> Session<'p> {
     /// # Errors
     /// Where there is no record of it, or the replay goes another way.
     pub fn visit(&mut self, moment: Moment) -> Result<(), DebugError> {
+        self.visit_asked(moment, &mut || false)
+    }
+
+    fn visit_asked(&mut self, moment: Moment, asked: Asked<'_>) -> Result<(), DebugError> {
         let present = self.present_moment();
         self.reported = None;
         if moment > present {
             return Err(DebugError::NoMoment(moment));
         }
-        self.past = if moment == present { None } else { Some(self.history.visit(moment)?) };
+        self.past = if moment == present { None } else { Some(self.history.visit(moment, asked)?) };
         Ok(())
     }
 
@@ -328,6 +333,15 @@ impl<'p> Session<'p> {
     /// # Errors
     /// Where the past cannot be had, or goes another way than it went.
     pub fn poll(&mut self) -> Result<Option<Stopped>, DebugError> {
+        self.poll_asked(&mut || false)
+    }
+
+    /// The same, which comes back early where somebody asks for that. What was under way begins
+    /// anew then, unless it is interrupted.
+    ///
+    /// # Errors
+    /// As `poll`.
+    pub fn poll_asked(&mut self, asked: Asked<'_>) -> Result<Option<Stopped>, DebugError> {
         let Some(mut going) = self.going.take() else { return Ok(Some(Stopped::Step)) };
         let stopped = match &mut going {
             Going::On { first } if self.past.is_some() => {
@@ -340,8 +354,8 @@ impl<'p> Session<'p> {
             }
             Going::Step(thread) if self.past.is_some() => self.past_step(*thread)?,
             Going::Step(thread) => self.live_step(*thread)?,
-            Going::Back(scan) => self.back(scan)?,
-            Going::StepBack(thread) => Some(self.step_back(*thread)?),
+            Going::Back(scan) => unless_asked(self.back(scan, asked))?,
+            Going::StepBack(thread) => unless_asked(self.step_back(*thread, asked).map(Some))?,
         };
         match stopped {
             Some(Stopped::Hit(_)) => self.reported = Some(self.now()),
@@ -515,33 +529,41 @@ impl<'p> Session<'p> {
         Ok(())
     }
 
-    fn back(&mut self, scan: &mut Scan) -> Result<Option<Stopped>, DebugError> {
+    fn back(&mut self, scan: &mut Scan, asked: Asked<'_>) -> Result<Option<Stopped>, DebugError> {
         self.hear();
         match scan.poll(&self.history, &self.stops)? {
             Scanned::Searching => Ok(None),
             Scanned::Found(moment, hit) => {
-                self.visit(moment)?;
+                self.visit_asked(moment, asked)?;
                 Ok(Some(Stopped::Hit(hit)))
             }
             Scanned::Nothing => {
-                self.visit(self.history.begin())?;
+                self.visit_asked(self.history.begin(), asked)?;
                 Ok(Some(Stopped::Begin))
             }
         }
     }
 
-    fn step_back(&mut self, thread: ThreadId) -> Result<Stopped, DebugError> {
+    fn step_back(&mut self, thread: ThreadId, asked: Asked<'_>) -> Result<Stopped, DebugError> {
         let now = self.now();
-        match crate::scan::last_tick_of(&mut self.history, now, thread)? {
+        match crate::scan::last_tick_of(&mut self.history, now, thread, asked)? {
             Some(traveller) => {
                 self.past = Some(traveller);
                 Ok(Stopped::Step)
             }
             None => {
-                self.visit(self.history.begin())?;
+                self.visit_asked(self.history.begin(), asked)?;
                 Ok(Stopped::Begin)
             }
         }
+    }
+}
+
+/// What came of going back, or nothing yet where somebody asked for its end.
+fn unless_asked(done: Result<Option<Stopped>, DebugError>) -> Result<Option<Stopped>, DebugError> {
+    match done {
+        Err(DebugError::Interrupted) => Ok(None),
+        done => done,
     }
 }
 

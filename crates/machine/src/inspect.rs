@@ -80,7 +80,7 @@ pub struct Place {
 pub enum StopPoint {
     /// The instruction at this address, in any thread and address space.
     Break(u64),
-    /// An access by an instruction to any of some bytes.
+    /// An access by an instruction to any of some bytes, or a device that changes one of them.
     Watch {
         /// The address of the first byte.
         at: u64,
@@ -125,7 +125,8 @@ pub struct Hit {
     pub point: StopPoint,
     /// The instruction's address, or that of the first byte accessed that is watched.
     pub at: u64,
-    /// Whether the machine stands after the instruction that made the access, and not before it.
+    /// Whether the machine stands after the instruction or event that made the access, and not
+    /// before it. So it does where a device has written.
     /// It stands before one at a break point.
     pub after: bool,
 }

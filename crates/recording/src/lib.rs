@@ -14,7 +14,7 @@ mod recorder;
 mod vault;
 mod writers;
 
-pub use moment::{MomentError, moment_of, moment_text};
+pub use moment::{MomentError, from_anywhere, moment_of, moment_text};
 pub use open::{LOG_BYTES_MAX, OpenError, open, read_log};
 pub use recorder::{Begun, Pacing, RecordError, Recorder, Status};
 pub use vault::{Kept, Vault, rung_moment, rung_name};

@@ -53,6 +53,17 @@ pub fn moment_of(text: &str, log: &Log, ns_per_tick: u32) -> Result<Moment, Mome
     Ok(if tick == end.tick.0 { end } else { log.at(Tick(tick)) })
 }
 
+/// The same text for any recording of the machine: a time before the end of this one becomes a
+/// tick. `None` where that would be before the machine's first.
+#[must_use]
+pub fn from_anywhere(text: &str, log: &Log, ns_per_tick: u32) -> Option<String> {
+    let Some(ns) = text.strip_prefix('-').and_then(nanoseconds) else {
+        return Some(text.to_owned());
+    };
+    let tick = log.end().tick.0.checked_sub(ns / u64::from(ns_per_tick.max(1)))?;
+    Some(tick.to_string())
+}
+
 /// A moment as `moment_of` reads it.
 #[must_use]
 pub fn moment_text(moment: Moment) -> String {
@@ -99,6 +110,18 @@ mod tests {
             log.event(Tick(tick), Event::Input { port: PortId(0), bytes: vec![1] });
         }
         log
+    }
+
+    #[test]
+    fn a_time_before_the_end_is_a_tick_to_other_recordings() {
+        let log = log();
+        let read = |text: &str| from_anywhere(text, &log, 10);
+        assert_eq!(read("-1ms").as_deref(), Some("4900000"));
+        assert_eq!(read("-50ms").as_deref(), Some("0"));
+        assert_eq!(read("-51ms"), None);
+        for text in ["start", "17", "17/2", "3s", "-soon"] {
+            assert_eq!(read(text).as_deref(), Some(text));
+        }
     }
 
     #[test]

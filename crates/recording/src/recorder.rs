@@ -5,7 +5,8 @@ use crate::writers::{Entry, Figures, Job, LogFile, Rungs};
 use omni_base::{PAGE_SIZE_U64, Tick};
 use omni_host::Tape;
 use omni_lifecycle::{
-    Check, LifecycleError, LogHead, Mark, Moment, Pulse, Snapshot, can_be_replayed, surplus, take,
+    Check, LifecycleError, LogHead, Mark, Moment, Pulse, Rung, Snapshot, can_be_replayed, surplus,
+    take,
 };
 use omni_machine::{Event, Machine, MachineKind};
 use std::io;
@@ -23,25 +24,31 @@ const NEAR_BYTES_MAX: u64 = 64 << 20;
 
 /// Bytes of changed pages in a second that rungs in memory may cost: each page that changes after
 /// a rung is copied once more.
-const NEAR_BYTES_PER_S: u64 = 16 << 20;
+const NEAR_BYTES_PER_S: u64 = 8 << 20;
 
 /// How often a recording notes how its machine is.
 #[derive(Clone, Copy, Debug)]
 pub struct Pacing {
     /// Time between two pulses.
     pub pulse: Duration,
+    /// Time between two pulses, at least, where something was let in between.
+    pub pulse_event: Duration,
     /// Time between two rungs in memory, at least: the recent past is had from these.
     pub near: Duration,
     /// Time between two rungs that are put away, at least.
     pub rung: Duration,
     /// Bytes of rungs in a second, on average: where pages change fast, rungs are farther apart.
     pub rung_bytes_per_s: u64,
+    /// How many times as long as a rung took to put away there is none after it.
+    pub rung_rest: u32,
 }
 
 impl Default for Pacing {
     fn default() -> Self {
         let (second, rung) = (Duration::from_secs(1), Duration::from_secs(5));
-        Self { pulse: second, near: second, rung, rung_bytes_per_s: 64 << 10 }
+        let pulse_event = Duration::from_millis(20);
+        let (rung_bytes_per_s, rung_rest) = (64 << 10, 20);
+        Self { pulse: second, pulse_event, near: second, rung, rung_bytes_per_s, rung_rest }
     }
 }
 
@@ -94,6 +101,9 @@ struct Active {
     rungs: SyncSender<Job>,
     figures: Arc<Figures>,
     pulse_due: Instant,
+    /// When, after the first event since the last pulse.
+    pulse_event_due: Instant,
+    heard: bool,
     near_due: Instant,
     rung_due: Instant,
     /// Rungs in memory, oldest first.
@@ -152,6 +162,8 @@ impl Recorder {
             rungs,
             figures: figures.clone(),
             pulse_due: now + self.pacing.pulse,
+            pulse_event_due: now,
+            heard: false,
             near_due: now + self.pacing.near,
             rung_due: now + self.pacing.rung,
             near: Vec::new(),
@@ -213,6 +225,14 @@ impl Recorder {
         });
         let Some((rungs, job)) = found else { return false };
         rungs.send(job).is_ok() && wait.recv().is_ok()
+    }
+
+    /// The rungs in memory, oldest first: for whoever goes back while the machine stands still.
+    #[must_use]
+    pub fn near(&self) -> Vec<Rung> {
+        let active = self.active();
+        let near = active.iter().flat_map(|active| &active.near);
+        near.map(|near| Rung::new(near.moment, near.snapshot.clone())).collect()
     }
 
     /// Makes what was recorded up to the last safe point survive a loss of power. For any thread
@@ -281,7 +301,7 @@ impl Begun {
         let (entries, jobs, to_log) = (self.entries, self.jobs, self.to_log);
         let spawn = |name: &str| std::thread::Builder::new().name(name.into());
         let mut threads = vec![spawn("log").spawn(move || log.follow(&entries))?];
-        let follow = move || rungs.follow(&jobs, &to_log, pacing.rung_bytes_per_s);
+        let follow = move || rungs.follow(&jobs, &to_log, pacing);
         threads.push(spawn("rungs").spawn(follow)?);
         let mut active = self.recorder.active();
         active.iter_mut().for_each(|active| active.threads = std::mem::take(&mut threads));
@@ -321,6 +341,7 @@ impl Active {
 
     fn pulse(&mut self, machine: &dyn Machine) {
         self.told = machine.tick();
+        self.heard = false;
         self.send(Entry::Pulse(Pulse::of(self.moment(machine.tick()), machine)));
     }
 }
@@ -331,6 +352,7 @@ impl Tape for Recorder {
             active.send(Entry::Event(tick, event.clone()));
             active.events += 1;
             active.told = tick;
+            active.heard = true;
         }
     }
 
@@ -339,15 +361,20 @@ impl Tape for Recorder {
         let mut guard = self.active();
         let Some(active) = guard.as_mut() else { return };
         let now = Instant::now();
-        let due = active.pulse_due.min(active.near_due).min(active.rung_due);
+        let mut due = active.pulse_due.min(active.near_due).min(active.rung_due);
+        if active.heard {
+            due = due.min(active.pulse_event_due);
+        }
         if now < due || active.figures.failure().is_some() {
             return;
         }
         let rung = now >= active.rung_due && active.figures.may_take(now);
-        let pulse = now >= active.pulse_due && active.told != machine.tick();
+        let heard = active.heard && now >= active.pulse_event_due;
+        let pulse = heard || now >= active.pulse_due && active.told != machine.tick();
         let near = now >= active.near_due;
         if pulse || near || rung {
             active.pulse_due = now + pacing.pulse;
+            active.pulse_event_due = now + pacing.pulse_event;
             active.pulse(machine);
         }
         if near || rung {

@@ -1,6 +1,6 @@
 //! The threads behind a recording: one appends to the log, the other puts rungs away.
 
-use crate::{LOG_BYTES_MAX, Vault, rung_name};
+use crate::{LOG_BYTES_MAX, Pacing, Vault, rung_name};
 use omni_base::{Digest, Tick};
 use omni_lifecycle::{Check, LogHead, LogWriter, Moment, Pulse, Snapshot, surplus};
 use omni_machine::Event;
@@ -208,7 +208,8 @@ impl Rungs {
     }
 
     /// Puts away what comes, and tells the log of each.
-    pub(crate) fn follow(mut self, jobs: &Receiver<Job>, log: &SyncSender<Entry>, rate: u64) {
+    pub(crate) fn follow(mut self, jobs: &Receiver<Job>, log: &SyncSender<Entry>, pacing: Pacing) {
+        let rate = pacing.rung_bytes_per_s;
         while let Ok(job) = jobs.recv() {
             self.figures.busy.store(true, Ordering::Release);
             let began = Instant::now();
@@ -219,8 +220,8 @@ impl Rungs {
             *self.figures.rung_failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
             let bytes = done.unwrap_or(0);
             let pause = Duration::from_millis(bytes.saturating_mul(1000) / rate.max(1));
-            // Not more than a twentieth of a core, where pages are costly rather than many.
-            let pause = pause.max(began.elapsed() * 20);
+            // Not more than a part of a core, where pages are costly rather than many.
+            let pause = pause.max(began.elapsed().saturating_mul(pacing.rung_rest));
             let after = began.checked_add(pause).unwrap_or(began);
             *self.figures.rung_after.lock().unwrap_or_else(PoisonError::into_inner) = Some(after);
             self.figures.busy.store(false, Ordering::Release);

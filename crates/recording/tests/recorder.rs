@@ -70,9 +70,11 @@ impl Backends for Outside {
 
 const EAGER: Pacing = Pacing {
     pulse: Duration::from_millis(1),
+    pulse_event: Duration::ZERO,
     near: Duration::from_millis(2),
     rung: Duration::from_millis(3),
     rung_bytes_per_s: u64::MAX,
+    rung_rest: 0,
 };
 
 fn cases() -> impl Iterator<Item = Case> {

@@ -160,6 +160,66 @@ fn the_last_store_to_a_place_is_found_from_anywhere_after_it() {
 }
 
 #[test]
+fn what_a_device_writes_is_met_ahead_and_on_the_way_back() {
+    sessions(|sample, session| {
+        // The board's sample has its devices write all over the first of its memory.
+        let first = 0x8000_0000;
+        if session.inspect().locate_physical(first).is_none() {
+            return;
+        }
+        somewhere(session, 8);
+        let begin = session.begin();
+        session.visit(begin).expect("it is recorded");
+        let next = |session: &mut Session<'_>| {
+            session.go(Go::On).expect("it goes");
+            match arrive(session) {
+                Stopped::Hit(hit) => Some(hit),
+                stopped => {
+                    assert_eq!(stopped, Stopped::End, "{}", sample.name);
+                    None
+                }
+            }
+        };
+        let all = StopPoint::Watch { at: first, bytes: 1 << 20, on: WatchOn::Store };
+        session.add_stop(all);
+        let device = std::iter::from_fn(|| next(session)).find(|hit| hit.after);
+        session.remove_stop(all);
+        let at = device.expect("its devices write").at;
+        let one = StopPoint::Watch { at, bytes: 1, on: WatchOn::Store };
+        session.visit(begin).expect("it is recorded");
+        session.add_stop(one);
+        let met: Vec<Hit> = std::iter::from_fn(|| next(session)).collect();
+        assert!(met.iter().any(|hit| hit.after), "{}: {met:?}", sample.name);
+        for hit in met.iter().rev().take(40) {
+            session.go(Go::Back).expect("it goes");
+            assert_eq!(arrive(session), Stopped::Hit(*hit), "{}", sample.name);
+        }
+        session.remove_stop(one);
+    });
+}
+
+#[test]
+fn what_is_asked_to_end_on_the_way_back_stays_where_it_was() {
+    sessions(|sample, session| {
+        somewhere(session, 4);
+        let (here, was) = (session.now(), state(session));
+        let thread = session.inspect().turn().unwrap_or(ThreadId(0));
+        let nowhere = StopPoint::Break(1);
+        session.add_stop(nowhere);
+        for go in [Go::StepBack(thread), Go::Back] {
+            session.go(go).expect("it goes");
+            let stopped = session.poll_asked(&mut || true).expect("it can be had");
+            if stopped.is_none() {
+                session.interrupt();
+                assert_eq!((session.now(), state(session)), (here, was), "{}", sample.name);
+            }
+            session.visit(here).expect("it is recorded");
+        }
+        session.remove_stop(nowhere);
+    });
+}
+
+#[test]
 fn what_is_written_begins_another_past() {
     sessions(|sample, session| {
         somewhere(session, 2);
