@@ -503,7 +503,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 }
 
 /// A time: `500ms`, `30s`, `2m`, `1h`; without a unit, seconds.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(split);
     let ms: u64 = match unit {

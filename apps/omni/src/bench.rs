@@ -1,6 +1,6 @@
 //! The verb `bench`: speed here, beside the peers that are installed.
 
-use crate::args::SourceArgs;
+use crate::args::{SourceArgs, duration};
 use crate::bench_forks::{self, Forks};
 use crate::bench_time::{self, Times};
 use crate::failure::{Failure, code};
@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The images that are booted beside the kernel alone, and what their consoles say at the end.
 const IMAGES: [(&str, &str); 2] = [("debian-minimal", ":~# "), ("debian", "login: ")];
@@ -27,6 +28,9 @@ const IMAGES: [(&str, &str); 2] = [("debian-minimal", ":~# "), ("debian", "login
 /// Runs of each case, and of a quick look.
 const RUNS: u32 = 5;
 const RUNS_QUICK: u32 = 3;
+
+/// How long a recording is that is gone back in, where nothing else is asked for.
+const RECORDING: Duration = Duration::from_secs(60);
 
 /// What can be measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -98,6 +102,9 @@ pub(crate) struct BenchArgs {
     /// answered at its console, what each holds and what all take when they are idle
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=5000))]
     forks: Option<u32>,
+    /// For time: how long the recording is that is gone back in, such as 10m
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    recording: Option<Duration>,
     /// A kernel for guests, rather than the archive's newest
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
@@ -278,12 +285,13 @@ fn measure(
             measure_boot(options, &mut assets, &installed, hall).map(Measured::Boots)
         }
         What::Time => {
-            let amount = (options.runs, options.quick);
             if let (Some(count), Some(image)) = (args.forks, installed(dirs)?.first()) {
                 let forks = bench_forks::measure(image, &dirs.images(), count, hall);
                 hall.hush();
                 return forks.map(Measured::Forks);
             }
+            let length = args.recording.unwrap_or(RECORDING);
+            let amount = (options.runs, options.quick, length);
             bench_time::measure(&installed(dirs)?, &dirs.images(), amount, hall)
                 .map(Measured::Times)
         }

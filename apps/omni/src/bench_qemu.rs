@@ -1,5 +1,6 @@
 //! The same of QEMU: `savevm` and `loadvm` of the same guest, which stands still meanwhile.
 
+use crate::bench_recording::{Amount, Measured, cpu_ms};
 use crate::bench_time::{Line, MEMORY, START_LIMIT};
 use omni_bench::Installed;
 use omni_host::TempDir;
@@ -63,6 +64,59 @@ fn wait_for(console: &Path, ready: &str) -> Result<(), String> {
         std::thread::sleep(Duration::from_millis(200));
     }
     Err("the guest did not start".into())
+}
+
+/// Boots the image with QEMU's clock of instructions, and so while QEMU records; or says why it
+/// cannot. Recorded boots have to be deterministic, so the pair has that clock in common.
+pub(crate) fn record(image: &Installed, runs: u32) -> Result<Measured, String> {
+    let text = |error: io::Error| error.to_string();
+    let dir = TempDir::new("bench-qemu-record").map_err(text)?;
+    let (console, file) = (dir.path().join("console"), dir.path().join("recorded"));
+    let recorded = format!("shift=auto,rr=record,rrfile={}", file.display());
+    let (mut free, mut counted, mut all) = (vec![], vec![], vec![]);
+    let (mut bytes, mut seconds) = (0.0, 0.0);
+    for _ in 0..runs {
+        let ways =
+            [(None, &mut free), (Some("shift=auto"), &mut counted), (Some(&*recorded), &mut all)];
+        for (icount, took) in ways {
+            let mut command = Command::new(QEMU);
+            command.args(["-M", "virt", "-m", MEMORY, "-display", "none", "-net", "none"]);
+            command.arg("-kernel").arg(&image.kernel).arg("-initrd").arg(&image.initrd);
+            command.args(["-append", &image.append]);
+            if let Some(disk) = &image.disk {
+                // What a recorded machine reads has to come by way of the recording.
+                let direct =
+                    format!("if=none,id=direct,snapshot=on,format=raw,file={}", disk.display());
+                let replayed = "driver=blkreplay,if=none,image=direct,id=d";
+                command.arg("-drive").arg(direct).args(["-drive", replayed]);
+                command.args(["-device", "virtio-blk-device,drive=d"]);
+            }
+            command.args(icount.map(|icount| ["-icount", icount]).into_iter().flatten());
+            command.arg("-serial").arg(format!("file:{}", console.display()));
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            let _ = fs::remove_file(&console);
+            let began = Instant::now();
+            let qemu = Qemu(command.spawn().map_err(|error| format!("{QEMU}: {error}"))?);
+            wait_for(&console, &image.ready)?;
+            took.push(cpu_ms(qemu.0.id()).map_err(text)?);
+            if icount == Some(&*recorded) {
+                seconds += began.elapsed().as_secs_f64();
+            }
+        }
+        // What is in its buffers yet is not counted.
+        bytes += fs::metadata(&file).map_or(0.0, |data| data.len() as f64);
+    }
+    let lines = [
+        Line::of("QEMU: boot: CPU time", None, free),
+        Line::of("QEMU: boot, instructions counted: CPU time", None, counted),
+        Line::of("QEMU: boot, recorded: CPU time", None, all),
+    ];
+    let amount = Amount {
+        what: "QEMU: recording: log".into(),
+        kib_per_s: bytes / 1024.0 / seconds.max(1.0),
+        goal_kib_per_s: None,
+    };
+    Ok(Measured { lines: lines.into_iter().flatten().collect(), amounts: vec![amount] })
 }
 
 /// A process that ends with this.

@@ -1,6 +1,7 @@
 //! What snapshots cost: pauses, restores and forks of a guest, and a large tree; beside QEMU.
 
 use crate::bench_qemu;
+use crate::bench_recording::{self, Amount};
 use omni_base::{Digest, PAGE_SIZE_U64, Tick};
 use omni_bench::{Audience, BenchError, Host, Installed};
 use omni_host::TempDir;
@@ -34,6 +35,7 @@ pub(crate) struct Times {
     /// What ran.
     pub(crate) guest: Option<String>,
     pub(crate) lines: Vec<Line>,
+    pub(crate) amounts: Vec<Amount>,
     /// What could not be measured, and why.
     pub(crate) missing: Vec<String>,
 }
@@ -67,7 +69,7 @@ impl Times {
             let [median, least, most] = [line.median_ms, line.least_ms, line.most_ms].map(ms);
             vec![line.what.clone(), median, least, most, goal(line.goal_ms)]
         };
-        self.lines.iter().map(row).collect()
+        self.lines.iter().map(row).chain(self.amounts.iter().map(Amount::row)).collect()
     }
 }
 
@@ -75,22 +77,33 @@ impl Times {
 pub(crate) fn measure(
     installed: &[Installed],
     images: &Path,
-    (runs, quick): (u32, bool),
+    (runs, quick, length): (u32, bool, Duration),
     audience: &mut dyn Audience,
 ) -> Result<Times, BenchError> {
     let host = Host::here();
-    let mut times = Times { host, runs, guest: None, lines: vec![], missing: vec![] };
+    let mut times =
+        Times { host, runs, guest: None, lines: vec![], amounts: vec![], missing: vec![] };
     match installed.last() {
         Some(image) => {
             times.guest = Some(image.name.clone());
             audience.doing("time: omni");
             times.lines.extend(of_a_guest(image, images, runs)?);
             audience.doing("time: recording");
-            times.lines.extend(of_a_recording(image, images, runs)?);
+            let recorded = bench_recording::measure(image, images, runs, length)?;
+            times.lines.extend(recorded.lines);
+            times.amounts.extend(recorded.amounts);
             audience.doing("time: qemu");
             match bench_qemu::measure(image, runs) {
                 Ok(lines) => times.lines.extend(lines),
                 Err(why) => times.missing.push(format!("QEMU: {why}")),
+            }
+            audience.doing("time: qemu records");
+            match bench_qemu::record(image, runs) {
+                Ok(recorded) => {
+                    times.lines.extend(recorded.lines);
+                    times.amounts.extend(recorded.amounts);
+                }
+                Err(why) => times.missing.push(format!("QEMU's recording: {why}")),
             }
         }
         None => times.missing.push("a guest: no image is there; 'omni image build debian'".into()),
@@ -123,10 +136,15 @@ impl Home {
         self.dir.path()
     }
 
-    pub(crate) fn says(&self, args: &[&str]) -> Result<Vec<u8>, BenchError> {
+    /// The program, in this home.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.env("OMNI_HOME", self.dir.path()).args(args).stdin(Stdio::null());
-        let output = command.output().map_err(|error| failed(args[0], &error))?;
+        command
+    }
+
+    pub(crate) fn says(&self, args: &[&str]) -> Result<Vec<u8>, BenchError> {
+        let output = self.command(args).output().map_err(|error| failed(args[0], &error))?;
         if output.status.success() {
             return Ok(output.stdout);
         }
@@ -138,7 +156,7 @@ impl Home {
         serde_json::from_slice(&said).map_err(|error| failed(args[0], &error))
     }
 
-    fn number(&self, args: &[&str], field: &str) -> Result<(f64, Value), BenchError> {
+    pub(crate) fn number(&self, args: &[&str], field: &str) -> Result<(f64, Value), BenchError> {
         let value = self.asks(args)?;
         let number = value[field].as_f64();
         Ok((number.ok_or_else(|| failed(args[0], &format!("no {field}")))?, value))
@@ -213,31 +231,6 @@ pub(crate) fn boot(home: &Home, image: &Installed, more: &[&str]) -> Result<(), 
         std::thread::sleep(Duration::from_millis(200));
     }
     Ok(())
-}
-
-/// What it costs to record a boot, in pairs with boots that are not recorded; and to go back.
-fn of_a_recording(image: &Installed, images: &Path, runs: u32) -> Result<Vec<Line>, BenchError> {
-    let home = Home::new(images).map_err(|error| failed("a home", &error))?;
-    let (mut plain, mut recorded, mut back) = (vec![], vec![], vec![]);
-    for _ in 0..runs {
-        for (more, all) in [(&[][..], &mut plain), (&["--record"][..], &mut recorded)] {
-            boot(&home, image, more)?;
-            all.push(home.number(&["inspect", "m"], "host_cpu_ms")?.0);
-            if !more.is_empty() {
-                back.push(home.number(&["rewind", "m", "1s"], "start_ms")?.0);
-            }
-            home.says(&["rm", "--force", "m"])?;
-        }
-    }
-    let mut sorted = plain.clone();
-    sorted.sort_by(f64::total_cmp);
-    let goal = sorted.get(sorted.len() / 2).map(|ms| ms * 1.1);
-    let lines = [
-        Line::of("boot: CPU time of the machine", None, plain),
-        Line::of("boot, recorded: CPU time of the machine", goal, recorded),
-        Line::of("rewind by 1 s: call to running", None, back),
-    ];
-    Ok(lines.into_iter().flatten().collect())
 }
 
 /// A tree of so many snapshots, each branch of some length: opened, listed, grown.

@@ -73,15 +73,20 @@ pub(crate) fn names(entry: &Entry) -> Vec<String> {
     for item in std::fs::read_dir(entry.dir.join("recordings")).into_iter().flatten().flatten() {
         let name = item.file_name();
         let name = name.to_str().and_then(|name| name.strip_suffix(".log"));
-        numbers.extend(name.and_then(|name| name.strip_prefix('r')?.parse::<u64>().ok()));
+        numbers.extend(name.and_then(number));
     }
     numbers.sort_unstable();
     numbers.into_iter().map(|number| format!("r{number}")).collect()
 }
 
+/// The number of a recording, by its name.
+pub(crate) fn number(name: &str) -> Option<u64> {
+    name.strip_prefix('r')?.parse().ok()
+}
+
 /// A name for the next recording.
 fn free_name(entry: &Entry) -> String {
-    let last = names(entry).pop().and_then(|name| name[1..].parse::<u64>().ok());
+    let last = names(entry).pop().and_then(|name| number(&name));
     format!("r{}", last.map_or(1, |number| number.saturating_add(1)))
 }
 

@@ -5,6 +5,7 @@ use crate::failure::{Failure, code};
 use crate::keeper::ms;
 use crate::life::{Begin, prepare};
 use crate::monitor::virtual_ms;
+use crate::parted;
 use crate::plan::can_be_recorded;
 use crate::recorded::{self, Recording, reopen};
 use crate::saved::{self, Title, open_store};
@@ -16,7 +17,7 @@ use omni_control::{BranchFile, Client, Dirs, Entry, Phase, Registry, Request};
 use omni_kinds::{KINDS, kind_of};
 use omni_lifecycle::{Moment, Rung, take};
 use omni_machine::{Effect, Outside, PortId, PortKind, digest};
-use omni_recording::{MomentError, moment_of, moment_text};
+use omni_recording::{MomentError, from_anywhere, moment_of, moment_text};
 use omni_store::StoreError;
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -124,7 +125,8 @@ pub(crate) fn replay(
         screen.console = first.map(|port| port.id);
     }
     let began = Instant::now();
-    let mut machine = timeline.play(KINDS, from, to, &mut screen)?;
+    let played = timeline.play(KINDS, from, to, &mut screen);
+    let mut machine = played.map_err(|error| parted::failure(error, timeline, from, ui))?;
     let took = began.elapsed();
     if let Some(error) = screen.failed.or_else(|| io::stdout().lock().flush().err()) {
         return Err(Failure::output(&error));
@@ -205,10 +207,11 @@ fn go_back(
         can_be_recorded(true)?;
     }
     let place = place(&entry.machine.id, dirs)?;
-    let Recording { name, timeline, ns_per_tick, .. } = &place.recording;
-    let target = moment_of(to, &timeline.log, *ns_per_tick).map_err(moment_failure)?;
+    let last = place.recording.name.clone();
+    let (recording, target) = recording_of(place, to)?;
+    let Recording { name, timeline, ns_per_tick, .. } = &recording;
     let mut near = None;
-    if live.is_some() {
+    if live.is_some() && *name == last {
         // The monitor has rungs of late in memory.
         let tick = target.tick.0;
         let answer = Client::connect(entry)?.ask(&Request::Rung { tick })?;
@@ -259,6 +262,35 @@ fn go_back(
         None => format!("{machine}@{name}"),
     };
     ui.result(value, &format!("{machine} goes on from {at}; what it left is {kept}"))
+}
+
+/// The recording that tells of a moment: this one, or one of those that the machine had gone back
+/// in before, whose lives it shares up to there.
+fn recording_of(place: Place, to: &str) -> Result<(Recording, Moment), Failure> {
+    let Place { entry, mut recording, .. } = place;
+    let anywhere = from_anywhere(to, &recording.timeline.log, recording.ns_per_tick);
+    let mut to = to.to_owned();
+    loop {
+        let log = &recording.timeline.log;
+        let outside = match moment_of(&to, log, recording.ns_per_tick) {
+            Ok(moment) => return Ok((recording, moment)),
+            Err(outside @ MomentError::Outside(..)) => outside,
+            Err(wrong) => return Err(moment_failure(wrong)),
+        };
+        let about = recorded::about(log.head());
+        let from = about["from"]["recording"].as_str();
+        // The number of events tells of a moment of one recording only.
+        let (Some(from), Some(anywhere)) = (from, anywhere.as_ref().filter(|_| !to.contains('/')))
+        else {
+            return Err(moment_failure(outside));
+        };
+        // Each comes from an earlier one, so that this has an end.
+        if recorded::number(from) >= recorded::number(&recording.name) {
+            return Err(moment_failure(outside));
+        }
+        recording = reopen(&entry, from)?;
+        to.clone_from(anywhere);
+    }
 }
 
 /// The last snapshot on the way to where a machine is that is not after a tick.

@@ -205,6 +205,31 @@ fn a_machine_goes_back_by_a_stretch_of_its_time() {
 }
 
 #[test]
+fn a_machine_goes_back_beyond_where_it_had_gone_back_to() {
+    let home = home("rec-again");
+    home.run("m", &["--record", "story.z5"]);
+    home.typed("m", "one\n", ">");
+    let first = home.json(&["snapshot", "m", "first"]);
+    home.typed("m", "two\n", ">");
+    let second = home.json(&["snapshot", "m", "second"]);
+    home.typed("m", "three\n", ">");
+    home.check(&["rewind", "m", "--to", text(&second, "moment")]);
+    home.typed("m", "other\n", ">");
+    // That was before the recording began that is under way.
+    let tick = first["ticks"].to_string();
+    let back = home.json(&["rewind", "m", "--to", &tick]);
+    assert_eq!((text(&back, "recording"), &back["ticks"]), ("r1", &first["ticks"]));
+    let said = home.typed("m", "two\n", ">");
+    assert!(said.contains("Line 2,"), "{said}");
+    // And all of it, by its time.
+    home.fails(&["rewind", "m", "9999h"], 3);
+    home.fails(&["rewind", "m", "--to", "1/999"], 3);
+    home.check(&["rewind", "m", "--to", "0"]);
+    let said = home.typed("m", "again\n", ">");
+    assert!(said.contains("Line 1,"), "{said}");
+}
+
+#[test]
 fn what_a_killed_monitor_had_recorded_replays() {
     let home = home("rec-killed");
     home.run("m", &[&["--record"], BOARD].concat());
@@ -250,19 +275,30 @@ fn a_log_that_was_changed_is_refused_and_a_forged_one_diverges() {
     // A tail that was never whole is left out.
     fs::write(&path, &whole[..whole.len() - 9]).expect("writable");
     home.check(&["replay", "m"]);
-    // A byte more is typed, and every digest of the log is made right.
+    // A byte more is typed once, and every digest of the log is made right.
     let mut forged = LogWriter::new(log.head());
-    for (tick, event) in log.events() {
-        let more = |bytes: &Vec<u8>| [&bytes[..], b"y"].concat();
-        let event = match event {
-            Event::Input { port, bytes } => Event::Input { port: *port, bytes: more(bytes) },
-            Event::IoDone { .. } | Event::Generation { .. } | Event::Control(_) => event.clone(),
-        };
-        forged.event(*tick, &event);
+    let mut pulses = log.pulses().iter().peekable();
+    for (at, (tick, event)) in log.events().iter().enumerate() {
+        while let Some(pulse) = pulses.next_if(|pulse| pulse.moment.events <= at) {
+            forged.pulse(pulse);
+        }
+        match event {
+            Event::Input { port, bytes } if at == 1 => {
+                let bytes = [&bytes[..], b"y"].concat();
+                forged.event(*tick, &Event::Input { port: *port, bytes });
+            }
+            Event::Input { .. }
+            | Event::IoDone { .. }
+            | Event::Generation { .. }
+            | Event::Control(_) => forged.event(*tick, event),
+        }
     }
+    pulses.for_each(|pulse| forged.pulse(pulse));
     forged.check(log.checks().last().expect("its end is checked"));
     fs::write(&path, forged.take()).expect("writable");
     let (_, talk) = home.fails(&["replay", "m"], 10);
+    let wrong = format!("2 bytes at port 0 at tick {}", log.events()[1].0.0);
+    assert!(talk.contains("not what the log holds") && talk.contains(&wrong), "{talk}");
     assert!(talk.contains("differs from the recording at tick"), "{talk}");
     assert!(talk.contains("record '"), "{talk}");
 }
