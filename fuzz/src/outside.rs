@@ -2,7 +2,8 @@
 
 use crate::bytes::Choices;
 use omni_base::{Digest, PageNo};
-use omni_control::{Frame, MachineFile, Reply, Request, StateFile, read_frame, write_frame};
+use omni_base::Digest;
+use omni_control::{CutFile, GroupFile, Frame, MachineFile, Reply, Request, StateFile, read_frame, write_frame};
 use omni_disk::probe_head;
 use omni_host::Overlay;
 use omni_image::{Keyring, Mirror, Reference, hostile};
@@ -42,6 +43,11 @@ pub fn control_frames(data: &[u8]) {
             let _ = serde_json::from_slice::<Reply>(&body);
             let _ = serde_json::from_slice::<MachineFile>(&body);
             let _ = serde_json::from_slice::<StateFile>(&body);
+            let _ = serde_json::from_slice::<CutFile>(&body);
+            let sealed = [&body, &b"\n"[..], Digest::of(&body).to_string().as_bytes(), b"\n"];
+            if let Ok(file) = GroupFile::parse(&sealed.concat(), "lab", "g1") {
+                assert!(GroupFile::parse(&file.to_bytes(), "lab", "g1") == Ok(file));
+            }
         }
     }
 }

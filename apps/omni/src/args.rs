@@ -58,13 +58,7 @@ pub(crate) enum Verb {
     /// Wait for machines to end; prints their exit codes
     Wait(Machines),
     /// Remove machines with their snapshots and disks' overlays, or one snapshot MACHINE@TAG
-    Rm {
-        /// Kill them first where they run
-        #[arg(long, short)]
-        force: bool,
-        #[command(flatten)]
-        machines: Machines,
-    },
+    Rm(RmArgs),
     /// Give a machine another name
     Rename {
         /// Its name or id
@@ -124,25 +118,18 @@ pub(crate) enum Verb {
         listen: Option<String>,
     },
     /// Take a snapshot of a live machine: memory, devices and disks of one instant
-    Snapshot {
-        /// Its name or id
-        machine: String,
-        /// A name for the snapshot; s1, s2 and so on unless given
-        tag: Option<String>,
-    },
+    Snapshot(SnapshotArgs),
     /// The tree of a machine's snapshots
     Snapshots {
         /// Its name or id
-        machine: String,
+        #[arg(required_unless_present = "group")]
+        machine: Option<String>,
+        /// Those of all machines on a switch
+        #[arg(long, value_name = "SWITCH", conflicts_with = "machine")]
+        group: Option<String>,
     },
     /// Make a machine go on from a snapshot of it, whether it runs now or not
-    Restore {
-        /// The snapshot; TAG~2 is the second before TAG
-        #[arg(value_name = "MACHINE@TAG")]
-        snapshot: String,
-        #[command(flatten)]
-        schedule: Schedule,
-    },
+    Restore(RestoreArgs),
     /// Make machines that go on from a live one, or from a snapshot, with identities of their own
     Fork(ForkArgs),
     /// In what two snapshots differ: pages by space, and records
@@ -252,15 +239,63 @@ pub(crate) enum Verb {
         fork: bool,
         #[arg(long)]
         wait: bool,
+        #[arg(long)]
+        held: bool,
     },
+}
+
+/// What a snapshot is taken of.
+#[derive(Debug, Args)]
+pub(crate) struct SnapshotArgs {
+    /// Its name or id
+    #[arg(required_unless_present = "group")]
+    pub(crate) machine: Option<String>,
+    /// A name for the snapshot; s1, s2 and so on unless given
+    pub(crate) tag: Option<String>,
+    /// The same
+    #[arg(long = "tag", value_name = "TAG", conflicts_with = "tag")]
+    pub(crate) named: Option<String>,
+    /// All machines on a switch, with the frames between them: one consistent state
+    #[arg(long, value_name = "SWITCH", conflicts_with = "machine")]
+    pub(crate) group: Option<String>,
+}
+
+/// What is gone back to.
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The snapshot; TAG~2 is the second before TAG
+    #[arg(value_name = "MACHINE@TAG", required_unless_present = "group")]
+    pub(crate) snapshot: Option<String>,
+    /// All machines of a snapshot of a switch
+    #[arg(long, value_name = "SWITCH@TAG", conflicts_with = "snapshot")]
+    pub(crate) group: Option<String>,
+    #[command(flatten)]
+    pub(crate) schedule: Schedule,
+}
+
+/// What is removed.
+#[derive(Debug, Args)]
+pub(crate) struct RmArgs {
+    /// Kill them first where they run
+    #[arg(long, short)]
+    pub(crate) force: bool,
+    /// A snapshot of all machines on a switch
+    #[arg(long, value_name = "SWITCH@TAG", conflicts_with = "machines")]
+    pub(crate) group: Option<String>,
+    /// Names, ids, or unique beginnings of ids
+    #[arg(required_unless_present = "group", value_name = "MACHINE")]
+    pub(crate) machines: Vec<String>,
 }
 
 /// What is forked, and how.
 #[derive(Debug, Args)]
 pub(crate) struct ForkArgs {
     /// The machine, or one of its snapshots
-    #[arg(value_name = "MACHINE[@TAG]")]
-    pub(crate) machine: String,
+    #[arg(value_name = "MACHINE[@TAG]", required_unless_present = "group")]
+    pub(crate) machine: Option<String>,
+    /// All machines on a switch, as they are or as a snapshot has them; on a switch of their own
+    #[arg(long, value_name = "SWITCH[@TAG]", conflicts_with_all = ["machine", "publish", "apart"])]
+    pub(crate) group: Option<String>,
     /// How many
     #[arg(long, short, default_value_t = 1)]
     pub(crate) count: u32,

@@ -3,6 +3,7 @@
 //! Nothing that a client sends ends the monitor: a frame that is none ends its connection only.
 
 use crate::cable::places;
+use crate::cuts::Part;
 use crate::debugging::{self, Hands, Remote};
 use crate::failure::{Failure, code};
 use crate::family::{self, own_bytes_of};
@@ -10,7 +11,7 @@ use crate::keeper::seal;
 use crate::monitor::{HOLD, Listener, Shared, virtual_ms};
 use crate::recorded;
 use omni_base::{PAGE_SIZE_U64, Tick};
-use omni_control::{Frame, Phase, Reply, Request, read_frame, write_frame};
+use omni_control::{CutStep, Frame, Phase, Reply, Request, read_frame, write_frame};
 use omni_host::{Chunk, Doors, Item, merged_bytes, private_bytes};
 use omni_kinds::KINDS;
 use omni_machine::{Control, Event, Machine, digest};
@@ -136,6 +137,8 @@ struct Client {
     attached: Option<Arc<AtomicBool>>,
     waits: bool,
     owns: bool,
+    /// What the machine does for a cut of its switch.
+    part: Option<Part>,
     /// Where what a debugger says goes.
     debugger: Option<SyncSender<Vec<u8>>>,
     /// Keeps the monitor until the answer that tells of the end is sent.
@@ -153,6 +156,7 @@ impl Client {
             attached: None,
             waits: false,
             owns: false,
+            part: None,
             debugger: None,
             farewell: None,
         })
@@ -222,6 +226,7 @@ impl Client {
                 let seal = move |machine: &mut dyn Machine| seal(machine, &recorder);
                 keeper.keep(tag.as_deref(), || self.visit(seal)?)
             }
+            Request::Cut { step } => self.cut(step),
             Request::Record { stop: false } => self.record(),
             Request::Record { stop: true } => self.record_no_longer(),
             Request::Recording => self.recording(),
@@ -262,6 +267,25 @@ impl Client {
                 Ok(Value::Null)
             }
         }
+    }
+
+    /// A step of a snapshot of the machine's group.
+    fn cut(&mut self, step: &CutStep) -> Result<Value, Failure> {
+        if let CutStep::Arm { switch, cut, members, tag } = step {
+            // One that it had before is given up.
+            self.part = None;
+            self.part = Some(Part::arm(&self.shared, (switch, cut), members, tag)?);
+            return Ok(Value::Null);
+        }
+        let none = || Failure::new(code::WRONG_STATE, "no cut is under way on this connection");
+        let part = self.part.as_mut().ok_or_else(none)?;
+        match step {
+            CutStep::Arm { .. } => {}
+            CutStep::Take => return part.take(),
+            CutStep::Keep => return part.keep(),
+            CutStep::Done => part.done(),
+        }
+        Ok(Value::Null)
     }
 
     fn push(&self, item: Item) -> Result<(), Failure> {

@@ -187,12 +187,14 @@ fn made(
         disks: disks.collect(),
         machine,
         keeper: parent.keeper.forked(entry),
+        in_flight: Vec::new(),
     };
     let (entry, family) = (entry.clone(), parent.family.clone());
     // Whoever forked it may have given up.
     let begin: Begin = Box::new(move || _ = tell.send((at, monotonic_ns())));
     let begin = Some(begin);
-    let birth = Birth { entry, lock, made, family, identity: true, begin, lazy: true };
+    let (identity, lazy, held) = (true, true, false);
+    let birth = Birth { entry, lock, made, family, identity, begin, lazy, held };
     Ok((Begun::new(birth)?, own_bytes))
 }
 

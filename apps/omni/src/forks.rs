@@ -2,6 +2,7 @@
 
 use crate::args::ForkArgs;
 use crate::failure::{Failure, code};
+use crate::groups;
 use crate::hold::hold;
 use crate::keeper::ms;
 use crate::life::{Begin, launch_all};
@@ -10,6 +11,7 @@ use crate::room;
 use crate::snapshots::{Named, named};
 use crate::switches;
 use crate::ui::Ui;
+use omni_base::Digest;
 use omni_control::{
     Client, Dirs, Entry, MachineFile, Nursery, OriginFile, Registry, Request, StateFile, now_text,
 };
@@ -24,11 +26,15 @@ const FORKS_MAX: u32 = 5_000;
 
 /// `fork`: machines that go on from a live one, or from a snapshot, each for itself.
 pub(crate) fn fork(args: &ForkArgs, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
-    let &ForkArgs { machine: ref text, count, apart, ref publish } = args;
+    let &ForkArgs { count, apart, ref publish, .. } = args;
     if !(1..=FORKS_MAX).contains(&count) {
         return Err(Failure::usage(format!("--count is 1 to {FORKS_MAX}")));
     }
     check_publish(publish, count)?;
+    if let Some(group) = &args.group {
+        return groups::fork(group, count, dirs, ui);
+    }
+    let text = args.machine.as_deref().unwrap_or_default();
     let began = monotonic_ns();
     let registry = Registry::open(dirs)?;
     let (found, passing) = if text.contains('@') {
@@ -120,7 +126,7 @@ fn say_what_stays(parent: &MachineFile, publish: &[String], ui: Ui) {
 }
 
 /// Removes a fork, whether it runs or not.
-fn undo(entry: &Entry, registry: &Registry, store: &Store) {
+pub(crate) fn undo(entry: &Entry, registry: &Registry, store: &Store) {
     // Each of these may fail where it never ran; the failure to tell of is the first.
     if let Ok(mut client) = Entry::load(&entry.dir).and_then(|now| Client::connect(&now)) {
         let _ = client.ask(&Request::Kill { keep: true });
@@ -135,17 +141,40 @@ fn undo(entry: &Entry, registry: &Registry, store: &Store) {
 fn child(of: &Named, publish: &[String], nursery: &mut Nursery<'_>) -> Result<Entry, Failure> {
     let parent = &of.entry.machine;
     // Should nobody start it now, whoever does later makes it go on from there all the same.
-    let origin = OriginFile {
-        parent: Some(of.id.to_string()),
-        disks: (!parent.disks.is_empty()).then(|| of.id.to_string()),
-        generation: 1,
-        branch: None,
-        fork: true,
-    };
-    let (entry, lock) = nursery.add(forked(parent, publish), origin, StateFile::default())?;
+    let machine = forked(parent, publish);
+    let origin = fork_origin(&machine, of.id);
+    let (entry, lock) = nursery.add(machine, origin, StateFile::default())?;
     // Its monitor takes it.
     drop(lock);
     Ok(entry)
+}
+
+/// Where a fork of a snapshot goes on from.
+fn fork_origin(machine: &MachineFile, id: Digest) -> OriginFile {
+    OriginFile {
+        parent: Some(id.to_string()),
+        disks: (!machine.disks.is_empty()).then(|| id.to_string()),
+        generation: 1,
+        branch: None,
+        fork: true,
+    }
+}
+
+/// Adds a machine that goes on from a snapshot of another; it has not run yet, and stays.
+pub(crate) fn born(
+    machine: MachineFile,
+    stem: &str,
+    (store, id): (&Store, Digest),
+    registry: &Registry,
+) -> Result<Entry, Failure> {
+    let origin = fork_origin(&machine, id);
+    let entry = registry.create(machine, stem)?;
+    let pinned = store.pin(&entry.machine.id, &[id]).map_err(Failure::from);
+    let made = pinned.and_then(|()| Ok(Entry::write_origin(&entry.dir, &origin)?));
+    if made.is_err() {
+        undo(&entry, registry, store);
+    }
+    made.map(|()| Entry { origin, ..entry })
 }
 
 /// Starts forks, and meanwhile makes them, and what they read of the store, survive a loss of
@@ -162,7 +191,7 @@ fn launch_settled(
     };
     std::thread::scope(|scope| {
         let settled = scope.spawn(settle);
-        let begin = Begin { hold: false, from: Some(of.id), fork: true };
+        let begin = Begin { from: Some(of.id), fork: true, ..Begin::default() };
         let launched = launch_all(children, begin);
         let panicked = |_| Err(Failure::new(code::OWN_FAILURE, "a thread panicked"));
         settled.join().unwrap_or_else(panicked).and(launched)

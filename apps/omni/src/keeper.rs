@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::saved::{self, Title};
 use omni_base::Digest;
-use omni_control::{Entry, OriginFile};
+use omni_control::{CutFile, Entry, OriginFile};
 use omni_kinds::KINDS;
 use omni_lifecycle::{Check, Moment, Snapshot, take};
 use omni_machine::Machine;
@@ -77,6 +77,19 @@ impl Keeper {
         self.inner().store.clone()
     }
 
+    /// Whether a snapshot could have this tag.
+    pub(crate) fn check_free(&self, tag: &str) -> Result<(), Failure> {
+        let store = self.opened(&mut self.inner())?;
+        Ok(store.tree(&self.entry.machine.id)?.check_free(tag)?)
+    }
+
+    fn opened(&self, inner: &mut Inner) -> Result<Arc<Store>, Failure> {
+        Ok(match &inner.store {
+            Some(store) => store.clone(),
+            None => inner.store.insert(saved::own_store()?).clone(),
+        })
+    }
+
     /// Takes a snapshot by `seal` and writes it into the store. What it gives is durable.
     /// Where the machine is recorded, so is that it was in that state then.
     pub(crate) fn keep(
@@ -84,12 +97,19 @@ impl Keeper {
         tag: Option<&str>,
         seal: impl FnOnce() -> Result<Taken, Failure>,
     ) -> Result<Value, Failure> {
+        self.keep_cut(tag, &CutFile::default(), seal)
+    }
+
+    /// The same, for a part of a cut.
+    pub(crate) fn keep_cut(
+        &self,
+        tag: Option<&str>,
+        cut: &CutFile,
+        seal: impl FnOnce() -> Result<Taken, Failure>,
+    ) -> Result<Value, Failure> {
         // Held from before the seal on, so that each follows the one that was taken before it.
         let mut inner = self.inner();
-        let store = match &inner.store {
-            Some(store) => store.clone(),
-            None => inner.store.insert(saved::own_store()?).clone(),
-        };
+        let store = self.opened(&mut inner)?;
         let owner = &self.entry.machine.id;
         let tree = store.tree(owner)?;
         let parent = match &inner.origin.parent {
@@ -106,7 +126,7 @@ impl Keeper {
         // It grows in its place where nobody else looks at it.
         drop(tree);
         let taken = seal()?;
-        let about = serde_json::to_vec(&self.entry.machine).expect("plain data");
+        let about = saved::about(&self.entry.machine, cut);
         let title = Title { owner, tag: &tag, parent, about, compress: false };
         let written = saved::write(&store, &taken.snapshot, title)?;
         if let Some(moment) = taken.moment {

@@ -1,9 +1,10 @@
 //! The verbs of a machine's life: run, create, start, stop, kill, pause, resume, wait, rm, rename.
 
 use crate::adopt::adopt;
-use crate::args::{MachineArgs, Machines, RunArgs, Schedule};
+use crate::args::{MachineArgs, Machines, RmArgs, RunArgs, Schedule};
 use crate::console::{Left, attach};
 use crate::failure::{Failure, code};
+use crate::groups;
 use crate::plan::{Plan, can_be_parallel, can_be_recorded, plan, spec_of};
 use crate::recorded;
 use crate::room;
@@ -185,6 +186,8 @@ pub(crate) struct Begin {
     pub(crate) from: Option<Digest>,
     /// The machine is another one than that of the snapshot.
     pub(crate) fork: bool,
+    /// It stands still until somebody lets it go.
+    pub(crate) held: bool,
 }
 
 /// A monitor that has been started ahead of time, and waits to be told to begin. It leaves should
@@ -214,7 +217,7 @@ fn first_begin(entry: &Entry) -> Result<Begin, Failure> {
         Some(id) if waits => Some(saved::parse_id(id)?),
         _ => None,
     };
-    Ok(Begin { hold: false, from, fork: from.is_some() })
+    Ok(Begin { from, fork: from.is_some(), ..Begin::default() })
 }
 
 /// Starts the monitor of a machine and waits until it runs.
@@ -257,6 +260,9 @@ fn spawn_as(entry: &Entry, begin: Begin, waits: bool) -> Result<Child, Failure> 
     }
     if begin.fork {
         command.arg("--fork");
+    }
+    if begin.held {
+        command.arg("--held");
     }
     if waits {
         command.arg("--wait");
@@ -380,8 +386,12 @@ fn wait_one(registry: &Registry, entry: &Entry) -> Result<u8, Failure> {
 }
 
 /// `rm`: remove each.
-pub(crate) fn remove(machines: &Machines, force: bool, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
+pub(crate) fn remove(args: &RmArgs, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
+    if let Some(group) = &args.group {
+        return groups::remove(group, dirs, ui);
+    }
     let registry = Registry::open(dirs)?;
+    let (force, machines) = (args.force, Machines { machines: args.machines.clone() });
     if let [key] = &machines.machines[..]
         && let Some((machine, tag)) = key.split_once('@')
     {
@@ -394,7 +404,7 @@ pub(crate) fn remove(machines: &Machines, force: bool, dirs: &Dirs, ui: Ui) -> R
         }
         return snapshots::remove(key, dirs, ui);
     }
-    each(machines, ui, |key| {
+    each(&machines, ui, |key| {
         let mut entry = registry.find(key)?;
         check_unused(&entry, &registry)?;
         if force && entry.state.state.is_live() {

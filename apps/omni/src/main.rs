@@ -15,6 +15,7 @@ mod bench_time;
 mod cable;
 mod clients;
 mod console;
+mod cuts;
 mod debug;
 mod debugging;
 mod diff;
@@ -25,6 +26,7 @@ mod failure;
 mod family;
 mod flame;
 mod forks;
+mod groups;
 mod hold;
 mod images;
 mod keeper;
@@ -91,7 +93,7 @@ fn verb(verb: &Verb, ui: Ui) -> Result<u8, Failure> {
         Verb::Pause(machines) => life::ask(machines, &Request::Pause, &dirs()?, ui),
         Verb::Resume(machines) => life::ask(machines, &Request::Resume, &dirs()?, ui),
         Verb::Wait(machines) => life::wait(machines, &dirs()?, ui),
-        Verb::Rm { force, machines } => life::remove(machines, *force, &dirs()?, ui),
+        Verb::Rm(args) => life::remove(args, &dirs()?, ui),
         Verb::Rename { machine, name } => life::rename(machine, name, &dirs()?, ui),
         Verb::Ps { quiet, .. } => look::list(*quiet, &dirs()?, ui),
         Verb::Inspect(machines) => look::inspect(machines, &dirs()?, ui),
@@ -102,11 +104,12 @@ fn verb(verb: &Verb, ui: Ui) -> Result<u8, Failure> {
         Verb::Debug { machine, listen } => {
             return debug::run(machine, listen.as_deref(), &dirs()?, ui);
         }
-        Verb::Snapshot { machine, tag } => snapshots::take(machine, tag.as_deref(), &dirs()?, ui),
-        Verb::Snapshots { machine } => snapshots::list(machine, &dirs()?, ui),
-        Verb::Restore { snapshot, schedule } => {
-            snapshots::restore(snapshot, *schedule, &dirs()?, ui)
-        }
+        Verb::Snapshot(args) => snapshots::take(args, &dirs()?, ui),
+        Verb::Snapshots { machine, group } => match group {
+            Some(group) => groups::list(group, &dirs()?, ui),
+            None => snapshots::list(machine.as_deref().unwrap_or_default(), &dirs()?, ui),
+        },
+        Verb::Restore(args) => snapshots::restore(args, &dirs()?, ui),
         Verb::Fork(args) => forks::fork(args, &dirs()?, ui),
         Verb::Diff { one, other } => diff::diff(one, other, &dirs()?, ui),
         Verb::Export { machine, file } => snapshots::export(machine, file, &dirs()?, ui),
@@ -136,8 +139,9 @@ fn verb(verb: &Verb, ui: Ui) -> Result<u8, Failure> {
             omni_bench::run_machine(words)?;
             translate::end()
         }
-        Verb::Monitor { dir, hold, from, fork, wait } => {
-            let start = monitor::Start { from: from.clone(), fork: *fork, wait: *wait };
+        Verb::Monitor { dir, hold, from, fork, wait, held } => {
+            let (fork, wait, held) = (*fork, *wait, *held);
+            let start = monitor::Start { from: from.clone(), fork, wait, held };
             return monitor::run(dir, *hold, &start);
         }
     }?;

@@ -188,6 +188,8 @@ pub(crate) struct Start {
     pub(crate) fork: bool,
     /// Whoever started this process still has to change the machine's files, and says when it has.
     pub(crate) wait: bool,
+    /// It stands still until somebody lets it go.
+    pub(crate) held: bool,
 }
 
 /// What a machine comes from.
@@ -202,6 +204,8 @@ pub(crate) struct Birth {
     pub(crate) begin: Option<Begin>,
     /// What it may never use is made when it does.
     pub(crate) lazy: bool,
+    /// It stands still until somebody lets it go.
+    pub(crate) held: bool,
 }
 
 /// A machine that is ready to run.
@@ -222,13 +226,14 @@ fn begin(dir: &Path, start: &Start) -> Result<Begun, Failure> {
     let made = origin::make(&entry, start.from.as_deref())?;
     let family = Family::open().map_err(|error| Failure::io("cannot start a monitor", &error))?;
     entry.state = StateFile {
-        state: Phase::Running,
+        state: if start.held { Phase::Paused } else { Phase::Running },
         started: Some(now_text()),
         pid: Some(std::process::id()),
         socket: Some(dirs()?.socket(&entry.machine.id)?),
         ..StateFile::default()
     };
-    let birth = Birth { entry, lock, made, family, identity: start.fork, begin: None, lazy: false };
+    let (identity, held) = (start.fork, start.held);
+    let birth = Birth { entry, lock, made, family, identity, begin: None, lazy: false, held };
     let begun = Begun::new(birth)?;
     let entry = &begun.shared.entry;
     if entry.origin.branch.is_some() {
@@ -250,10 +255,10 @@ fn begin_process(entry: &Entry) -> Result<(), Failure> {
 impl Begun {
     /// Connects a machine to its surroundings.
     pub(crate) fn new(birth: Birth) -> Result<Self, Failure> {
-        let Birth { entry, lock, made, family, identity, begin, lazy } = birth;
+        let Birth { entry, lock, made, family, identity, begin, lazy, held } = birth;
         let over = || Failure::new(code::WRONG_STATE, "the monitor is about to end");
         let member = family.join().ok_or_else(over)?;
-        let Made { spec, disks, mut machine, keeper } = made;
+        let Made { spec, disks, mut machine, keeper, in_flight } = made;
         let kind = kind_of(&spec.kind)?;
         if entry.machine.signature.is_some() && kind.signature(&spec).is_none() {
             return Err(no_signature());
@@ -270,6 +275,12 @@ impl Begun {
                 part.copy_from_slice(&omni_host::random_u64().to_le_bytes());
             }
             queue.push(Item::Event(Event::Generation { entropy }));
+        }
+        for (port, bytes) in in_flight {
+            queue.push(Item::Event(Event::Input { port, bytes }));
+        }
+        if held {
+            queue.push(Item::Pause);
         }
         let roots = disk_roots(&ports, &disks);
         let world = World::new(&entry, &ports, disks, &queue, lazy)?;

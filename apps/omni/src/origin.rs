@@ -1,5 +1,6 @@
 //! What a machine begins as: made from its files, or as a snapshot has it.
 
+use crate::cuts::in_flight;
 use crate::failure::Failure;
 use crate::keeper::Keeper;
 use crate::plan::spec_of;
@@ -8,7 +9,7 @@ use omni_control::Entry;
 use omni_host::Disk;
 use omni_kinds::{KINDS, kind_of};
 use omni_lifecycle::restore;
-use omni_machine::{DiskSpec, Machine, Spec};
+use omni_machine::{DiskSpec, Machine, PortId, Spec};
 
 /// A machine that has not run yet, and what belongs to it.
 pub(crate) struct Made {
@@ -16,6 +17,8 @@ pub(crate) struct Made {
     pub(crate) disks: Vec<Disk>,
     pub(crate) machine: Box<dyn Machine>,
     pub(crate) keeper: Keeper,
+    /// What was on its way to the machine.
+    pub(crate) in_flight: Vec<(PortId, Vec<u8>)>,
 }
 
 /// The machine of an entry, as the snapshot of this id has it where there is one.
@@ -30,7 +33,8 @@ fn cold(entry: &Entry) -> Result<Made, Failure> {
         None => None,
     };
     let machine = kind_of(&spec.kind)?.create(&spec)?;
-    Ok(Made { spec, disks, machine, keeper: Keeper::new(entry, None, lease) })
+    let keeper = Keeper::new(entry, None, lease);
+    Ok(Made { spec, disks, machine, keeper, in_flight: Vec::new() })
 }
 
 /// Its pages are read when they are touched.
@@ -50,6 +54,8 @@ fn warm(entry: &Entry, id: &str) -> Result<Made, Failure> {
         saved::check_files(&snapshot)?;
     }
     let machine = restored?;
+    let ports = kind_of(&snapshot.spec.kind)?.ports(&snapshot.spec)?;
+    let in_flight = in_flight(&saved::cut_of(&store, id)?, &ports)?;
     let keeper = Keeper::new(entry, Some(store), Some(lease));
-    Ok(Made { spec: snapshot.spec, disks, machine, keeper })
+    Ok(Made { spec: snapshot.spec, disks, machine, keeper, in_flight })
 }

@@ -3,7 +3,7 @@
 use crate::failure::{Failure, code};
 use crate::plan::source_of;
 use omni_base::Digest;
-use omni_control::{Dirs, DiskFile, Entry};
+use omni_control::{CutFile, Dirs, DiskFile, Entry, MachineFile};
 use omni_host::Disk;
 use omni_kinds::kind_of;
 use omni_lifecycle::{Snapshot, SpaceImage};
@@ -11,6 +11,7 @@ use omni_machine::{Blob, BlobSource, Effect, PortKind, Spec};
 use omni_memory::{Base, Image};
 use omni_state::{Field, Reader, StateError, Writer};
 use omni_store::{Manifest, Sort, SpaceRef, Store, StoreError, StoreSource};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -34,6 +35,28 @@ pub(crate) struct Title<'a> {
     pub(crate) about: Vec<u8>,
     /// Whether it is small on the disk rather than soon there.
     pub(crate) compress: bool,
+}
+
+/// What a snapshot says of its machine, and of the cut that it is a part of.
+pub(crate) fn about(machine: &MachineFile, cut: &CutFile) -> Vec<u8> {
+    let mut all = serde_json::to_value(machine).expect("plain data");
+    let more = serde_json::to_value(cut).expect("plain data");
+    if let (Value::Object(all), Value::Object(more)) = (&mut all, more) {
+        all.extend(more);
+    }
+    serde_json::to_vec(&all).expect("plain data")
+}
+
+/// The cut that a snapshot is a part of, as it says itself.
+pub(crate) fn cut_of(store: &Store, id: Digest) -> Result<CutFile, Failure> {
+    let about = store.manifest(id)?.about;
+    if about.is_empty() {
+        return Ok(CutFile::default());
+    }
+    serde_json::from_slice(&about).map_err(|error| {
+        let text = format!("the snapshot {}: what it says of its machine: {error}", id.short());
+        Failure::new(code::DAMAGED, text)
+    })
 }
 
 /// Writes a snapshot into the store; the machine runs meanwhile.

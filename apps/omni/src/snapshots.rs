@@ -1,7 +1,8 @@
 //! The verbs of snapshots: snapshot, snapshots, restore, fork, diff, export, import, rm, gc.
 
-use crate::args::Schedule;
+use crate::args::{RestoreArgs, Schedule, SnapshotArgs};
 use crate::failure::{Failure, code};
+use crate::groups;
 use crate::hold::hold;
 use crate::keeper::{ms, parent_text};
 use crate::life::{Begin, Waiting, prepare, set_schedule};
@@ -17,7 +18,7 @@ use omni_control::{
     now_text,
 };
 use omni_kinds::kind_of;
-use omni_store::{GcOptions, Store, StoreError, Tree};
+use omni_store::{GcOptions, Lease, Store, StoreError, Tree};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
@@ -58,8 +59,12 @@ pub(crate) fn named(text: &str, dirs: &Dirs) -> Result<Named, Failure> {
 }
 
 /// `snapshot`: of a live machine, which is held only while its pages are sealed.
-pub(crate) fn take(key: &str, tag: Option<&str>, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
-    let entry = Registry::open(dirs)?.find(key)?;
+pub(crate) fn take(args: &SnapshotArgs, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
+    let tag = args.named.as_deref().or(args.tag.as_deref());
+    if let Some(group) = &args.group {
+        return groups::take(group, tag, dirs, ui);
+    }
+    let entry = Registry::open(dirs)?.find(args.machine.as_deref().unwrap_or_default())?;
     let request = Request::Snapshot { tag: tag.map(str::to_owned) };
     let mut value = Client::connect(&entry)?.ask(&request)?;
     value["machine"] = json!(entry.machine.name);
@@ -135,14 +140,18 @@ fn in_order<'t>(
 }
 
 /// `restore`: the machine as it was, running, whether it runs now or not.
-pub(crate) fn restore(text: &str, schedule: Schedule, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
-    let began = Instant::now();
+pub(crate) fn restore(args: &RestoreArgs, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
+    let (began, schedule) = (Instant::now(), args.schedule);
+    if let Some(group) = &args.group {
+        return groups::restore(group, schedule, dirs, ui);
+    }
+    let text = args.snapshot.as_deref().unwrap_or_default();
     let Named { entry, store, id, tag, .. } = named(text, dirs)?;
     // Whether it can be done is known before anything is undone.
     if schedule.parallel() == Some(true) {
         can_be_parallel(kind_of(&entry.machine.kind)?)?;
     }
-    let monitor = prepare(&entry, Begin { hold: false, from: Some(id), fork: false })?;
+    let monitor = prepare(&entry, Begin { from: Some(id), ..Begin::default() })?;
     let snapshot = saved::read(&store, id, &entry.machine.disks)?;
     let entry = go_on(entry, monitor, &store, (id, schedule), None)?;
     let value = json!({
@@ -157,7 +166,7 @@ pub(crate) fn restore(text: &str, schedule: Schedule, dirs: &Dirs, ui: Ui) -> Re
 
 /// Makes a machine leave where it is, and go on from a snapshot.
 pub(crate) fn go_on(
-    mut entry: Entry,
+    entry: Entry,
     monitor: Waiting,
     store: &Store,
     (id, schedule): (Digest, Schedule),
@@ -165,6 +174,23 @@ pub(crate) fn go_on(
 ) -> Result<Entry, Failure> {
     // Before anything is undone.
     room::check_again(&entry, &Registry::open(&crate::monitor::dirs()?)?)?;
+    let (entry, kept, left) = leave(entry, store, (id, schedule), branch)?;
+    let launched = monitor.go(&entry);
+    // What it had before is of no use, whatever became of the start.
+    left.remove(&entry, store);
+    let entry = launched?;
+    drop(kept);
+    Ok(entry)
+}
+
+/// Makes a machine leave where it is. It is not started, and the snapshot stays while the lease
+/// lives that is given.
+pub(crate) fn leave(
+    mut entry: Entry,
+    store: &Store,
+    (id, schedule): (Digest, Schedule),
+    branch: Option<BranchFile>,
+) -> Result<(Entry, Lease, Left), Failure> {
     if entry.state.state.is_live() {
         match Client::connect(&entry)?.ask(&Request::Kill { keep: true }) {
             Ok(_) | Err(ControlError::Gone(_)) => {}
@@ -180,12 +206,7 @@ pub(crate) fn go_on(
         Entry::write_origin(&entry.dir, &entry.origin)?;
     }
     drop(lock);
-    let launched = monitor.go(&entry);
-    // What it had before is of no use, whatever became of the start.
-    left.remove(&entry, store);
-    let entry = launched?;
-    drop(kept);
-    Ok(entry)
+    Ok((entry, kept, left))
 }
 
 /// What a machine left behind that goes on elsewhere, and is of no use to it any more.

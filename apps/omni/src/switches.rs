@@ -84,6 +84,16 @@ pub(crate) fn forked(machine: &MachineFile) -> String {
     machine.net.split(',').map(off).collect::<Vec<_>>().join(",")
 }
 
+/// The same for a fork on another switch, together with those that it shared this one with.
+pub(crate) fn moved(machine: &MachineFile, from: &str, to: &str) -> String {
+    let plug = |net: &str| match net.strip_prefix("switch:") {
+        Some(switch) if switch == from => format!("switch:{to}"),
+        Some(_) => "none".into(),
+        None => net.to_owned(),
+    };
+    machine.net.split(',').map(plug).collect::<Vec<_>>().join(",")
+}
+
 /// `net`: what there is of switches.
 pub(crate) fn verb(verb: &NetVerb, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
     match verb {

@@ -187,3 +187,205 @@ fn a_machine_has_an_interface_for_each_net_that_it_is_given() {
     home.check(&args);
     assert!(home.says(&args, 5).contains("--seed"));
 }
+
+const ALL: [&str; 3] = ["a", "b", "c"];
+
+impl Home {
+    /// Machines that hand tokens on.
+    #[track_caller]
+    fn handing_on(name: &str) -> Self {
+        let home = Self::with_tokens(name);
+        ALL.iter().for_each(|name| home.plugged(name, &["switch:lab"]));
+        home.go(&ALL);
+        home
+    }
+
+    /// The tags of a machine's snapshots.
+    #[track_caller]
+    fn tags(&self, machine: &str) -> Vec<String> {
+        let all = self.objects(&["snapshots", machine]);
+        all.iter().map(|one| text(one, "tag").to_owned()).collect()
+    }
+
+    /// The tags of the group's snapshots.
+    #[track_caller]
+    fn group_tags(&self) -> Vec<String> {
+        let all = self.objects(&["snapshots", "--group", "lab"]);
+        all.iter().map(|one| text(one, "tag").to_owned()).collect()
+    }
+}
+
+#[test]
+fn a_group_goes_back_to_a_state_in_which_no_frame_is_lost_or_double() {
+    let home = Home::handing_on("group");
+    let (mut tags, mut in_flight) = (Vec::new(), 0);
+    while tags.len() < 5 || in_flight == 0 {
+        let taken = home.json(&["snapshot", "--group", "lab"]);
+        assert_eq!(taken["members"].as_array().map(Vec::len), Some(3), "{taken}");
+        assert!(taken["members"][0]["pause_ms"].is_number(), "{taken}");
+        in_flight += taken["in_flight"].as_u64().expect("a number");
+        tags.push(text(&taken, "tag").to_owned());
+        assert!(tags.len() < 200, "nothing is ever in flight");
+    }
+    assert_eq!(home.group_tags(), tags);
+    assert_eq!(home.count(&ALL), 3 * BEGIN);
+    home.says(&["kill", "b"], 0);
+    for tag in tags.iter().rev().take(5) {
+        // Whether its machines run or not, and handing on or not.
+        let restored = home.objects(&["restore", "--group", &format!("lab@{tag}")]);
+        assert_eq!(restored.len(), 3);
+        assert_eq!(home.count(&ALL), 3 * BEGIN, "{tag}");
+    }
+    // One that is gone back to alone has what was on its way to it.
+    home.says(&["restore", &format!("a@{}", tags[0])], 0);
+    home.says(&["rm", "--group", &format!("lab@{}", tags[0])], 0);
+    assert_eq!((home.group_tags().len(), home.tags("a").len()), (tags.len() - 1, tags.len() - 1));
+    home.says(&["restore", "--group", &format!("lab@{}", tags[0])], 3);
+    home.says(&["rm", &format!("b@{}", tags[1])], 0);
+    let said = home.says(&["restore", "--group", &format!("lab@{}", tags[1])], 3);
+    assert!(said.contains("'b': its part was removed"), "{said}");
+}
+
+#[test]
+fn forks_of_a_group_find_each_other_on_a_switch_of_their_own() {
+    let home = Home::handing_on("group-fork");
+    home.says(&["snapshot", "--group", "lab", "--tag", "here"], 0);
+    let now = home.objects(&["fork", "--group", "lab"]);
+    let then = home.objects(&["fork", "--group", "lab@here", "--count", "2"]);
+    let groups: Vec<Vec<&str>> = now.chunks(3).chain(then.chunks(3)).map(names_of).collect();
+    assert_eq!(groups.len(), 3);
+    let switches: Vec<&str> = now.iter().chain(&then).map(|fork| text(fork, "switch")).collect();
+    assert_eq!(switches, [["lab-1"; 3], ["lab-2"; 3], ["lab-3"; 3]].concat());
+    for group in &groups {
+        assert_eq!(home.count(group), 3 * BEGIN);
+    }
+    assert_eq!(home.count(&ALL), 3 * BEGIN);
+    assert_eq!(home.group_tags(), ["here"]);
+    assert_eq!(home.tags("a"), ["here"], "what was taken for forks only has gone");
+    // They are machines as others are, with the addresses of those that they came from.
+    let mac = |name: &str| text(&home.ports(name)["switches"][0], "mac").to_owned();
+    assert_eq!(mac("a"), mac(groups[0][0]));
+    home.says(&["snapshot", "--group", "lab-1"], 0);
+    home.says(&["kill", groups[0][1]], 0);
+    home.says(&["restore", "--group", "lab-1@g1"], 0);
+    assert_eq!(home.count(&groups[0]), 3 * BEGIN);
+}
+
+fn names_of(forks: &[Value]) -> Vec<&str> {
+    forks.iter().map(|fork| text(fork, "name")).collect()
+}
+
+#[test]
+fn a_group_snapshot_whose_member_is_killed_is_whole_or_fails_by_its_name_and_leaves_nothing() {
+    let home = Home::handing_on("group-killed");
+    home.says(&["snapshot", "--group", "lab", "--tag", "start"], 0);
+    let (mut whole, mut failed) = (0, 0);
+    for round in 0..8 {
+        let tag = format!("t{round}");
+        let pid = home.json(&["inspect", "c"])["pid"].to_string();
+        let mut taking = home.omni(&["snapshot", "--group", "lab", "--tag", &tag]);
+        let taking =
+            taking.stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::null());
+        let taking = taking.spawn().expect("it can be started");
+        sleep(Duration::from_millis(round * 5));
+        let killed = Command::new("kill").args(["-9", &pid]).status().expect("there is a kill");
+        assert!(killed.success());
+        let output = taking.wait_with_output().expect("it ends");
+        let talk = String::from_utf8_lossy(&output.stderr).into_owned();
+        let there = home.group_tags().contains(&tag);
+        assert_eq!(there, output.status.success(), "{talk}");
+        if there {
+            whole += 1;
+        } else {
+            failed += 1;
+            assert!(talk.contains("'c'"), "{talk}");
+            for name in ALL {
+                assert!(!home.tags(name).contains(&tag), "{name} has a part of {tag}");
+            }
+        }
+        // Where it was dead before, it has no part.
+        let all = home.objects(&["snapshots", "--group", "lab"]);
+        let with_all = |one: &&Value| one["members"].as_array().map(Vec::len) == Some(3);
+        let back = all.iter().rfind(with_all).map_or("start", |one| text(one, "tag"));
+        home.says(&["restore", "--group", &format!("lab@{back}")], 0);
+    }
+    assert_eq!(home.count(&ALL), 3 * BEGIN, "{whole} were whole, {failed} failed");
+}
+
+#[test]
+fn whoever_asks_for_a_group_snapshot_may_die_and_nothing_half_is_left() {
+    let home = Home::handing_on("group-asker");
+    for round in 0..8 {
+        let tag = format!("t{round}");
+        let mut taking = home.omni(&["snapshot", "--group", "lab", "--tag", &tag]);
+        let mut taking = taking.stdout(std::process::Stdio::null()).spawn().expect("startable");
+        sleep(Duration::from_millis(round * 4));
+        // It may have ended by itself.
+        let _ = taking.kill();
+        taking.wait().expect("it ends");
+        let there = home.group_tags().contains(&tag);
+        home.until(|| ALL.iter().all(|name| home.tags(name).contains(&tag) == there));
+        // Nobody waits for one that has died.
+        home.says(&["snapshot", "--group", "lab", "--tag", &format!("after{round}")], 0);
+    }
+    assert_eq!(home.count(&ALL), 3 * BEGIN);
+    home.says(&["restore", "--group", "lab@after3"], 0);
+    assert_eq!(home.count(&ALL), 3 * BEGIN);
+}
+
+#[test]
+fn a_recorded_member_lives_its_life_again_with_every_frame() {
+    let home = Home::with_tokens("group-record");
+    let args = ["run", "-d", "--record", "--memory", "16M", "--net", "switch:lab", "--name", "a"];
+    home.check(&[&args[..], &["tokens"]].concat());
+    home.plugged("b", &["switch:lab"]);
+    home.go(&["a", "b"]);
+    home.until(|| home.ports("a")["switches"][0]["frames_received"].as_u64() > Some(500));
+    home.says(&["snapshot", "--group", "lab", "--tag", "middle"], 0);
+    // Frames enter a machine that is held, too.
+    home.count(&["a", "b"]);
+    home.says(&["pause", "a"], 0);
+    let state = home.json(&["inspect", "a"]);
+    let again = home.json(&["replay", "a"]);
+    assert_eq!(again["digest"], state["digest"], "{again}");
+    assert_eq!(again["ticks"], state["ticks"]);
+    // And once more from a state with frames in flight.
+    home.says(&["restore", "--group", "lab@middle"], 0);
+    home.until(|| home.ports("a")["switches"][0]["frames_received"].as_u64() > Some(100));
+    assert_eq!(home.count(&["a", "b"]), 2 * BEGIN);
+    home.says(&["pause", "a"], 0);
+    let state = home.json(&["inspect", "a"]);
+    assert_eq!(home.json(&["replay", "a"])["digest"], state["digest"]);
+}
+
+#[test]
+fn what_cannot_be_had_of_a_group_is_said() {
+    let home = Home::handing_on("group-errors");
+    home.says(&["snapshot", "--group", "nobody"], 3);
+    home.says(&["snapshot", "--group", "../up"], 2);
+    home.says(&["restore", "--group", "lab"], 2);
+    home.says(&["restore", "--group", "lab@none"], 3);
+    home.says(&["fork", "--group", "lab@none"], 3);
+    home.says(&["snapshot", "--group", "lab", "--tag", "../up"], 2);
+    home.says(&["snapshot", "b", "mine"], 0);
+    let said = home.says(&["snapshot", "--group", "lab", "--tag", "mine"], 4);
+    assert!(said.contains("'b'"), "{said}");
+    assert!(home.tags("a").is_empty() && home.group_tags().is_empty());
+    home.says(&["snapshot", "--group", "lab", "--tag", "one"], 0);
+    home.says(&["snapshot", "--group", "lab", "--tag", "one"], 4);
+    // Every bit of its file is looked at.
+    let path = home.dir.path().join("home/state/groups/lab/one.json");
+    let whole = std::fs::read(&path).expect("there");
+    for at in (0..whole.len()).step_by(37) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1 << (at % 8);
+        std::fs::write(&path, damaged).expect("writable");
+        let said = home.says(&["restore", "--group", "lab@one"], 9);
+        assert!(said.contains("one.json"), "{said}");
+    }
+    std::fs::write(&path, whole).expect("writable");
+    assert_eq!(home.count(&ALL), 3 * BEGIN, "nothing was undone");
+    home.says(&["rm", "--force", "c"], 0);
+    let said = home.says(&["restore", "--group", "lab@one"], 3);
+    assert!(said.contains("'c' was removed"), "{said}");
+}

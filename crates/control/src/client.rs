@@ -3,6 +3,7 @@
 use crate::{ControlError, Entry, Frame, FrameError, Reply, Request, read_frame, write_frame};
 use std::io;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 /// What comes from a monitor.
 #[derive(Clone, PartialEq, Debug)]
@@ -88,6 +89,22 @@ impl Client {
     /// Where the monitor has gone or says no.
     pub fn ask(&mut self, request: &Request) -> Result<serde_json::Value, ControlError> {
         self.send(request)?;
+        self.answer()
+    }
+
+    /// Waits for each message at most so long from now on.
+    ///
+    /// # Errors
+    /// Where the monitor has gone.
+    pub fn set_patience(&self, most: Duration) -> Result<(), ControlError> {
+        self.stream.set_read_timeout(Some(most)).map_err(|_| self.gone())
+    }
+
+    /// Waits for the answer to a request that was sent.
+    ///
+    /// # Errors
+    /// Where the monitor has gone or says no.
+    pub fn answer(&mut self) -> Result<serde_json::Value, ControlError> {
         loop {
             match self.receive()? {
                 Message::Reply(Reply::Ok { value }) => return Ok(value),

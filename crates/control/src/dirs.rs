@@ -65,6 +65,12 @@ impl Dirs {
         self.state.join("store")
     }
 
+    /// The folder of the snapshots of a switch.
+    #[must_use]
+    pub fn group(&self, switch: &str) -> PathBuf {
+        self.state.join("groups").join(switch)
+    }
+
     /// The folder of machines.
     #[must_use]
     pub fn machines(&self) -> PathBuf {

@@ -76,6 +76,26 @@ impl MachineFile {
     }
 }
 
+/// What a snapshot that was taken with others of its switch says of that, beside its machine.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct CutFile {
+    /// The cut that it is a part of, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<String>,
+    /// What was on its way to the machine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub in_flight: Vec<FrameFile>,
+}
+
+/// A frame on its way to a machine.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct FrameFile {
+    /// The port of the machine.
+    pub port: u16,
+    /// Its bytes in hexadecimal.
+    pub bytes: String,
+}
+
 /// Where a machine goes on from, once it has snapshots: `origin.json`, replaced whole.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct OriginFile {

@@ -137,6 +137,11 @@ pub enum Request {
         /// Its tag; the next free number where there is none.
         tag: Option<String>,
     },
+    /// Take part in a snapshot of all machines on a switch.
+    Cut {
+        /// What is to be done for it now.
+        step: CutStep,
+    },
     /// Record what enters the machine from now on.
     Record {
         /// No longer.
@@ -161,6 +166,30 @@ pub enum Request {
     /// From now on console frames carry what a debugger says in GDB's remote protocol, and what it
     /// is answered; the connection ends with the debugging.
     Debug,
+}
+
+/// What a machine does for a snapshot of all machines on a switch, one after the other.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CutStep {
+    /// Make ready. It is given up with the connection, unless it is done or told of in the folder
+    /// of the group by then.
+    Arm {
+        /// The switch.
+        switch: String,
+        /// The name of the cut: 16 bytes in hexadecimal.
+        cut: String,
+        /// The ids of all members, this one among them.
+        members: Vec<String>,
+        /// The tag that the snapshot is to have.
+        tag: String,
+    },
+    /// Take it, and answer when it is known what was in flight.
+    Take,
+    /// Put it into the store.
+    Keep,
+    /// It stays: the snapshot of the group is whole.
+    Done,
 }
 
 /// What a monitor says.

@@ -10,11 +10,16 @@ mod dirs;
 mod error;
 mod files;
 mod frame;
+mod group;
 mod registry;
 
 pub use client::{Client, Message};
 pub use dirs::Dirs;
 pub use error::ControlError;
-pub use files::{API, BranchFile, DiskFile, MachineFile, OriginFile, Phase, StateFile, now_text};
-pub use frame::{Frame, FrameError, Reply, Request, read_frame, write_frame};
+pub use files::{
+    API, BranchFile, CutFile, DiskFile, FrameFile, MachineFile, OriginFile, Phase, StateFile,
+    now_text,
+};
+pub use frame::{CutStep, Frame, FrameError, Reply, Request, read_frame, write_frame};
+pub use group::{GroupFile, GroupMember};
 pub use registry::{Entry, Nursery, Registry};

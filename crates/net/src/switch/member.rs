@@ -164,7 +164,7 @@ impl SwitchMember {
         // One that has panicked listens no more either.
         let _ = thread.join();
         self.folder.remove(&self.member);
-        self.shared.inner().port.disconnect_all();
+        self.shared.inner().port.close();
         self.shared.changed.notify_all();
     }
 

@@ -120,8 +120,11 @@ impl<L: Link> Port<L> {
         true
     }
 
-    /// Forgets all peers.
-    pub fn disconnect_all(&mut self) {
+    /// The machine has ended: there are no peers any more, and no cut.
+    pub fn close(&mut self) {
+        if let Some(cut) = &mut self.cut {
+            cut.fail(CutError::Unsealed);
+        }
         let keys: Vec<PeerKey> = self.peers.keys().copied().collect();
         for key in keys {
             self.disconnect(key);
