@@ -29,6 +29,9 @@ use std::time::{Duration, Instant};
 /// How long clean-up waits for those who write to the store.
 const GC_WAIT: Duration = Duration::from_secs(30);
 
+/// More than a machine's small files, and what the store keeps of it, take.
+const RESERVE_BYTES: usize = 128 << 10;
+
 /// A snapshot that a verb names, and all around it.
 pub(crate) struct Named {
     pub(crate) entry: Entry,
@@ -192,10 +195,12 @@ pub(crate) fn leave(
     branch: Option<BranchFile>,
 ) -> Result<(Entry, Lease, Left), Failure> {
     if entry.state.state.is_live() {
+        let reserve = Reserve::take(&entry)?;
         match Client::connect(&entry)?.ask(&Request::Kill { keep: true }) {
             Ok(_) | Err(ControlError::Gone(_)) => {}
             Err(error) => return Err(error.into()),
         }
+        drop(reserve);
     }
     let lock = hold(&entry)?;
     let kept = store.lease(&[id])?;
@@ -207,6 +212,26 @@ pub(crate) fn leave(
     }
     drop(lock);
     Ok((entry, kept, left))
+}
+
+/// Room on the file system for what is written once a machine has been ended: it is not ended for
+/// nothing where there is none.
+struct Reserve(PathBuf);
+
+impl Reserve {
+    fn take(entry: &Entry) -> Result<Self, Failure> {
+        let reserve = Self(entry.dir.join("reserve.new"));
+        let written = fs::write(&reserve.0, [1; RESERVE_BYTES]);
+        written.map_err(|error| Failure::io(&reserve.0.display().to_string(), &error))?;
+        Ok(reserve)
+    }
+}
+
+impl Drop for Reserve {
+    fn drop(&mut self) {
+        // One that is left over is written over by the next.
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 /// What a machine left behind that goes on elsewhere, and is of no use to it any more.
