@@ -163,6 +163,20 @@ pub(crate) const FAULTS: &[Fault] = &[
         test: STORE,
     },
     Fault {
+        name: "nobody hears that a page was sent out",
+        file: "crates/memory/src/space.rs",
+        find: "                self.changes.moved.extend(lent);\n",
+        replace: "",
+        test: STORE,
+    },
+    Fault {
+        name: "a machine whose memory is in the store counts as if it held it",
+        file: "apps/omni/src/room.rs",
+        find: "entry.origin.fork || entry.state.cold",
+        replace: "entry.origin.fork",
+        test: "-p omni --bin omni room",
+    },
+    Fault {
         name: "what others add to a tree is not seen",
         file: "crates/store/src/tree.rs",
         find: "            fresh.push(line);\n",

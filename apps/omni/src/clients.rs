@@ -12,7 +12,7 @@ use crate::monitor::{HOLD, Listener, Shared, virtual_ms};
 use crate::recorded;
 use omni_base::{PAGE_SIZE_U64, Tick};
 use omni_control::{CutStep, Frame, Phase, Reply, Request, read_frame, write_frame};
-use omni_host::{Chunk, Doors, Item, merged_bytes, private_bytes};
+use omni_host::{Chunk, Doors, Item, anonymous_bytes, merged_bytes, private_bytes};
 use omni_kinds::KINDS;
 use omni_machine::{Control, Event, Machine, digest};
 use omni_memory::frames_used;
@@ -243,6 +243,7 @@ impl Client {
             }
             Request::Stats => self.stats(),
             &Request::Balloon { bytes } => self.balloon(bytes),
+            Request::SendOut => self.send_out(),
             Request::Pause => {
                 self.push(Item::Pause)?;
                 self.held.store(false, Ordering::Relaxed);
@@ -506,6 +507,27 @@ impl Client {
         let Some(bytes) = bytes else { return Ok(value) };
         self.push(Item::Event(Event::Control(Control::Balloon { bytes })))?;
         Ok(figures()?.unwrap_or(value))
+    }
+
+    /// Puts the memory of the machine into the store, from where it comes when it is touched.
+    fn send_out(&self) -> Result<Value, Failure> {
+        let runs = || Failure::new(code::WRONG_STATE, "the machine runs: pause it first");
+        if !self.shared.is_held() {
+            return Err(runs());
+        }
+        let snapshot = self.visit(|machine| omni_lifecycle::take(KINDS, machine))??;
+        let images = self.shared.keeper.put_away(&snapshot)?;
+        // Its pages are in memory as long as this is.
+        drop(snapshot);
+        let send = move |machine: &mut dyn Machine| {
+            let spaces = machine.memory().spaces.iter_mut().zip(&images);
+            spaces.fold(true, |all, (space, image)| space.send_out(image) && all)
+        };
+        if !self.visit(send)? {
+            return Err(runs());
+        }
+        self.shared.set_cold();
+        Ok(json!({ "held_bytes": anonymous_bytes(std::process::id()) }))
     }
 
     /// Visits the machine at a safe point and brings back what was found.

@@ -7,6 +7,7 @@ use omni_control::{CutFile, Entry, OriginFile};
 use omni_kinds::KINDS;
 use omni_lifecycle::{Check, Moment, Snapshot, take};
 use omni_machine::Machine;
+use omni_memory::Image;
 use omni_recording::{Pacing, Recorder, moment_text};
 use omni_store::{Lease, Store};
 use serde_json::{Value, json};
@@ -25,6 +26,8 @@ struct Inner {
     origin: OriginFile,
     /// What the machine was restored from: it reads pages of that as long as it lives.
     lease: Option<Arc<Lease>>,
+    /// What it has put into the store while it was held, and reads pages of too.
+    sent_out: Vec<Arc<Lease>>,
 }
 
 /// A snapshot that is in memory only, and how long the machine was held for it.
@@ -46,7 +49,7 @@ pub(crate) fn seal(machine: &mut dyn Machine, recorder: &Recorder) -> Result<Tak
 impl Keeper {
     pub(crate) fn new(entry: &Entry, store: Option<Arc<Store>>, lease: Option<Lease>) -> Self {
         let origin = OriginFile { branch: None, ..entry.origin.clone() };
-        Self::with(entry, Inner { store, origin, lease: lease.map(Arc::new) })
+        Self::with(entry, Inner { store, origin, lease: lease.map(Arc::new), sent_out: Vec::new() })
     }
 
     fn with(entry: &Entry, inner: Inner) -> Self {
@@ -63,13 +66,29 @@ impl Keeper {
     /// The keeper of a machine that was forked from this one: it reads pages of the same.
     pub(crate) fn forked(&self, entry: &Entry) -> Self {
         let inner = self.inner();
-        let (store, lease) = (inner.store.clone(), inner.lease.clone());
-        Self::with(entry, Inner { store, origin: entry.origin.clone(), lease })
+        let (lease, sent_out) = (inner.lease.clone(), inner.sent_out.clone());
+        let (store, origin) = (inner.store.clone(), entry.origin.clone());
+        Self::with(entry, Inner { store, origin, lease, sent_out })
     }
 
-    /// No page of what the machine was restored from is read any more.
+    /// No page of what the machine was restored from is read any more, nor of what was sent out.
     pub(crate) fn let_go(&self) {
-        self.inner().lease = None;
+        let mut inner = self.inner();
+        (inner.lease, inner.sent_out) = (None, Vec::new());
+    }
+
+    /// Puts a snapshot into the store that no list has, to stay there as long as the machine lives;
+    /// gives the images of its spaces as they are there.
+    pub(crate) fn put_away(&self, snapshot: &Snapshot) -> Result<Vec<Image>, Failure> {
+        let mut inner = self.inner();
+        let store = match &inner.store {
+            Some(store) => store.clone(),
+            None => inner.store.insert(saved::own_store()?).clone(),
+        };
+        let (lease, images) = saved::put_away(&store, snapshot, &self.entry.machine.id)?;
+        // Beside those of earlier times, of which pages may be left.
+        inner.sent_out.push(Arc::new(lease));
+        Ok(images)
     }
 
     /// The store, once something was read from it or written to it.

@@ -325,6 +325,9 @@ pub(crate) fn ask(
     let registry = Registry::open(dirs)?;
     each(machines, ui, |key| {
         let entry = registry.find(key)?;
+        if *request == Request::Resume && entry.state.cold {
+            room::check_again(&entry, &registry)?;
+        }
         let value = Client::connect(&entry)?.ask(request)?;
         Ok((entry, value))
     })

@@ -129,7 +129,23 @@ impl Shared {
         let mut life = self.life();
         if life.done.is_none() && life.state.state.is_live() {
             life.state.state = phase;
+            life.state.cold &= phase == Phase::Paused;
             // The machine is as asked; only who looks from outside would see it late.
+            let _ = Entry::show_state(&self.entry.dir, &life.state);
+        }
+    }
+
+    /// Whether the machine is held.
+    pub(crate) fn is_held(&self) -> bool {
+        self.life().state.state == Phase::Paused
+    }
+
+    /// Notes that the memory of the machine, where it is held still, is in the store.
+    pub(crate) fn set_cold(&self) {
+        let mut life = self.life();
+        if life.state.state == Phase::Paused {
+            life.state.cold = true;
+            // Who looks from outside takes it for warm at worst.
             let _ = Entry::show_state(&self.entry.dir, &life.state);
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::failure::{Failure, code};
 use crate::ui::size_text;
-use omni_control::{Entry, MachineFile, Phase, Registry};
+use omni_control::{Client, Entry, MachineFile, Phase, Registry, Request};
 use omni_host::{anonymous_bytes, host_memory};
 use omni_kinds::kind_of;
 use omni_machine::Spec;
@@ -23,28 +23,48 @@ const FORK_BYTES: u64 = 1 << 20;
 
 /// Refuses machines that the host has no memory for.
 pub(crate) fn check(new: &[Entry], registry: &Registry) -> Result<(), Failure> {
-    let wanted = new.iter().map(wanted).fold(0, u64::saturating_add);
-    check_beside(wanted, registry.list()?.iter())
+    check_beside(new.iter().map(wanted).fold(0, u64::saturating_add), None, registry)
 }
 
-/// Refuses that a machine goes on from a snapshot, whether it runs now or not, where the host has
-/// no memory for it.
+/// Refuses that a machine goes on with memory of its own, whether it lives now or not, where the
+/// host has none for it.
 pub(crate) fn check_again(entry: &Entry, registry: &Registry) -> Result<(), Failure> {
-    let all = registry.list()?;
-    let others = all.iter().filter(|other| other.machine.id != entry.machine.id);
-    check_beside(promised(&entry.machine), others)
+    check_beside(promised(&entry.machine), Some(&entry.machine.id), registry)
 }
 
-fn check_beside<'e>(wanted: u64, others: impl Iterator<Item = &'e Entry>) -> Result<(), Failure> {
-    // A host that says nothing of its memory has to be believed.
-    let Some((total, available)) = host_memory() else { return Ok(()) };
-    let factor = overcommit(std::env::var(VARIABLE).ok().as_deref())?;
-    let live = live_bytes(others.filter(|entry| entry.state.state.is_live()), anonymous_bytes);
-    let room = Room { total, available, factor, live };
-    room.refusal(wanted).map_or(Ok(()), |text| {
+fn check_beside(wanted: u64, but: Option<&str>, registry: &Registry) -> Result<(), Failure> {
+    let Some(text) = refusal(wanted, but, registry)? else { return Ok(()) };
+    // Those that are held do without their memory before anybody is refused.
+    let text = if send_out(but, registry)? { refusal(wanted, but, registry)? } else { Some(text) };
+    text.map_or(Ok(()), |text| {
         let text = format!("{text}; stop machines, or have their guests give memory back");
         Err(Failure::new(code::UNSUPPORTED, text))
     })
+}
+
+/// Why there is no room for so much more, beside all machines that live but one.
+fn refusal(wanted: u64, but: Option<&str>, registry: &Registry) -> Result<Option<String>, Failure> {
+    // A host that says nothing of its memory has to be believed.
+    let Some((total, available)) = host_memory() else { return Ok(None) };
+    let factor = overcommit(std::env::var(VARIABLE).ok().as_deref())?;
+    let all = registry.list()?;
+    let others = all.iter().filter(|entry| but != Some(&entry.machine.id));
+    let live = live_bytes(others.filter(|entry| entry.state.state.is_live()), anonymous_bytes);
+    Ok(Room { total, available, factor, live }.refusal(wanted))
+}
+
+/// Has machines that are held put their memory into the store. Says whether any did.
+fn send_out(but: Option<&str>, registry: &Registry) -> Result<bool, Failure> {
+    let mut any = false;
+    for entry in registry.list()? {
+        let held = entry.state.state == Phase::Paused && !entry.state.cold;
+        if held && but != Some(&entry.machine.id) {
+            // One that cannot stays as it is, and counts as it did.
+            let sent = Client::connect(&entry).and_then(|mut it| it.ask(&Request::SendOut));
+            any |= sent.is_ok();
+        }
+    }
+    Ok(any)
 }
 
 /// The memory that a machine may come to use that is about to start.
@@ -54,14 +74,16 @@ fn wanted(entry: &Entry) -> u64 {
 }
 
 /// What machines that live are promised. Those of one process share what they have in common, and
-/// forks share the pages of a snapshot: these count by what they hold.
+/// forks share the pages of a snapshot: these count by what they hold, and so do those whose memory
+/// is in the store.
 fn live_bytes<'e>(live: impl Iterator<Item = &'e Entry>, held: impl Fn(u32) -> Option<u64>) -> u64 {
     // Of each process: what its largest machine is promised, and how many others it has.
     let mut processes: BTreeMap<Option<u32>, (u64, u64)> = BTreeMap::new();
     for entry in live {
         let (largest, forks) = processes.entry(entry.state.pid).or_default();
-        let whole = if entry.origin.fork { 0 } else { promised(&entry.machine) };
-        *forks += u64::from(entry.origin.fork || *largest > 0);
+        let shares = entry.origin.fork || entry.state.cold;
+        let whole = if shares { 0 } else { promised(&entry.machine) };
+        *forks += u64::from(shares || *largest > 0);
         *largest = whole.max(*largest);
     }
     let bytes = |(pid, (largest, forks)): (Option<u32>, (u64, u64))| {
@@ -177,6 +199,9 @@ mod tests {
         let [one, two, three] = &family;
         assert_eq!(live(&[one, two, three], 5), GIB + 2 * FORK_BYTES);
         assert_eq!(live(&[one, two, three], 3 * GIB), 3 * GIB);
+        let mut cold = restored.clone();
+        cold.state.cold = true;
+        assert_eq!(live(&[&cold], 9 << 20), 9 << 20);
         assert_eq!(live(&[&restored, &apart, one, two], 5), 2 * GIB + 2 * FORK_BYTES);
         assert_eq!(wanted(&entry("1G", 0, true, Phase::Created)), FORK_BYTES);
         assert_eq!(wanted(&entry("1G", 0, true, Phase::Stopped)), GIB, "it boots");

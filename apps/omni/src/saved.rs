@@ -10,7 +10,7 @@ use omni_lifecycle::{Snapshot, SpaceImage};
 use omni_machine::{Blob, BlobSource, Effect, PortKind, Spec};
 use omni_memory::{Base, Image};
 use omni_state::{Field, Reader, StateError, Writer};
-use omni_store::{Manifest, Sort, SpaceRef, Store, StoreError, StoreSource};
+use omni_store::{Commit, Lease, Manifest, Sort, SpaceRef, Store, StoreError, StoreSource};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io;
@@ -66,6 +66,32 @@ pub(crate) fn write(
     title: Title<'_>,
 ) -> Result<omni_store::Entry, StoreError> {
     let mut commit = if title.compress { store.begin_compressed()? } else { store.begin()? };
+    let manifest = fill(&mut commit, snapshot, title)?;
+    commit.finish(&manifest, snapshot.spaces.iter().map(|space| space.pages).sum())
+}
+
+/// Writes a snapshot that no list has, and gives the images of its spaces as they are there.
+pub(crate) fn put_away(
+    store: &Arc<Store>,
+    snapshot: &Snapshot,
+    owner: &str,
+) -> Result<(Lease, Vec<Image>), StoreError> {
+    let mut commit = store.begin()?;
+    let title = Title { owner, tag: "", parent: None, about: Vec::new(), compress: false };
+    let manifest = fill(&mut commit, snapshot, title)?;
+    let lease = commit.keep(&manifest)?;
+    let source = StoreSource(store.clone());
+    let spaces = manifest.spaces.iter().zip(&snapshot.spaces);
+    let images = spaces.map(|(kept, space)| source.image(kept, space.image.base().cloned()));
+    Ok((lease, images.collect()))
+}
+
+/// Writes all of a snapshot but its manifest, which it gives.
+fn fill(
+    commit: &mut Commit<'_>,
+    snapshot: &Snapshot,
+    title: Title<'_>,
+) -> Result<Manifest, StoreError> {
     let mut spec = snapshot.spec.clone();
     let mut files = BTreeMap::new();
     for (role, blob) in std::mem::take(&mut spec.files) {
@@ -76,11 +102,11 @@ pub(crate) fn write(
     let records = commit.blob(&snapshot.records)?;
     let mut spaces = Vec::new();
     for space in &snapshot.spaces {
-        let root = space.image.write(&mut commit).map_err(store_error)?;
+        let root = space.image.write(commit).map_err(store_error)?;
         let base = space.image.base().map(|base| base.digest());
         spaces.push(SpaceRef { name: space.name.clone(), pages: space.pages, root, base });
     }
-    let manifest = Manifest {
+    Ok(Manifest {
         owner: title.owner.into(),
         tag: title.tag.into(),
         time_ms: now_ms(),
@@ -95,8 +121,7 @@ pub(crate) fn write(
         pending: encoded(&snapshot.pending),
         spaces,
         about: title.about,
-    };
-    commit.finish(&manifest, snapshot.spaces.iter().map(|space| space.pages).sum())
+    })
 }
 
 /// Reads a snapshot; its pages are read when they are touched. `disks` are the images below its

@@ -149,6 +149,49 @@ fn a_machine_that_the_host_has_no_memory_for_is_refused_and_leaves_nothing() {
 }
 
 #[test]
+fn a_machine_that_is_held_makes_room_for_another_and_is_as_it_was() {
+    let home = TempDir::new("stats-cold").expect("a writable host");
+    let home = home.path();
+    fs::write(home.join("spinner"), spinner()).expect("writable");
+    let Some((total, _)) = omni_host::host_memory() else { return };
+    // Room for one and most of another.
+    let factor = (250_u64 << 20) as f64 / total as f64;
+    let vars = [("OMNI_OVERCOMMIT", &*factor.to_string())];
+    let run = |name| ["run", "-d", "--memory", "128M", "--name", name, "spinner"];
+    text(home, &run("m"), &vars);
+    assert_eq!(output(home, &run("n"), &vars).status.code(), Some(8), "it runs");
+    text(home, &["pause", "m"], &[]);
+    let digest = || {
+        let all = text(home, &["inspect", "m", "--json"], &[]);
+        let all: Value = serde_json::from_str(&all).expect("one object");
+        all["digest"].as_str().expect("a digest").to_owned()
+    };
+    let before = digest();
+    text(home, &run("n"), &vars);
+    assert_eq!(digest(), before);
+    // What no list has stays as long as it is needed.
+    text(home, &["gc", "--compress"], &[]);
+    let refused = output(home, &["resume", "m"], &vars);
+    assert_eq!(refused.status.code(), Some(8), "{}", String::from_utf8_lossy(&refused.stderr));
+    text(home, &["rm", "--force", "n"], &[]);
+    let counted = || {
+        let all = text(home, &["stats", "m", "--json"], &[]);
+        let all: Value = serde_json::from_str(&all).expect("one object");
+        all["ticks"].as_u64().expect("a number")
+    };
+    let held = counted();
+    text(home, &["resume", "m"], &vars);
+    let until = Instant::now() + Duration::from_secs(60);
+    while counted() < held + 100_000 {
+        assert!(Instant::now() < until, "it does not go on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    text(home, &["rm", "--force", "m"], &[]);
+    let done = text(home, &["gc", "--json"], &[]);
+    assert!(done.contains("\"objects\":0"), "{done}");
+}
+
+#[test]
 fn a_machine_runs_by_the_tier_that_it_or_its_surroundings_ask_for() {
     let home = TempDir::new("stats-tiers").expect("a writable host");
     let home = home.path();

@@ -193,6 +193,9 @@ pub struct StateFile {
     pub pid: Option<u32>,
     /// The socket of its monitor.
     pub socket: Option<PathBuf>,
+    /// Whether its memory is in the store, from where it comes when it is touched. It is held.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cold: bool,
     /// Figures of its last life, once it has ended.
     pub last: BTreeMap<String, serde_json::Value>,
 }

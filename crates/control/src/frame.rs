@@ -161,6 +161,8 @@ pub enum Request {
         /// Ports of the host that lead into each.
         publish: Vec<String>,
     },
+    /// Put the memory of the machine, which is held, into the store, and give it back to the host.
+    SendOut,
     /// Tell when it has ended.
     Wait,
     /// From now on console frames carry what a debugger says in GDB's remote protocol, and what it

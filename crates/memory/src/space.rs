@@ -240,6 +240,31 @@ impl Space {
         let_go(frames);
     }
 
+    /// Lets go of all pages that `kept` has elsewhere: they come back when they are touched. Says
+    /// whether it could: nothing was written since the last seal, whose content `kept` has, and
+    /// all of it was read so far. What the machine can observe does not change; but nobody may run
+    /// it meanwhile.
+    pub fn send_out(&mut self, kept: &Image) -> bool {
+        if !self.dirty.is_empty() || self.damage().is_some() {
+            return false;
+        }
+        if self.image.digest() != kept.digest() {
+            return false;
+        }
+        for (at, group) in self.groups.iter_mut().enumerate() {
+            let Some(slots) = group.get_mut() else { continue };
+            for (slot, no) in slots.iter_mut().zip(at as u64 * GROUP as u64..) {
+                let bits = *slot.get_mut();
+                let lent = (bits & flag::LENT != 0).then_some(PageNo(no));
+                self.changes.moved.extend(lent);
+                *slot.get_mut() = bits & flag::WATCHED;
+            }
+        }
+        self.epoch += 1;
+        self.image = kept.clone();
+        true
+    }
+
     /// A pointer to the page for reading, or `None` outside the space and where the page is in
     /// the base. Good until the page is named in `take_changes`.
     pub fn read_ptr(&self, no: PageNo) -> Option<NonNull<u8>> {

@@ -6,7 +6,7 @@ use crate::object::Sort;
 use crate::pack::{PackWriter, Place};
 use crate::store::random;
 use crate::tree::Change;
-use crate::{Entry, Manifest, Store, StoreError};
+use crate::{Entry, Lease, Manifest, Store, StoreError};
 use omni_base::{Digest, PAGE_SIZE};
 use omni_memory::{PageRef, Sink};
 use std::collections::BTreeSet;
@@ -150,6 +150,22 @@ impl Commit<'_> {
         // An index more or less is no reason to say that the snapshot is not there.
         let _ = self.store.merge_indices();
         Ok(entry)
+    }
+
+    /// Completes a snapshot that no list has: it is there as long as what this gives is kept.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn keep(mut self, manifest: &Manifest) -> Result<Lease, StoreError> {
+        let bytes = manifest.to_bytes();
+        let id = Digest::of(&bytes);
+        self.put(Sort::Manifest, id, &bytes).map_err(StoreError::io(&self.path))?;
+        self.seal()?;
+        // Before `gc` can look.
+        let lease = self.store.lease(&[id])?;
+        // As in `finish`.
+        let _ = self.store.merge_indices();
+        Ok(lease)
     }
 
     /// Completes the pack and its index. Nothing refers to what is in it yet.

@@ -33,6 +33,40 @@ fn a_snapshot_comes_back_page_by_page_as_it_was() {
     load(&store, entry.id).expect("all of it is there");
 }
 
+#[test]
+fn what_is_sent_out_is_the_same_and_comes_back_when_it_is_touched() {
+    let home = Home::new("store-out");
+    let store = home.open();
+    let mut space = fresh();
+    let stored = |space: &mut Space, tag: &str| {
+        let entry = put(&store, "m", tag, &space.seal().image, None).expect("room");
+        let manifest = store.manifest(entry.id).expect("there");
+        StoreSource(store.clone()).image(&manifest.spaces[0], None)
+    };
+    let before = stored(&mut space, "before");
+    age(&mut space, 4);
+    assert!(!space.send_out(&before), "it was written since");
+    let now = stored(&mut space, "now");
+    assert!(!space.send_out(&before), "that is another");
+    let (lent, watched) = (PageNo(60), PageNo(61));
+    assert!(space.read_ptr(lent).is_some());
+    space.watch(watched);
+    drop(space.take_changes());
+    let digest = space.sealed_image().digest();
+    assert!(space.own_bytes() > 0);
+    assert!(space.send_out(&now));
+    assert_eq!(space.own_bytes(), 0, "nothing is held");
+    assert_eq!(space.take_changes().moved, [lent], "who had a pointer hears of it");
+    assert!(space.is_watched(watched) && !space.is_watched(lent));
+    assert_eq!(space.load(lent.base()), Ok([60; 100]));
+    assert_eq!(space.load(Gpa(0)), Ok([4]));
+    space.store(watched.base(), &[1]).expect("inside");
+    assert_eq!(space.take_changes().written, [watched]);
+    space.store(watched.base(), &[61]).expect("inside");
+    assert_eq!(space.seal().image.digest(), digest);
+    assert_eq!(space.damage(), None);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
