@@ -7,6 +7,7 @@ use crate::failure::{Failure, code};
 use crate::forks::{self, forked};
 use crate::keeper::ms;
 use crate::life::{Begin, launch};
+use crate::plan::{can_be_parallel, can_be_recorded};
 use crate::room;
 use crate::saved::{self, open_store};
 use crate::snapshots::leave;
@@ -18,6 +19,7 @@ use omni_control::{
     Request, now_text,
 };
 use omni_host::{FileLock, private_dir, random_u64, read_bounded, replace_file};
+use omni_kinds::kind_of;
 use omni_net::take_switch;
 use omni_store::Store;
 use serde_json::{Value, json};
@@ -465,6 +467,10 @@ pub(crate) fn restore(text: &str, schedule: Schedule, dirs: &Dirs, ui: Ui) -> Re
     let parts = folder.parts(&file, &registry, &store)?;
     // Before anything is undone.
     for part in &parts {
+        if schedule.parallel() == Some(true) {
+            can_be_parallel(kind_of(&part.entry.machine.kind)?)?;
+            can_be_recorded(part.entry.machine.record)?;
+        }
         room::check_again(&part.entry, &registry)?;
     }
     let (mut all, mut past) = (Vec::new(), Vec::new());
