@@ -80,11 +80,12 @@ pub(crate) fn take(name: &str, tag: Option<&str>, dirs: &Dirs, ui: Ui) -> Result
 
 fn taken(name: &str, tag: Option<&str>, dirs: &Dirs) -> Result<(GroupFile, Vec<Value>), Failure> {
     let (registry, store) = (Registry::open(dirs)?, open_store(dirs)?);
-    let folder = Folder::open(name, dirs, &store)?;
+    check_name(name).map_err(|why| Failure::usage(format!("'{name}': {why}")))?;
     let found = members(&registry, name)?;
     if found.is_empty() {
         return Err(nobody(name));
     }
+    let folder = Folder::open(name, dirs, &store)?;
     let tag = match tag {
         Some(tag) => tag.to_owned(),
         None => folder.free_tag(&found, &store)?,
@@ -267,6 +268,15 @@ impl Folder {
         Ok(folder)
     }
 
+    /// The same, of a group that has had a snapshot.
+    fn known(name: &str, dirs: &Dirs, store: &Store) -> Result<Self, Failure> {
+        check_name(name).map_err(|why| Failure::usage(format!("'{name}': {why}")))?;
+        if dirs.group(name).exists() {
+            return Self::open(name, dirs, store);
+        }
+        Err(Failure::new(code::NOT_FOUND, format!("there is no snapshot of a group '{name}'")))
+    }
+
     /// What was under way when somebody died: either it is told of, or it is undone.
     fn clear(&self, left: &Path, store: &Store) {
         let tag = left.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
@@ -408,14 +418,20 @@ impl Folder {
 /// `snapshots --group`: those of a group.
 pub(crate) fn list(name: &str, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
     let store = open_store(dirs)?;
-    let folder = Folder::open(name, dirs, &store)?;
     let mut all = Vec::new();
-    let io = |error| Failure::io(&folder.path.display().to_string(), &error);
-    for item in fs::read_dir(&folder.path).map_err(io)? {
-        let path = item.map_err(io)?.path();
-        if path.extension().is_some_and(|end| end == "json") {
-            let tag = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-            all.push(folder.told(tag)?);
+    if dirs.group(name).exists() {
+        let folder = Folder::open(name, dirs, &store)?;
+        let io = |error| Failure::io(&folder.path.display().to_string(), &error);
+        for item in fs::read_dir(&folder.path).map_err(io)? {
+            let path = item.map_err(io)?.path();
+            if path.extension().is_some_and(|end| end == "json") {
+                let tag = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+                match folder.told(tag) {
+                    Ok(file) => all.push(file),
+                    // The others are there all the same.
+                    Err(failure) => ui.say(&format!("omni: {}", failure.text)),
+                }
+            }
         }
     }
     all.sort_by(|a, b| (&a.time, &a.tag).cmp(&(&b.time, &b.tag)));
@@ -442,7 +458,7 @@ pub(crate) fn list(name: &str, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
 pub(crate) fn remove(text: &str, dirs: &Dirs, ui: Ui) -> Result<(), Failure> {
     let (name, tag) = named(text)?;
     let store = open_store(dirs)?;
-    let folder = Folder::open(name, dirs, &store)?;
+    let folder = Folder::known(name, dirs, &store)?;
     let file = folder.told(tag)?;
     drop_file(&folder, &file, &store)?;
     ui.result(json!({ "group": name, "tag": tag, "removed": true }), &format!("{name}@{tag}"))
@@ -462,7 +478,7 @@ pub(crate) fn restore(text: &str, schedule: Schedule, dirs: &Dirs, ui: Ui) -> Re
     let began = Instant::now();
     let (name, tag) = named(text)?;
     let (registry, store) = (Registry::open(dirs)?, open_store(dirs)?);
-    let folder = Folder::open(name, dirs, &store)?;
+    let folder = Folder::known(name, dirs, &store)?;
     let file = folder.told(tag)?;
     let parts = folder.parts(&file, &registry, &store)?;
     // Before anything is undone.
@@ -573,7 +589,7 @@ pub(crate) fn fork(text: &str, count: u32, dirs: &Dirs, ui: Ui) -> Result<(), Fa
         taken(name, Some(tag), dirs)?;
     }
     let (registry, store) = (Registry::open(dirs)?, open_store(dirs)?);
-    let folder = Folder::open(name, dirs, &store)?;
+    let folder = Folder::known(name, dirs, &store)?;
     let forked = folder.told(tag).and_then(|file| {
         let made = forks(&folder, &file, count, (&registry, &store));
         if now {
