@@ -70,6 +70,7 @@ fn run(spec: &Spec, twins: bool) -> Option<(omni_base::Digest, Vec<(Tick, Effect
                     IoOp::LoadFile { .. } => Ok(TYPED.to_vec()),
                     IoOp::SaveFile { bytes, .. } => Ok(bytes),
                     IoOp::Flush => Ok(Vec::new()),
+                    IoOp::Folder { .. } => Err(5),
                 };
                 machine.apply(&Event::IoDone { id: request.id, result }, &mut all);
             }
@@ -96,7 +97,7 @@ fn weight(effect: &Effect) -> usize {
         Effect::Output { bytes, .. } => bytes.len(),
         Effect::Io(request) => match &request.op {
             IoOp::SaveFile { bytes, .. } => bytes.len(),
-            IoOp::Flush | IoOp::LoadFile { .. } => 0,
+            IoOp::Flush | IoOp::LoadFile { .. } | IoOp::Folder { .. } => 0,
         },
     }
 }

@@ -15,6 +15,7 @@ pub(crate) struct Fault {
 }
 
 const TOY: &str = "-p omni-conformance --test planted a_sound";
+const PROGRAM: &str = "-p omni-conformance --test kinds program::";
 const STORY: &str = "-p omni-conformance --test kinds story::";
 const BOARD: &str = "-p omni-conformance --test kinds board::";
 const RECORDING: &str = "-p omni-recording --test recorder";
@@ -303,6 +304,28 @@ pub(crate) const FAULTS: &[Fault] = &[
         find: "if *check != length_check(*chain, length) {",
         replace: "if *check == [0; 4] && *check != length_check(*chain, length) {",
         test: TOY,
+    },
+    Fault {
+        name: "a restored program forgets how long it has slept",
+        file: "vms/wasm/src/machine.rs",
+        find: "(self.slept, self.phase, self.halted) = (core.slept, core.phase, core.halted);",
+        replace: "(self.phase, self.halted) = (core.phase, core.halted);",
+        test: PROGRAM,
+    },
+    Fault {
+        name: "a program's tick after a leap is off where the leap is long",
+        file: "vms/wasm/src/exec.rs",
+        find: "origin = origin.wrapping_add($insn.ticks());",
+        replace: "origin = origin.wrapping_add($insn.ticks() & !1);",
+        test: "-p omni-vm-wasm --test ticks",
+    },
+    Fault {
+        name: "a frame of a program keeps what was in it before",
+        file: "vms/wasm/src/exec.rs",
+        find: "fr[usize::from(next.params)..usize::from(next.slots)].fill(0);\n                \
+               enter!",
+        replace: "enter!",
+        test: PROGRAM,
     },
     Fault {
         name: "a restored story draws other random numbers",

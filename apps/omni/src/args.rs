@@ -476,6 +476,15 @@ pub(crate) struct MachineArgs {
     /// A port of the host that leads to one of the guest
     #[arg(long, value_name = "HOST:GUEST")]
     pub(crate) publish: Vec<String>,
+    /// A folder of the host that a program may use, and the program's name for it
+    #[arg(long = "dir", value_name = "HOST[:GUEST]")]
+    pub(crate) dirs: Vec<String>,
+    /// A variable of a program's environment
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) env: Vec<(String, String)>,
+    /// Instructions after which a program is ended
+    #[arg(long, value_name = "N")]
+    pub(crate) fuel: Option<u64>,
     /// A label
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
     pub(crate) labels: Vec<(String, String)>,

@@ -2,8 +2,9 @@
 
 use crate::cable::{Cable, OnSwitch, Plugs, Socket};
 use crate::failure::Failure;
-use omni_control::Entry;
-use omni_host::{Backends, Console, Disk, FilesDir, Item, Queue};
+use crate::plan::no_file;
+use omni_control::{Entry, MachineFile};
+use omni_host::{Backends, Console, Disk, FilesDir, Folders, Item, Queue};
 use omni_machine::{Event, IoOp, IoRequest, IoResult, PortId, PortInfo, PortKind};
 use omni_memory::Memory;
 use omni_net::Publish;
@@ -13,16 +14,22 @@ use std::sync::Arc;
 /// "Input/output error", for requests that no backend takes.
 const EIO: u16 = 5;
 
+/// The name of the port that programs say their errors by.
+const ERRORS: &str = "errors";
+
 /// The backends of one machine.
 pub(crate) struct World {
     queue: Arc<Queue>,
     consoles: BTreeMap<PortId, Arc<Console>>,
     /// The console that people see: the first that the kind names.
     attached: Option<PortId>,
+    /// That of what programs say of their errors.
+    errors: Option<PortId>,
     cables: BTreeMap<PortId, Cable>,
     /// The space of each disk's port, and the disk.
     disks: BTreeMap<PortId, (String, Disk)>,
     files: FilesDir,
+    folders: Folders,
 }
 
 impl World {
@@ -41,14 +48,19 @@ impl World {
             queue: queue.clone(),
             consoles: BTreeMap::new(),
             attached: None,
+            errors: None,
             cables: BTreeMap::new(),
             disks: BTreeMap::new(),
             files: FilesDir::new(entry.machine.files_dir.clone()),
+            folders: folders(&entry.machine)?,
         };
         for port in ports {
             match &port.kind {
                 PortKind::Console => {
                     let first = world.attached.is_none();
+                    if port.name == ERRORS {
+                        world.errors = Some(port.id);
+                    }
                     world.attached.get_or_insert(port.id);
                     let name = if first { "console" } else { &port.name };
                     let path = entry.dir.join(format!("{name}.log"));
@@ -75,6 +87,11 @@ impl World {
     pub(crate) fn console(&self) -> Option<(PortId, Arc<Console>)> {
         let id = self.attached?;
         self.consoles.get(&id).map(|console| (id, console.clone()))
+    }
+
+    /// The console of errors, where there is one.
+    pub(crate) fn errors(&self) -> Option<Arc<Console>> {
+        self.errors.and_then(|id| self.consoles.get(&id).cloned())
     }
 
     /// The addresses that the host gave to published ports.
@@ -141,10 +158,19 @@ impl Backends for World {
                 let result = self.files.load(name);
                 self.answer(&request, result);
             }
+            IoOp::Folder { folder, op } => {
+                let result = self.folders.run(*folder, op);
+                self.answer(&request, result);
+            }
         }
     }
 
     fn full(&self) -> bool {
         self.consoles.values().any(|console| console.full())
     }
+}
+
+/// The folders of the host that a machine was given.
+fn folders(machine: &MachineFile) -> Result<Folders, Failure> {
+    Folders::open(&machine.folders).map_err(|(path, error)| no_file(&path, &error))
 }

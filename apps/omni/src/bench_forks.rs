@@ -150,7 +150,7 @@ fn ask(entry: &Entry) -> Result<(), ControlError> {
     while !String::from_utf8_lossy(&said).contains(ANSWER) {
         match client.receive()? {
             Message::Output(bytes) => said.extend(bytes),
-            Message::Reply(_) => {}
+            Message::Reply(_) | Message::Errors(_) => {}
         }
     }
     Ok(())

@@ -12,7 +12,7 @@ use crate::monitor::{HOLD, Listener, Shared, virtual_ms};
 use crate::recorded;
 use omni_base::{PAGE_SIZE_U64, Tick};
 use omni_control::{CutStep, Frame, Phase, Reply, Request, read_frame, write_frame};
-use omni_host::{Chunk, Doors, Item, anonymous_bytes, merged_bytes, private_bytes};
+use omni_host::{Chunk, Doors, Item, Subscription, anonymous_bytes, merged_bytes, private_bytes};
 use omni_kinds::KINDS;
 use omni_machine::{Control, Event, Machine, digest};
 use omni_memory::frames_used;
@@ -182,7 +182,8 @@ impl Client {
                     Ok(request) => self.serve(&request),
                     Err(error) => Err(Failure::usage(format!("not a request: {error}"))),
                 },
-                Err(_) => break,
+                // Only monitors tell of errors.
+                Ok(Frame::Errors(_)) | Err(_) => break,
             };
             let reply = match reply {
                 Ok(value) => Reply::Ok { value },
@@ -330,6 +331,8 @@ impl Client {
         }
         let history = usize::try_from(history).unwrap_or(usize::MAX);
         let subscription = console.subscribe(history, hold);
+        // What a program has said of its errors before is of no use to who comes later.
+        let errors = self.shared.errors.as_ref().map(|errors| errors.subscribe(0, hold));
         let attached = Arc::new(AtomicBool::new(true));
         self.attached = Some(attached.clone());
         self.owns = own;
@@ -338,6 +341,11 @@ impl Client {
         let listener = shared.listen();
         let told = self.waits;
         self.waits = true;
+        let for_errors = (writer.clone(), attached.clone());
+        let errors = errors.map(|errors| {
+            let body = move || tell_errors(&errors, &for_errors.0, &for_errors.1);
+            thread::Builder::new().name("errors".into()).spawn(body)
+        });
         spawn("console", move || {
             while attached.load(Ordering::Relaxed) {
                 let sent = match subscription.next(Duration::from_millis(500)) {
@@ -351,6 +359,10 @@ impl Client {
                 }
             }
             drop(subscription);
+            if let Some(Ok(errors)) = errors {
+                // The end is told after all else.
+                let _ = errors.join();
+            }
             if attached.load(Ordering::Relaxed)
                 && !told
                 && let Some(code) = shared.wait(None)
@@ -542,6 +554,21 @@ impl Client {
         })))?;
         let ended = |_| Failure::new(code::WRONG_STATE, "the machine has ended");
         seen.recv_timeout(VISIT).map_err(ended)
+    }
+}
+
+/// Passes on what a program says of its errors.
+fn tell_errors(errors: &Subscription, writer: &Mutex<UnixStream>, attached: &AtomicBool) {
+    while attached.load(Ordering::Relaxed) {
+        let sent = match errors.next(Duration::from_millis(500)) {
+            Chunk::Bytes(bytes) => send_frame(writer, &Frame::Errors(bytes)),
+            Chunk::Lost(bytes) => send(writer, &Reply::Lost { bytes }),
+            Chunk::Nothing => true,
+            Chunk::End => return,
+        };
+        if !sent {
+            return;
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use crate::failure::{Failure, code};
 use crate::ui::{Ui, stderr_is_terminal};
 use omni_control::{Client, ControlError, Entry, Message, Reply, Request};
 use omni_host::{RawMode, Signal, is_terminal, terminal_size, watch_signals};
+use omni_machine::Group;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -32,6 +33,8 @@ struct Shared {
     signal: AtomicU8,
     /// Closed while the guest would lose what is typed.
     gate: Gate,
+    /// The end of standard input is told.
+    ends: bool,
     ui: Ui,
 }
 
@@ -108,6 +111,8 @@ pub(crate) fn attach(entry: &Entry, owns: bool, ui: Ui) -> Result<Left, Failure>
         signal: AtomicU8::new(0),
         // Who comes later types when they want to.
         gate: Gate::new(entry.machine.ready.as_deref().filter(|_| owns && !person)),
+        ends: omni_kinds::kind_of(&entry.machine.kind)
+            .is_ok_and(|kind| kind.info().group == Group::Process),
         ui,
     });
     if person && stderr_is_terminal() {
@@ -169,6 +174,7 @@ fn listen(client: &mut Client, shared: &Shared) -> Result<Left, Deaf> {
                 let written = shared.ui.bytes(&bytes);
                 written.map_err(|failure| Deaf::Output(failure.code, failure.text))?;
             }
+            Ok(Message::Errors(bytes)) => shared.ui.errors(&bytes),
             Ok(Message::Reply(Reply::Exited { code, error: None })) => {
                 return Ok(Left::Exited(code));
             }
@@ -212,7 +218,13 @@ fn type_in(shared: &Shared, person: bool) {
     let mut buffer = [0; 4096];
     loop {
         let bytes = match io::stdin().read(&mut buffer) {
-            Ok(0) => return,
+            Ok(0) => {
+                // Programs hear of the end, systems do not.
+                if shared.ends {
+                    let _ = shared.writer().input(&[]);
+                }
+                return;
+            }
             Ok(count) => &buffer[..count],
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(_) => return,

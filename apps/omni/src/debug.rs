@@ -136,7 +136,10 @@ fn pass(
                 }
             }
             Ok(Message::Reply(Reply::Error { code, text })) => break Err(Failure { code, text }),
-            Ok(Message::Reply(Reply::Ok { .. } | Reply::Exited { .. } | Reply::Lost { .. })) => {}
+            Ok(
+                Message::Errors(_)
+                | Message::Reply(Reply::Ok { .. } | Reply::Exited { .. } | Reply::Lost { .. }),
+            ) => {}
             // The monitor closes the connection when the debugger has left.
             Err(ControlError::Gone(_)) => break Ok(0),
             Err(error) => break Err(Failure::new(code::FAILURE, error.to_string())),

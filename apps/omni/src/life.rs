@@ -382,7 +382,7 @@ fn wait_one(registry: &Registry, entry: &Entry) -> Result<u8, Failure> {
     loop {
         match client.receive() {
             Ok(Message::Reply(Reply::Exited { code, .. })) => return Ok(code),
-            Ok(Message::Reply(_) | Message::Output(_)) => {}
+            Ok(Message::Reply(_) | Message::Output(_) | Message::Errors(_)) => {}
             Err(_) => return ended(&registry.find(&entry.machine.id)?),
         }
     }

@@ -231,6 +231,7 @@ pub(crate) fn logs(
     loop {
         match client.receive() {
             Ok(Message::Output(bytes)) => ui.bytes(&bytes)?,
+            Ok(Message::Errors(bytes)) => ui.errors(&bytes),
             Ok(Message::Reply(Reply::Exited { .. })) | Err(_) => return Ok(()),
             Ok(Message::Reply(_)) => {}
         }

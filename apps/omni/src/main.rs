@@ -37,6 +37,7 @@ mod origin;
 mod parted;
 mod perf_map;
 mod plan;
+mod program;
 mod recorded;
 mod room;
 mod saved;

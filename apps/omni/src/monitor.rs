@@ -44,6 +44,8 @@ pub(crate) const HOLD: Duration = Duration::from_secs(10);
 pub(crate) struct Shared {
     pub(crate) queue: Arc<Queue>,
     pub(crate) console: Option<(PortId, Arc<Console>)>,
+    /// The console of errors, where its kind has one.
+    pub(crate) errors: Option<Arc<Console>>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) entry: Entry,
     pub(crate) deterministic: bool,
@@ -91,13 +93,16 @@ impl Shared {
         life.done
     }
 
+    /// The consoles that clients see.
+    fn consoles(&self) -> impl Iterator<Item = &Arc<Console>> {
+        self.console.iter().map(|(_, console)| console).chain(&self.errors)
+    }
+
     /// A fault of this program ended the machine; the others of its family live on.
     fn fail(&self) {
         self.queue.close();
         self.leave_switches();
-        if let Some((_, console)) = &self.console {
-            console.end();
-        }
+        self.consoles().for_each(|console| console.end());
         let mut life = self.life();
         let socket = life.state.socket.take();
         life.state.state = Phase::Failed;
@@ -301,7 +306,7 @@ impl Begun {
         let roots = disk_roots(&ports, &disks);
         let world = World::new(&entry, &ports, disks, &queue, lazy)?;
         let listener = listen(&entry)?;
-        let (console, caps) = (world.console(), machine.caps());
+        let (console, errors, caps) = (world.console(), world.errors(), machine.caps());
         let (ports, switches) = (ports_value(&ports, &world), world.switches());
         recorded::from_start(&entry, &keeper.recorder, &mut *machine)?;
         let limit = entry.machine.timeout_ms.map(Duration::from_millis);
@@ -314,6 +319,7 @@ impl Begun {
         let shared = Arc::new(Shared {
             queue,
             console,
+            errors,
             stats: runner.stats(),
             entry,
             deterministic: caps.deterministic,
@@ -367,10 +373,8 @@ impl Begun {
         let signed = write_signature(&shared.entry, self.kind, &self.spec, &mut *machine);
         let told = if shared.family.is_single() { translate::end() } else { Ok(()) };
         let all_done = kept.and(recorded.map(|_| ())).and(signed).and(told);
-        if let Some((_, console)) = &shared.console {
-            console.end();
-            console.drain(DRAIN);
-        }
+        shared.consoles().for_each(|console| console.end());
+        shared.consoles().for_each(|console| console.drain(DRAIN));
         // Whoever hears of the end may clean up at once.
         shared.keeper.let_go();
         finish(&shared, &*machine, code, all_done);

@@ -5,6 +5,7 @@ use crate::args::{Accel, MachineArgs};
 use crate::disks;
 use crate::failure::{Failure, code};
 use crate::images;
+use crate::program;
 use crate::saved;
 use crate::sniff;
 use crate::switches;
@@ -70,25 +71,16 @@ pub(crate) fn plan(
         can_be_parallel(source.kind)?;
         can_be_recorded(args.record)?;
     }
-    let given = [("kernel", &args.kernel), ("initrd", &args.initrd), ("firmware", &args.firmware)];
-    for (role, path) in given {
-        source.files.extend(path.iter().map(|path| (role.to_owned(), path.clone())));
-    }
-    let mut files = BTreeMap::new();
-    for (role, path) in source.files {
-        if !source.kind.info().files.contains(&&role[..]) {
-            let name = source.kind.info().name;
-            return Err(Failure::usage(format!("machines of kind {name} take no --{role}")));
-        }
-        files.insert(role, absolute(&path)?);
-    }
+    let files = files(args, source.kind, std::mem::take(&mut source.files))?;
     if source.adoption.is_none() {
         let choices = &args.choices;
         if choices.size.is_some() || !choices.packages.is_empty() || choices.user.is_some() {
             return Err(Failure::usage("--size, --package and --user are for the image debian"));
         }
     }
-    let options = options(args, source.kind, source.append, interactive)?;
+    let program = program::of(args, source.kind, files.get("image"))?;
+    let mut options = options(args, source.kind, source.append, interactive)?;
+    options.extend(program.options);
     let mut disks = Vec::new();
     if let Some(path) = &source.disk {
         // Known to be raw, whatever its guests have written into it.
@@ -108,6 +100,7 @@ pub(crate) fn plan(
         files_dir: files_dir(dirs, &source.stem, files.get("image"))?,
         files,
         disks,
+        folders: program.folders,
         options,
         accel,
         parallel: args.parallel,
@@ -127,6 +120,27 @@ pub(crate) fn plan(
         ..MachineFile::default()
     };
     Ok(Plan { machine, stem: source.stem, adoption: source.adoption })
+}
+
+/// The files of a machine by role: those of its source, and those that are given besides.
+fn files(
+    args: &MachineArgs,
+    kind: &dyn MachineKind,
+    mut found: BTreeMap<String, PathBuf>,
+) -> Result<BTreeMap<String, PathBuf>, Failure> {
+    let given = [("kernel", &args.kernel), ("initrd", &args.initrd), ("firmware", &args.firmware)];
+    for (role, path) in given {
+        found.extend(path.iter().map(|path| (role.to_owned(), path.clone())));
+    }
+    let mut files = BTreeMap::new();
+    for (role, path) in found {
+        if !kind.info().files.contains(&&role[..]) {
+            let name = kind.info().name;
+            return Err(Failure::usage(format!("machines of kind {name} take no --{role}")));
+        }
+        files.insert(role, absolute(&path)?);
+    }
+    Ok(files)
 }
 
 /// How code is to be run, as the file of the machine says it.
@@ -304,7 +318,9 @@ fn options(
         (Some(own), Some(more)) => Some(format!("{own} {more}")),
         (own, more) => own.or_else(|| more.clone()),
     };
-    let program = (!args.args.is_empty()).then(|| args.args.join(" "));
+    // Kinds that take arguments one by one have them from elsewhere.
+    let joined = !args.args.is_empty() && find("argv").is_none();
+    let program = joined.then(|| args.args.join(" "));
     let wanted = switches::nets(&args.nets)?;
     // A kind without a network is asked for one only by whoever names it.
     let net = (!args.nets.is_empty() || find("net").is_some()).then_some(wanted);
@@ -401,7 +417,7 @@ pub(crate) fn no_file(path: &Path, error: &io::Error) -> Failure {
     Failure { code: if given { code::USAGE } else { failure.code }, ..failure }
 }
 
-fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     // Not through links: what a link leads to later is what is meant.
     std::path::absolute(path).map_err(|error| Failure::io(&path.display().to_string(), &error))
 }

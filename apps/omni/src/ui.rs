@@ -35,6 +35,11 @@ impl Ui {
         if self.json { self.object(value) } else { self.line(text) }
     }
 
+    /// Writes what a program says of its errors. Where nobody can hear it, it does not matter.
+    pub(crate) fn errors(self, bytes: &[u8]) {
+        let _ = io::stderr().lock().write_all(bytes);
+    }
+
     /// Talks. Where nobody can hear it, it does not matter.
     pub(crate) fn say(self, text: &str) {
         let _ = writeln!(io::stderr().lock(), "{text}");

@@ -3,7 +3,11 @@
 
 use omni_base::Tick;
 use omni_lifecycle::World;
-use omni_machine::{Control, Effect, Event, IoOp, IoRequest, IoResult, PortId, PortInfo, PortKind};
+use omni_machine::{
+    Control, Effect, Event, FileStat, FileType, FolderOp, IoOp, IoRequest, IoResult, PortId,
+    PortInfo, PortKind,
+};
+use omni_state::{Field, Writer};
 use std::collections::BTreeMap;
 
 /// Inputs that a run sees, more or less.
@@ -133,6 +137,50 @@ impl FakeWorld {
                 Ok(vec![])
             }
             IoOp::LoadFile { name } => self.files.get(name).cloned().ok_or(NO_FILE),
+            IoOp::Folder { op, .. } => self.in_folder(op),
+        }
+    }
+}
+
+impl FakeWorld {
+    /// A folder with files and nothing else: enough for who reads and writes them.
+    fn in_folder(&mut self, op: &FolderOp) -> IoResult {
+        match op {
+            FolderOp::Stat { path, .. } => {
+                let bytes = self.files.get(path).ok_or(NO_FILE)?;
+                let size = bytes.len() as u64;
+                let (kind, times) = (FileType::Plain, [0; 3]);
+                let stat = FileStat { kind, size, links: 1, inode: 1, device: 1, times };
+                let mut out = Writer::default();
+                stat.put(&mut out);
+                Ok(out.0)
+            }
+            FolderOp::Create { path, .. } => {
+                self.files.entry(path.clone()).or_default();
+                Ok(vec![])
+            }
+            FolderOp::Read { path, at, count } => {
+                let bytes = self.files.get(path).ok_or(NO_FILE)?;
+                let skip = usize::try_from(*at).unwrap_or(usize::MAX);
+                Ok(bytes.iter().skip(skip).take(*count as usize).copied().collect())
+            }
+            FolderOp::Write { path, at, bytes } => {
+                let file = self.files.get_mut(path).ok_or(NO_FILE)?;
+                file.truncate(usize::try_from(*at).unwrap_or(usize::MAX));
+                file.extend_from_slice(bytes);
+                Ok(vec![])
+            }
+            FolderOp::List { .. }
+            | FolderOp::MakeFolder { .. }
+            | FolderOp::RemoveFolder { .. }
+            | FolderOp::Remove { .. }
+            | FolderOp::Rename { .. }
+            | FolderOp::Link { .. }
+            | FolderOp::Symlink { .. }
+            | FolderOp::ReadLink { .. }
+            | FolderOp::SetSize { .. }
+            | FolderOp::SetTimes { .. }
+            | FolderOp::Sync { .. } => Err(REFUSED),
         }
     }
 }

@@ -81,4 +81,5 @@ macro_rules! battery {
 battery! {
     story,
     board,
+    program,
 }

@@ -12,6 +12,8 @@ pub enum Message {
     Reply(Reply),
     /// Output of the console.
     Output(Vec<u8>),
+    /// What a program says of its errors.
+    Errors(Vec<u8>),
 }
 
 /// A connection to the monitor of a machine.
@@ -74,6 +76,7 @@ impl Client {
     pub fn receive(&mut self) -> Result<Message, ControlError> {
         match read_frame(&mut self.stream) {
             Ok(Frame::Console(bytes)) => Ok(Message::Output(bytes)),
+            Ok(Frame::Errors(bytes)) => Ok(Message::Errors(bytes)),
             Ok(Frame::Control(body)) => {
                 serde_json::from_slice(&body).map(Message::Reply).map_err(|_| self.gone())
             }
@@ -112,7 +115,7 @@ impl Client {
                     return Err(ControlError::Refused { code, text });
                 }
                 Message::Reply(Reply::Exited { .. }) => return Err(self.gone()),
-                Message::Reply(Reply::Lost { .. }) | Message::Output(_) => {}
+                Message::Reply(Reply::Lost { .. }) | Message::Output(_) | Message::Errors(_) => {}
             }
         }
     }

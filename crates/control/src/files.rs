@@ -26,6 +26,9 @@ pub struct MachineFile {
     pub files: BTreeMap<String, PathBuf>,
     /// Disks in order.
     pub disks: Vec<DiskFile>,
+    /// Folders of the host that it was given, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub folders: Vec<PathBuf>,
     /// Options of the kind.
     pub options: BTreeMap<String, String>,
     /// How its code is run: `jit` or `interp`; as its monitor's environment says where it is none.

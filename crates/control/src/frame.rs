@@ -8,6 +8,7 @@ const FRAME_BYTES_MAX: u32 = 1 << 20;
 
 const CONTROL: u8 = 1;
 const CONSOLE: u8 = 2;
+const ERRORS: u8 = 3;
 
 /// A frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,6 +17,8 @@ pub enum Frame {
     Control(Vec<u8>),
     /// Bytes of the console, or of a debugger: input to the monitor, output of it.
     Console(Vec<u8>),
+    /// What a program says of its errors, apart from the console: from the monitor only.
+    Errors(Vec<u8>),
 }
 
 /// Why no frame could be read.
@@ -55,6 +58,7 @@ pub fn read_frame(from: &mut impl Read) -> Result<Frame, FrameError> {
     match head[0] {
         CONTROL => Ok(Frame::Control(body)),
         CONSOLE => Ok(Frame::Console(body)),
+        ERRORS => Ok(Frame::Errors(body)),
         _ => Err(FrameError::Invalid("its type is unknown")),
     }
 }
@@ -71,6 +75,7 @@ pub fn write_frame(into: &mut impl Write, frame: &Frame) -> io::Result<()> {
         }
         Frame::Control(body) => (CONTROL, body),
         Frame::Console(body) => (CONSOLE, body),
+        Frame::Errors(body) => (ERRORS, body),
     };
     let mut out = Vec::with_capacity(body.len().min(most) + 5);
     for part in body.chunks(most).chain(body.is_empty().then_some(&[][..])) {
@@ -254,7 +259,7 @@ mod tests {
         for bad in [
             &b"\x01\xff\xff\xff\xff"[..],
             b"\x02\x00\x00\x10\x00abc",
-            b"\x03\x00\x00\x00\x00",
+            b"\x04\x00\x00\x00\x00",
             b"\x01\x00",
             b"GET / HTTP/1.1\r\n\r\n",
         ] {

@@ -77,7 +77,8 @@ impl Queue {
     /// Puts console input at the end, and waits while too much of it is there. Says whether the
     /// machine can still get it.
     pub fn push_input(&self, port: PortId, bytes: &[u8]) -> bool {
-        for part in bytes.chunks(4096) {
+        // That there are none says that no more will come.
+        for part in bytes.chunks(4096).chain(bytes.is_empty().then_some(&[][..])) {
             let mut inner = self.lock();
             while !inner.closed && inner.input_bytes + part.len() > INPUT_BYTES_MAX {
                 inner.blocked += 1;

@@ -19,7 +19,7 @@ pub struct Sample {
 /// At least one machine of every kind.
 #[must_use]
 pub fn samples() -> Vec<Sample> {
-    vec![story(), board()]
+    vec![story(), board(), program()]
 }
 
 /// A story that reads lines and keys, draws at random, and takes lines back.
@@ -35,4 +35,10 @@ fn story() -> Sample {
 fn board() -> Sample {
     let spec = omni_board_virt::sample_spec();
     Sample { name: "board", spec, span: Tick(400_000), script: b"omnivisor" }
+}
+
+/// A program that reads, sleeps, draws by chance, and keeps a file.
+fn program() -> Sample {
+    let spec = omni_vm_wasm::sample_spec();
+    Sample { name: "program", spec, span: Tick(300_000), script: b"some words to add up, " }
 }

@@ -1,5 +1,6 @@
 //! Everything that crosses the wall of a machine, in two closed enums.
 
+use crate::FolderOp;
 use omni_base::Tick;
 use omni_state::{Field, Reader, StateError, Writer};
 
@@ -107,6 +108,13 @@ pub enum IoOp {
     LoadFile {
         /// The name the guest gave.
         name: String,
+    },
+    /// Something with a file in a folder of the host that the machine was given.
+    Folder {
+        /// Which of them.
+        folder: u32,
+        /// What.
+        op: FolderOp,
     },
 }
 
@@ -222,6 +230,11 @@ impl Field for IoOp {
                 2u8.put(out);
                 name.put(out);
             }
+            Self::Folder { folder, op } => {
+                3u8.put(out);
+                folder.put(out);
+                op.put(out);
+            }
         }
     }
     fn get(from: &mut Reader<'_>) -> Result<Self, StateError> {
@@ -229,6 +242,7 @@ impl Field for IoOp {
             0 => Self::Flush,
             1 => Self::SaveFile { name: Field::get(from)?, bytes: Field::get(from)? },
             2 => Self::LoadFile { name: Field::get(from)? },
+            3 => Self::Folder { folder: Field::get(from)?, op: Field::get(from)? },
             _ => return Err(StateError::Invalid("request")),
         })
     }

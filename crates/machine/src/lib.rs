@@ -5,6 +5,7 @@
 mod blob;
 mod device;
 mod event;
+mod folder;
 mod inspect;
 mod kind;
 mod machine;
@@ -13,6 +14,7 @@ mod spec;
 pub use blob::{Blob, BlobSource};
 pub use device::{Bus, Device, DeviceCx, Width};
 pub use event::{Control, Effect, Event, IoId, IoOp, IoRequest, IoResult, Outside, PortId};
+pub use folder::{FileStat, FileType, FolderItem, FolderOp};
 pub use inspect::{
     Architecture, Feature, Hit, Holds, Inspect, Place, Register, StopPoint, ThreadId, WatchOn,
 };

@@ -4,6 +4,7 @@
 //! Architecture invariant: a page goes from clean to dirty at most once per epoch, through one
 //! function, `Space::own`; every writer comes through it.
 
+mod flat;
 mod frame;
 mod image;
 mod space;

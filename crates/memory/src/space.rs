@@ -1,6 +1,7 @@
 //! Live spaces: the memory a running machine reads and writes.
 #![allow(unsafe_code, reason = "reads and writes frames by pointer; invariant M3 in SAFETY.md")]
 
+use crate::flat::Flat;
 use crate::frame::{Frame, let_go};
 use crate::{Image, Page, PageRef};
 use omni_base::{Digest, Gpa, PAGE_SIZE, PAGE_SIZE_U64, PageNo};
@@ -82,6 +83,9 @@ pub struct Space {
     changes: Changes,
     /// What could not be read first.
     damage: OnceLock<String>,
+    // Derived from here on.
+    /// Where pages are, for whoever asked for a flat view.
+    pub(crate) flat: Flat,
 }
 
 impl std::fmt::Debug for Space {
@@ -114,6 +118,7 @@ impl Space {
             epoch: 0,
             changes: Changes::default(),
             damage: OnceLock::new(),
+            flat: Flat::default(),
         }
     }
 
@@ -321,6 +326,7 @@ impl Space {
         if no.0 < self.pages {
             self.resolve(no);
             self.slot(no).fetch_or(flag::WATCHED, Ordering::Relaxed);
+            self.flat.share(no);
         }
     }
 
@@ -388,6 +394,7 @@ impl Space {
     pub fn seal(&mut self) -> Sealed {
         let dirty = std::mem::take(&mut self.dirty);
         for &no in &dirty {
+            self.flat.share(no);
             let bits = self.slot(no).load(Ordering::Relaxed);
             if bits & flag::CLEARED != 0 {
                 self.slot(no).store(bits & !flag::CLEARED, Ordering::Relaxed);
@@ -492,6 +499,7 @@ impl Space {
         }
         let zeros = NonNull::from(&ZERO.0).as_ptr().expose_provenance();
         self.slot(no).store(zeros | flag::CLEARED, Ordering::Relaxed);
+        self.flat.set(no, zeros, false);
         // SAFETY: M1: the slot owned the frame, and has just let go of it.
         owned.then(|| unsafe { Frame::from_ptr(address(bits)) })
     }
@@ -501,13 +509,27 @@ impl Space {
     fn own(&mut self, no: PageNo) -> Result<NonNull<u8>, Fault> {
         let bits = self.slot(no).load(Ordering::Relaxed);
         if bits & (flag::OWNED | flag::WATCHED) == flag::OWNED {
+            self.flat.set(no, bits & !flag::ALL, true);
             return Ok(address(bits));
         }
         if bits & flag::WATCHED != 0 {
             self.slot(no).fetch_and(!flag::WATCHED, Ordering::Relaxed);
             self.changes.written.push(no);
         }
-        self.own_quietly(no)
+        let ptr = self.own_quietly(no)?;
+        self.flat.set(no, ptr.as_ptr().expose_provenance(), true);
+        Ok(ptr)
+    }
+
+    /// Where a page is that has a frame of this space or of its image.
+    pub(crate) fn resolved(&self, no: PageNo) -> Option<usize> {
+        self.resolve(no).map(|ptr| ptr.as_ptr().expose_provenance())
+    }
+
+    /// Whether a page may be written where it is, and nobody is to hear of it.
+    pub(crate) fn is_writable(&self, no: PageNo) -> bool {
+        let bits = self.slot(no).load(Ordering::Relaxed);
+        bits & (flag::OWNED | flag::WATCHED) == flag::OWNED
     }
 
     /// The page for writing, dirty and owned, watched as it was.
@@ -538,6 +560,7 @@ impl Space {
         }
         let ptr = frame.into_ptr();
         let flags = flag::OWNED | bits & flag::WATCHED;
+        self.flat.set(no, ptr.as_ptr().expose_provenance(), flags == flag::OWNED);
         self.slot(no).store(ptr.as_ptr().expose_provenance() | flags, Ordering::Relaxed);
         Ok(ptr)
     }

@@ -1,0 +1,109 @@
+//! The flat view of a space: two tables of page addresses, for code that reads and writes a lot.
+#![allow(unsafe_code, reason = "reads and writes frames by pointer; invariant M6 in SAFETY.md")]
+
+use crate::Space;
+use omni_base::{Gpa, PAGE_SIZE, PAGE_SIZE_U64, PageNo};
+
+/// The low bits of an address, which are the offset in its page.
+const OFFSET: u64 = PAGE_SIZE_U64 - 1;
+
+/// Where pages are, as far as is known; zero where it is not. Both tables are of one length, which
+/// is the bound of all accesses.
+#[derive(Default)]
+pub(crate) struct Flat {
+    read: Vec<usize>,
+    write: Vec<usize>,
+}
+
+impl Flat {
+    /// Notes where a page is now; `owned` where it may be written there.
+    #[inline]
+    pub(crate) fn set(&mut self, no: PageNo, address: usize, owned: bool) {
+        let Ok(no) = usize::try_from(no.0) else { return };
+        if let (Some(read), Some(write)) = (self.read.get_mut(no), self.write.get_mut(no)) {
+            *read = address;
+            *write = if owned { address } else { 0 };
+        }
+    }
+
+    /// Notes that a page may no longer be written where it is.
+    #[inline]
+    pub(crate) fn share(&mut self, no: PageNo) {
+        let write = usize::try_from(no.0).ok().and_then(|no| self.write.get_mut(no));
+        if let Some(write) = write {
+            *write = 0;
+        }
+    }
+}
+
+/// The address in a table, where it is known and the access is within its page.
+#[inline]
+fn find<const N: usize>(table: &[usize], at: u64) -> Option<*mut u8> {
+    let entry = *table.get(usize::try_from(at / PAGE_SIZE_U64).ok()?)?;
+    let offset = (at & OFFSET) as usize;
+    (entry != 0 && offset <= PAGE_SIZE - N)
+        .then(|| std::ptr::with_exposed_provenance_mut(entry + offset))
+}
+
+impl Space {
+    /// Makes the flat view reach over the first `pages` pages; what is beyond is no memory to it.
+    pub fn set_flat(&mut self, pages: u64) {
+        let pages = usize::try_from(pages.min(self.page_count())).expect("a 64-bit host");
+        self.flat.read.resize(pages, 0);
+        self.flat.write.resize(pages, 0);
+    }
+
+    /// How many bytes the flat view reaches over.
+    #[inline]
+    #[must_use]
+    pub fn flat_bytes(&self) -> u64 {
+        self.flat.read.len() as u64 * PAGE_SIZE_U64
+    }
+
+    /// Reads `N` bytes at any address; `None` where one of them is beyond the flat view or cannot
+    /// be had.
+    #[inline]
+    pub fn flat_load<const N: usize>(&mut self, at: u64) -> Option<[u8; N]> {
+        match find::<N>(&self.flat.read, at) {
+            // SAFETY: M6: the entry is the address of the page's frame, and all bytes are in it.
+            Some(from) => Some(unsafe { from.cast::<[u8; N]>().read() }),
+            None => self.flat_load_slowly(at),
+        }
+    }
+
+    /// Writes `N` bytes at any address: all, or none and `None` where one of them is beyond the
+    /// flat view or cannot be had.
+    #[inline]
+    pub fn flat_store<const N: usize>(&mut self, at: u64, bytes: [u8; N]) -> Option<()> {
+        match find::<N>(&self.flat.write, at) {
+            Some(to) => {
+                // SAFETY: M6: the slot owns the frame, is not watched, and all bytes are in it.
+                unsafe { to.cast::<[u8; N]>().write(bytes) };
+                Some(())
+            }
+            None => self.flat_store_slowly(at, bytes),
+        }
+    }
+
+    #[cold]
+    fn flat_load_slowly<const N: usize>(&mut self, at: u64) -> Option<[u8; N]> {
+        self.flat_check(at, N)?;
+        let no = Gpa(at).page();
+        if let Some(address) = self.resolved(no) {
+            let owned = self.is_writable(no);
+            self.flat.set(no, address, owned);
+        }
+        self.load(Gpa(at)).ok()
+    }
+
+    #[cold]
+    fn flat_store_slowly<const N: usize>(&mut self, at: u64, bytes: [u8; N]) -> Option<()> {
+        self.flat_check(at, N)?;
+        // Owning a page puts it into the view.
+        self.store(Gpa(at), &bytes).ok()
+    }
+
+    fn flat_check(&self, at: u64, count: usize) -> Option<()> {
+        (at.checked_add(count as u64)? <= self.flat_bytes()).then_some(())
+    }
+}

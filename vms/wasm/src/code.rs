@@ -1,0 +1,52 @@
+//! A function in the register form, and what it was made from.
+
+use crate::ops::Insn;
+
+/// Slots of a frame: as many as a register's number can name.
+pub(crate) const FRAME_SLOTS: usize = 1 << 16;
+
+/// A function that can be run. All of it is a function of its module and of this build.
+#[derive(Debug)]
+pub(crate) struct Code {
+    pub(crate) insns: Vec<Insn>,
+    /// The instructions of the module that are done once one of these is, counted from the start
+    /// of the function along its text.
+    pub(crate) ends: Vec<u32>,
+    /// Where in the module the last of those is.
+    pub(crate) offsets: Vec<u32>,
+    pub(crate) cold: Vec<Cold>,
+    /// Slots of its parameters.
+    pub(crate) params: u16,
+    /// Slots of its frame.
+    pub(crate) slots: u16,
+}
+
+impl Code {
+    /// All instructions of the module in it.
+    pub(crate) fn total(&self) -> i64 {
+        self.ends.last().copied().unwrap_or(0).into()
+    }
+
+    /// What is done once the instruction before `pc` is.
+    pub(crate) fn done_before(&self, pc: usize) -> i64 {
+        pc.checked_sub(1).and_then(|at| self.ends.get(at)).copied().unwrap_or(0).into()
+    }
+}
+
+/// What is done outside of the interpreter's loop. Operands are in slots one after the other, from
+/// the first on, and results come there. Numbers are those of the store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Cold {
+    MemorySize(u32),
+    MemoryGrow(u32),
+    MemoryFill(u32),
+    MemoryCopy { to: u32, from: u32 },
+    MemoryInit { memory: u32, data: u32 },
+    DataDrop(u32),
+    TableSize(u32),
+    TableGrow(u32),
+    TableFill(u32),
+    TableCopy { to: u32, from: u32 },
+    TableInit { table: u32, elements: u32 },
+    ElementsDrop(u32),
+}

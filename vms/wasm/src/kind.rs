@@ -1,0 +1,363 @@
+//! The kind: what it says of itself, and how its machines are made.
+
+use crate::link::{Extern, Imports};
+use crate::machine::{CAPS, CONSOLE, ENDED, ERRORS, RUNNING, STARTING, TYPED_MAX, Vm};
+use crate::module::Module;
+use crate::records::{Core, File, FileKind, System, Wait};
+use crate::state::{FRAMES_MAX, STACK_SLOTS, TABLE_SLOTS_MAX};
+use crate::store::{NOWHERE, Store};
+use crate::types::{Signature, Value};
+use crate::wasi::{CALLS, FOLDERS, MODULE, signature};
+use crate::wasi_fd::ALL_RIGHTS;
+use omni_machine::{
+    Confidence, CreateError, Group, KindInfo, Machine, MachineKind, OptionSpec, OptionType,
+    PortInfo, PortKind, Region, Spec,
+};
+use omni_memory::Space;
+use omni_state::Bundle;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The kind `wasm`.
+///
+/// Standard input and output are port 0, errors port 1, folders of the host port 2.
+pub struct Wasm;
+
+/// What modules begin with in their binary form, and its version.
+const MAGIC: &[u8] = b"\0asm\x01\0\0\0";
+
+/// Bytes of a text that are looked at to know it.
+const PROBE_BYTES: usize = 4096;
+
+/// What separates the items of an option that is a list.
+const SEPARATOR: char = '\0';
+
+/// Folders that a program can be given.
+const FOLDERS_MAX: usize = 64;
+
+const OPTIONS: &[OptionSpec] = &[
+    OptionSpec {
+        name: "memory",
+        ty: OptionType::Size,
+        default: "4G",
+        about: "what all memories of the program may have together",
+    },
+    OptionSpec {
+        name: "fuel",
+        ty: OptionType::Number,
+        default: "",
+        about: "instructions after which the program is ended; without it, it may go on for ever",
+    },
+    OptionSpec {
+        name: "invoke",
+        ty: OptionType::Text,
+        default: "_start",
+        about: "the exported function to call; the results of another than _start are shown",
+    },
+    OptionSpec {
+        name: "argv",
+        ty: OptionType::Text,
+        default: "",
+        about: "arguments from the program's name on, with a zero character between them",
+    },
+    OptionSpec {
+        name: "env",
+        ty: OptionType::Text,
+        default: "",
+        about: "the environment, NAME=VALUE with a zero character between them",
+    },
+    OptionSpec {
+        name: "folders",
+        ty: OptionType::Text,
+        default: "",
+        about: "the guest's names of the folders given by --dir, with a zero character between",
+    },
+    OptionSpec {
+        name: "echo",
+        ty: OptionType::Flag,
+        default: "false",
+        about: "the console is a terminal in raw mode: what is typed is echoed and edited",
+    },
+];
+
+static INFO: KindInfo = KindInfo {
+    name: "wasm",
+    group: Group::Process,
+    about: "WebAssembly programs, with WASI preview 1",
+    arch: None,
+    extensions: &[
+        "mvp",
+        "mutable-global",
+        "sign-extension",
+        "saturating-float-to-int",
+        "multi-value",
+        "bulk-memory",
+        "reference-types",
+        "extended-const",
+        "tail-call",
+        "multi-memory",
+        "memory64",
+        "function-references",
+    ],
+    caps: CAPS,
+    semantics: 1,
+    options: OPTIONS,
+    files: &["image"],
+    bases: &[],
+};
+
+impl MachineKind for Wasm {
+    fn info(&self) -> &'static KindInfo {
+        &INFO
+    }
+
+    fn probe(&self, image: &[u8]) -> Confidence {
+        if image.starts_with(MAGIC) || is_text(image) { Confidence::Sure } else { Confidence::No }
+    }
+
+    fn ports(&self, _spec: &Spec) -> Result<Vec<PortInfo>, CreateError> {
+        Ok(vec![
+            PortInfo { id: CONSOLE, name: "console".into(), kind: PortKind::Console },
+            PortInfo { id: ERRORS, name: "errors".into(), kind: PortKind::Console },
+            PortInfo { id: FOLDERS, name: "folders".into(), kind: PortKind::Files },
+        ])
+    }
+
+    fn signature(&self, _spec: &Spec) -> Option<Region> {
+        None
+    }
+
+    fn create(&self, spec: &Spec) -> Result<Box<dyn Machine>, CreateError> {
+        let (mut vm, start) = build(spec)?;
+        match start {
+            Some(start) => {
+                let begun = vm.store.begin(start, &[]);
+                begun.map_err(|trap| no_image(format!("its start function: {trap}")))?;
+            }
+            None => vm.begin_main(),
+        }
+        Ok(Box::new(vm))
+    }
+
+    fn restore(
+        &self,
+        spec: &Spec,
+        spaces: Vec<Space>,
+        mut records: Bundle,
+    ) -> Result<Box<dyn Machine>, CreateError> {
+        let (mut vm, _) = build(spec)?;
+        let same = |a: &Space, b: &Space| a.name() == b.name() && a.page_count() == b.page_count();
+        let own = &vm.store.memory.spaces;
+        if spaces.len() != own.len() || !spaces.iter().zip(own).all(|(a, b)| same(a, b)) {
+            return Err(CreateError::Shape("its spaces are not those of this module"));
+        }
+        vm.store.memory.spaces = spaces;
+        let core: Core = records.take("core")?;
+        let system: System = records.take("system")?;
+        records.finish()?;
+        check(&mut vm, &core, &system)?;
+        for (at, pages) in core.memories.iter().enumerate() {
+            vm.store.set_pages(at, *pages);
+        }
+        vm.set_core(core);
+        vm.system = system;
+        Ok(Box::new(vm))
+    }
+}
+
+fn no_image(why: String) -> CreateError {
+    CreateError::File { role: "image".into(), why }
+}
+
+/// Whether some text is that of a module.
+fn is_text(image: &[u8]) -> bool {
+    let head = &image[..image.len().min(PROBE_BYTES)];
+    let Some(head) = head.utf8_chunks().next().map(|chunk| chunk.valid()) else { return false };
+    let mut rest = head.trim_start();
+    while let Some(comment) = rest.strip_prefix(";;") {
+        rest = comment.split_once('\n').map_or("", |(_, after)| after).trim_start();
+    }
+    let Some(inside) = rest.strip_prefix('(') else { return false };
+    let inside = inside.trim_start();
+    inside.strip_prefix("module").is_some_and(|after| !after.starts_with(char::is_alphanumeric))
+}
+
+fn list(spec: &Spec, name: &str) -> Vec<String> {
+    let text = spec.option(name).unwrap_or_default();
+    if text.is_empty() { Vec::new() } else { text.split(SEPARATOR).map(str::to_owned).collect() }
+}
+
+/// The module of a spec.
+fn module_of(spec: &Spec) -> Result<Arc<Module>, CreateError> {
+    let image = spec.file("image").ok_or_else(|| no_image("no program is given".into()))?;
+    let bytes = image.bytes().map_err(|error| no_image(error.to_string()))?;
+    let bytes = if bytes.starts_with(b"\0asm") {
+        bytes
+    } else {
+        let made = wat::parse_bytes(&bytes).map_err(|error| no_image(error.to_string()))?;
+        Arc::new(made.into_owned())
+    };
+    let module = Module::new(bytes).map_err(|error| no_image(error.to_string()))?;
+    Ok(Arc::new(module))
+}
+
+/// A machine of a spec before its first instruction, and the start function to call first.
+fn build(spec: &Spec) -> Result<(Vm, Option<u32>), CreateError> {
+    let module = module_of(spec)?;
+    let mut store = Store::new(spec.number("memory", 4 << 30)?);
+    let mut imports = Imports::new();
+    for (host, (name, params, _)) in (0..).zip(CALLS) {
+        let call = store.add_host(host, signature(name, params));
+        imports.insert((MODULE.to_owned(), (*name).to_owned()), call);
+    }
+    let made = store.instantiate(&module, &imports);
+    let instance = made.map_err(|error| no_image(error.to_string()))?;
+    let invoke = spec.option("invoke").unwrap_or("_start");
+    let arguments = list(spec, "argv");
+    let main = match store.export(instance, invoke) {
+        Some(Extern::Func(main)) => main,
+        _ => {
+            let why = format!(
+                "it exports no function '{invoke}'; --option invoke=NAME calls another one"
+            );
+            return Err(no_image(why));
+        }
+    };
+    let main_arguments = main_arguments(store.signature(main), &arguments)?;
+    let system_memory = match store.export(instance, "memory") {
+        Some(Extern::Memory(memory)) => Some(memory),
+        _ => None,
+    };
+    let folders = list(spec, "folders");
+    if folders.len() > FOLDERS_MAX {
+        let why = format!("more than {FOLDERS_MAX} folders");
+        return Err(CreateError::Option { name: "folders".into(), why });
+    }
+    let fuel = match spec.option("fuel") {
+        None | Some("") => None,
+        Some(_) => Some(spec.number("fuel", 0)?),
+    };
+    let start = store.start(instance);
+    let vm = Vm {
+        spec: spec.clone(),
+        system: blank_system(spec, &folders),
+        slept: 0,
+        phase: STARTING,
+        halted: None,
+        out: Vec::new(),
+        main,
+        main_arguments,
+        show: invoke != "_start",
+        arguments,
+        environment: list(spec, "env"),
+        folders,
+        fuel,
+        echo: spec.option("echo") == Some("true"),
+        system_memory,
+        answers_used: 0,
+        store,
+    };
+    Ok((vm, start))
+}
+
+/// The arguments of the main function, from those of the program.
+fn main_arguments(signature: &Signature, given: &[String]) -> Result<Vec<u64>, CreateError> {
+    let wrong = |why: String| CreateError::Option { name: "argv".into(), why };
+    let given = given.get(1..).unwrap_or_default();
+    if signature.params.is_empty() {
+        return Ok(Vec::new());
+    }
+    if signature.params.len() != given.len() {
+        let (wanted, got) = (signature.params.len(), given.len());
+        return Err(wrong(format!("the function takes {wanted} arguments, and {got} are given")));
+    }
+    let one = |(ty, text): (&Value, &String)| {
+        let bad = || wrong(format!("'{text}' is no argument of type {ty:?}"));
+        Ok(match ty {
+            Value::I32 => {
+                let signed = text.parse::<i32>().map(i32::cast_unsigned);
+                u64::from(signed.or_else(|_| text.parse::<u32>()).map_err(|_| bad())?)
+            }
+            Value::I64 => {
+                let signed = text.parse::<i64>().map(i64::cast_unsigned);
+                signed.or_else(|_| text.parse::<u64>()).map_err(|_| bad())?
+            }
+            Value::F32 => text.parse::<f32>().map_err(|_| bad())?.to_bits().into(),
+            Value::F64 => text.parse::<f64>().map_err(|_| bad())?.to_bits(),
+            Value::V128 | Value::Ref(_) => return Err(bad()),
+        })
+    };
+    signature.params.iter().zip(given).map(one).collect()
+}
+
+fn blank_system(spec: &Spec, folders: &[String]) -> System {
+    let standard = |kind| File {
+        kind,
+        folder: 0,
+        given: false,
+        path: String::new(),
+        offset: 0,
+        flags: 0,
+        rights: (ALL_RIGHTS, 0),
+    };
+    let mut files = BTreeMap::from([
+        (0, standard(FileKind::Input)),
+        (1, standard(FileKind::Output)),
+        (2, standard(FileKind::Errors)),
+    ]);
+    for (folder, fd) in (0..).zip(3..).take(folders.len()) {
+        let rights = (ALL_RIGHTS, ALL_RIGHTS);
+        let file = File { folder, given: true, rights, ..standard(FileKind::Folder) };
+        files.insert(fd, file);
+    }
+    System {
+        typed: Vec::new(),
+        closed: false,
+        random: spec.seed,
+        files,
+        wait: Wait::None,
+        asked: None,
+        answers: Vec::new(),
+        next_io: 0,
+    }
+}
+
+/// Refuses records that no machine of the spec can have.
+fn check(vm: &mut Vm, core: &Core, system: &System) -> Result<(), CreateError> {
+    let wrong = CreateError::Shape("its records are not those of this module and these options");
+    let state = &vm.store.state;
+    let lengths = core.globals.len() == state.globals.len()
+        && core.memories.len() == state.memories.len()
+        && core.tables.len() == state.tables.len()
+        && core.elements_dropped.len() == state.elements_dropped.len()
+        && core.data_dropped.len() == state.data_dropped.len();
+    let held: usize = core.tables.iter().map(Vec::len).sum();
+    let pages = core.memories.iter().zip(&vm.store.memory.spaces);
+    let fits = |(pages, space): (&u64, &Space)| {
+        pages.checked_mul(crate::cold::WASM_PAGE).is_some_and(|bytes| bytes <= space.size())
+    };
+    let sound = lengths
+        && held as u64 <= TABLE_SLOTS_MAX
+        && pages.into_iter().all(fits)
+        && core.frames.len() <= FRAMES_MAX
+        && core.stack.len() <= STACK_SLOTS
+        && core.slept <= core.tick
+        && core.tick < i64::MAX.cast_unsigned()
+        && [STARTING, RUNNING, ENDED].contains(&core.phase)
+        && core.halted.is_some() == (core.phase == ENDED)
+        && system.typed.len() <= TYPED_MAX
+        && matches!(system.wait, Wait::Answer { .. }) == system.asked.is_some();
+    if !sound {
+        return Err(wrong);
+    }
+    let here = (core.func, core.pc, core.base);
+    for (func, pc, base) in core.frames.iter().copied().chain([here]) {
+        if func == NOWHERE && core.phase == ENDED {
+            continue;
+        }
+        if !vm.store.can_stand(func, pc, base) {
+            return Err(wrong);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! WebAssembly: programs in the form of modules, with WASI preview 1 for a system.
+//!
+//! Architecture invariant: whatever a program does is a byte of a space or a field of a record. A
+//! function of a program never makes a native call, so any tick is a safe point.
+//! Architecture invariant: a program is hostile. What it may not do is a `Trap`, which ends it.
+
+mod call;
+mod code;
+mod cold;
+mod compile;
+mod exec;
+mod kind;
+mod layout;
+mod link;
+mod machine;
+mod module;
+mod numeric;
+mod ops;
+mod records;
+mod reference;
+mod sample;
+mod state;
+mod store;
+mod translate;
+mod trap;
+mod types;
+mod wasi;
+mod wasi_errno;
+mod wasi_fd;
+mod wasi_path;
+mod wasi_poll;
+mod wasi_process;
+
+pub use call::CallError;
+pub use kind::Wasm;
+pub use link::{Extern, Imports, LinkError};
+pub use module::{Module, ModuleError};
+pub use reference::Reference;
+pub use sample::sample_spec;
+pub use store::Store;
+pub use trap::Trap;
+pub use types::{Heap, Reference as ReferenceType, Signature, Value};
+pub use wasmparser::AbstractHeapType;

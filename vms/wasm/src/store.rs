@@ -1,0 +1,329 @@
+//! The store (the specification, section 4.2.3): instances, what is in them, and how they run.
+#![allow(clippy::wildcard_enum_match_arm, reason = "an instruction is a tail call or it is not")]
+
+use crate::code::Code;
+use crate::cold::WASM_PAGE;
+use crate::compile::compile;
+use crate::exec::{Bounds, Exit};
+use crate::layout::{Layout, Numbers};
+use crate::module::Module;
+use crate::ops::Op;
+use crate::state::{At, Frame, STACK_SLOTS, State};
+use crate::trap::Trap;
+use crate::types::{Signature, Types, slots};
+use omni_base::PAGE_SIZE_U64;
+use omni_machine::Kick;
+use omni_memory::{Memory, Space};
+use std::sync::Arc;
+
+/// Ticks between two looks at the kick, more or less.
+const KICK_TICKS: i64 = 50_000;
+
+/// The number of no function: the outermost one has returned.
+pub(crate) const NOWHERE: u32 = u32::MAX;
+
+/// What a function does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Body {
+    /// A function of an instance: its number in the module, and in its code.
+    Wasm { instance: u32, index: u32, body: u32 },
+    /// One of the host's.
+    Host(u32),
+}
+
+/// A function.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Func {
+    pub(crate) ty: u32,
+    pub(crate) body: Body,
+}
+
+impl Func {
+    /// Whether the host does it.
+    pub(crate) fn is_host(&self) -> bool {
+        matches!(self.body, Body::Host(_))
+    }
+}
+
+/// An instance of a module.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    pub(crate) module: Arc<Module>,
+    pub(crate) numbers: Numbers,
+}
+
+/// Why a run of a store ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ran {
+    /// The last tick was reached.
+    Reached,
+    /// Somebody asked; at this tick all that is done by then will be.
+    Kicked(u64),
+    /// It stands at a call of a function of the host.
+    Host(HostCall),
+    /// It has trapped.
+    Trapped(Trap),
+    /// The outermost function has returned.
+    Done,
+}
+
+/// A call of a function of the host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct HostCall {
+    /// Which it is among those of the host.
+    pub(crate) host: u32,
+    /// Its type.
+    pub(crate) ty: u32,
+    /// The slot of its first argument, and of its first result.
+    pub(crate) first: usize,
+}
+
+/// Instances and what they share. Code is derived; all that changes is in `state` and `memory`.
+#[derive(Debug)]
+pub struct Store {
+    pub(crate) types: Types,
+    pub(crate) funcs: Vec<Func>,
+    pub(crate) instances: Vec<Instance>,
+    /// The types of tables, memories, globals and tags, for linking.
+    pub(crate) externs: crate::link::Externs,
+    /// Elements of segments, by their number.
+    pub(crate) elements: Vec<Vec<u64>>,
+    /// The instance of each segment of data, and which it is there.
+    pub(crate) data: Vec<(u32, u32)>,
+    pub(crate) state: State,
+    pub(crate) memory: Memory,
+    /// Bytes that all memories together may have.
+    pub(crate) memory_max: u64,
+    // Derived from here on.
+    pub(crate) code: Vec<Option<Box<Code>>>,
+    /// The slots of each function's frame, as far as it was compiled.
+    pub(crate) slots: Vec<u16>,
+}
+
+impl Store {
+    /// An empty store; its memories may have so many bytes together.
+    #[must_use]
+    pub fn new(memory_max: u64) -> Self {
+        Self {
+            types: Types::default(),
+            funcs: Vec::new(),
+            instances: Vec::new(),
+            externs: crate::link::Externs::default(),
+            elements: Vec::new(),
+            data: Vec::new(),
+            state: State::default(),
+            memory: Memory { spaces: vec![Space::new("memory", 0)] },
+            memory_max,
+            code: Vec::new(),
+            slots: Vec::new(),
+        }
+    }
+
+    /// The signature of a function.
+    #[must_use]
+    pub fn signature(&self, func: u32) -> &Signature {
+        let ty = self.funcs[func as usize].ty;
+        self.types.signature(ty).expect("functions have the type of functions")
+    }
+
+    /// Compiles a function that is not compiled yet; says whether it fits.
+    pub(crate) fn prepare(&mut self, func: u32) -> bool {
+        let Body::Wasm { instance, body, .. } = self.funcs[func as usize].body else { return true };
+        let instance = &self.instances[instance as usize];
+        let funcs = &self.funcs;
+        let layout = Layout {
+            numbers: &instance.numbers,
+            all: &self.types,
+            types: &instance.numbers.types,
+            funcs: &|number| funcs[number as usize].ty,
+        };
+        let signature = self.signature(func);
+        let made = compile(&layout, signature, &instance.module.body(body as usize));
+        let Ok(code) = made else { return false };
+        self.slots.resize(self.funcs.len(), 0);
+        self.slots[func as usize] = code.slots;
+        self.code[func as usize] = Some(Box::new(code));
+        true
+    }
+
+    /// Compiles the present function where that is not done; what is dropped of it is made again.
+    pub(crate) fn ready(&mut self) {
+        let func = self.state.at.func;
+        if self.code.get(func as usize).is_some_and(Option::is_none) {
+            // It was compiled before.
+            self.prepare(func);
+        }
+    }
+
+    /// Has the present instruction end a tick from now.
+    pub(crate) fn again(&mut self) {
+        let shift = self.state.tick.cast_signed() + 1 - self.ends_at();
+        self.state.at.origin = self.state.at.origin.wrapping_add(shift);
+    }
+
+    /// Whether a call can stand at an instruction, with its frame there.
+    pub(crate) fn can_stand(&mut self, func: u32, pc: u32, base: u32) -> bool {
+        let Some(Body::Wasm { .. }) = self.funcs.get(func as usize).map(|func| func.body) else {
+            return false;
+        };
+        let ready = self.code[func as usize].is_some() || self.prepare(func);
+        let code = self.code[func as usize].as_ref().filter(|_| ready);
+        code.is_some_and(|code| {
+            (pc as usize) < code.insns.len()
+                && base as usize + usize::from(code.slots) <= STACK_SLOTS
+        })
+    }
+
+    /// Gives a memory so many pages, which its space has.
+    pub(crate) fn set_pages(&mut self, memory: usize, pages: u64) {
+        self.state.memories[memory].pages = pages;
+        self.memory.spaces[memory].set_flat(pages * (WASM_PAGE / PAGE_SIZE_U64));
+    }
+
+    /// The slots that frames have.
+    pub(crate) fn stack_top(&self) -> usize {
+        let at = self.state.at;
+        let Some(Body::Wasm { .. }) = self.funcs.get(at.func as usize).map(|func| func.body) else {
+            return 0;
+        };
+        let slots = self.slots.get(at.func as usize).copied().unwrap_or(0);
+        (at.base as usize + usize::from(slots)).min(STACK_SLOTS)
+    }
+
+    /// Where a call stands, for people.
+    pub(crate) fn describe(&self, frame: &Frame) -> String {
+        let body = self.funcs.get(frame.func as usize).map(|func| func.body);
+        let Some(Body::Wasm { instance, index, .. }) = body else { return "nowhere".to_owned() };
+        let name = self.instances[instance as usize].module.name_of(index);
+        let code = self.code.get(frame.func as usize).and_then(Option::as_ref);
+        let before = (frame.pc as usize).saturating_sub(1);
+        match code.and_then(|code| code.offsets.get(before)) {
+            Some(offset) => format!("{name} at byte {offset:#x} of the module"),
+            None => name,
+        }
+    }
+
+    /// Sets up a call of a function as the outermost one, at the present tick.
+    pub(crate) fn begin(&mut self, func: u32, arguments: &[u64]) -> Result<(), Trap> {
+        if self.code[func as usize].is_none() && !self.prepare(func) {
+            return Err(Trap::Stack);
+        }
+        let slots = self.code[func as usize].as_ref().map_or(0, |code| usize::from(code.slots));
+        self.state.frames.clear();
+        self.state.stack[..slots].fill(0);
+        self.state.stack[..arguments.len()].copy_from_slice(arguments);
+        let origin = self.state.tick.cast_signed();
+        self.state.at = At { func, pc: 0, base: 0, origin };
+        Ok(())
+    }
+
+    /// Runs up to a tick, exactly: all that is done by then is done. Comes back earlier where it
+    /// was kicked or stands at something that is not the store's to do.
+    pub(crate) fn run(&mut self, until: u64, kick: Option<&Kick>) -> Ran {
+        let until = i64::try_from(until).unwrap_or(i64::MAX);
+        let mut careful = false;
+        loop {
+            if self.state.at.func == NOWHERE {
+                return Ran::Done;
+            }
+            let soon = self.state.at.origin.saturating_add(KICK_TICKS);
+            let bounds = Bounds { until, soon, single: false };
+            let exit = if careful { self.exec::<true>(bounds) } else { self.exec::<false>(bounds) };
+            match exit {
+                Exit::Limit => {
+                    if kick.is_some_and(Kick::taken) {
+                        return Ran::Kicked(self.ends_at().min(until).cast_unsigned());
+                    }
+                    careful = self.state.at.origin > until.saturating_sub(self.present_total());
+                }
+                Exit::Reached => {
+                    self.state.tick = until.cast_unsigned();
+                    return Ran::Reached;
+                }
+                Exit::Uncompiled(func) => {
+                    if !self.prepare(func) {
+                        self.pass();
+                        return Ran::Trapped(Trap::Stack);
+                    }
+                }
+                Exit::Cold => {
+                    self.pass();
+                    if let Err(trap) = self.cold() {
+                        return Ran::Trapped(trap);
+                    }
+                    if kick.is_some_and(Kick::taken) {
+                        return Ran::Kicked(self.state.tick);
+                    }
+                }
+                Exit::Host { func, first } => return self.host_call(func, first as usize),
+                Exit::Trap(trap) => {
+                    self.pass();
+                    return Ran::Trapped(trap);
+                }
+                Exit::Stepped => {}
+                Exit::Done => {
+                    self.state.tick = self.state.at.origin.cast_unsigned();
+                    return Ran::Done;
+                }
+            }
+        }
+    }
+
+    fn present_total(&self) -> i64 {
+        let code = self.code.get(self.state.at.func as usize);
+        code.and_then(Option::as_ref).map_or(0, |code| code.total())
+    }
+
+    /// The tick at which the next instruction is done.
+    pub(crate) fn ends_at(&self) -> i64 {
+        let at = self.state.at;
+        let code = self.code.get(at.func as usize).and_then(Option::as_ref);
+        let along = code.and_then(|code| code.ends.get(at.pc as usize)).copied().unwrap_or(0);
+        at.origin.wrapping_add(along.into())
+    }
+
+    /// Lets the time of the next instruction pass.
+    pub(crate) fn pass(&mut self) {
+        self.state.tick = self.ends_at().cast_unsigned();
+    }
+
+    fn host_call(&mut self, func: u32, first: usize) -> Ran {
+        let Func { ty, body: Body::Host(host) } = self.funcs[func as usize] else {
+            return Ran::Trapped(Trap::UndefinedElement);
+        };
+        let signature = self.types.signature(ty).expect("functions have the type of functions");
+        let room = slots(&signature.params).max(slots(&signature.results)) as usize;
+        if first + room > STACK_SLOTS {
+            self.pass();
+            return Ran::Trapped(Trap::Stack);
+        }
+        Ran::Host(HostCall { host, ty, first })
+    }
+
+    /// Goes on after a call of the host's, whose results are where its arguments were.
+    pub(crate) fn host_done(&mut self, call: HostCall) {
+        self.pass();
+        let at = &mut self.state.at;
+        let Some(Some(code)) = self.code.get(at.func as usize) else { return };
+        let insn = code.insns[at.pc as usize];
+        match insn.op {
+            Op::TailCall | Op::TailCallIndirect | Op::TailCallRef => {
+                let signature = self.types.signature(call.ty);
+                let count = signature.map_or(0, |signature| slots(&signature.results)) as usize;
+                let stack = &mut self.state.stack;
+                stack.copy_within(call.first..call.first + count, at.base as usize);
+                let now = self.state.tick.cast_signed();
+                match self.state.frames.pop() {
+                    Some(frame) => {
+                        let code = self.code[frame.func as usize].as_ref();
+                        let along = code.map_or(0, |code| code.done_before(frame.pc as usize));
+                        let origin = now.wrapping_sub(along);
+                        *at = At { func: frame.func, pc: frame.pc, base: frame.base, origin };
+                    }
+                    None => at.func = NOWHERE,
+                }
+            }
+            _ => at.pc += 1,
+        }
+    }
+}
