@@ -39,7 +39,7 @@ pub(crate) fn measure(image: &Installed, runs: u32) -> Result<Vec<Line>, String>
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut qemu = Qemu(command.spawn().map_err(|error| format!("{QEMU}: {error}"))?);
     qemu.answer().map_err(text)?;
-    wait_for(&console, &image.ready)?;
+    wait_for(&mut qemu, &console, &image.ready)?;
     let (mut saves, mut loads) = (vec![], vec![]);
     for run in 0..runs {
         saves.push(qemu.timed(&format!("savevm t{run}")).map_err(text)?);
@@ -54,9 +54,12 @@ pub(crate) fn measure(image: &Installed, runs: u32) -> Result<Vec<Line>, String>
     Ok(lines.into_iter().flatten().collect())
 }
 
-fn wait_for(console: &Path, ready: &str) -> Result<(), String> {
+fn wait_for(qemu: &mut Qemu, console: &Path, ready: &str) -> Result<(), String> {
     let until = Instant::now() + START_LIMIT;
     while Instant::now() < until {
+        if let Some(status) = qemu.0.try_wait().map_err(|error| error.to_string())? {
+            return Err(format!("it ended before the guest started: {status}"));
+        }
         let said = fs::read(console).unwrap_or_default();
         if String::from_utf8_lossy(&said).contains(ready) {
             return Ok(());
@@ -96,8 +99,8 @@ pub(crate) fn record(image: &Installed, runs: u32) -> Result<Measured, String> {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             let _ = fs::remove_file(&console);
             let began = Instant::now();
-            let qemu = Qemu(command.spawn().map_err(|error| format!("{QEMU}: {error}"))?);
-            wait_for(&console, &image.ready)?;
+            let mut qemu = Qemu(command.spawn().map_err(|error| format!("{QEMU}: {error}"))?);
+            wait_for(&mut qemu, &console, &image.ready)?;
             took.push(cpu_ms(qemu.0.id()).map_err(text)?);
             if icount == Some(&*recorded) {
                 seconds += began.elapsed().as_secs_f64();
@@ -106,10 +109,11 @@ pub(crate) fn record(image: &Installed, runs: u32) -> Result<Measured, String> {
         // What is in its buffers yet is not counted.
         bytes += fs::metadata(&file).map_or(0.0, |data| data.len() as f64);
     }
+    let what = |how: &str| format!("QEMU: boot of {}{how}: CPU time", image.name);
     let lines = [
-        Line::of("QEMU: boot: CPU time", None, free),
-        Line::of("QEMU: boot, instructions counted: CPU time", None, counted),
-        Line::of("QEMU: boot, recorded: CPU time", None, all),
+        Line::of(&what(""), None, free),
+        Line::of(&what(", instructions counted"), None, counted),
+        Line::of(&what(", recorded"), None, all),
     ];
     let amount = Amount {
         what: "QEMU: recording: log".into(),

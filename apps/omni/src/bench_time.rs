@@ -98,7 +98,8 @@ pub(crate) fn measure(
                 Err(why) => times.missing.push(format!("QEMU: {why}")),
             }
             audience.doing("time: qemu records");
-            match bench_qemu::record(image, runs) {
+            // The smallest, as QEMU may take minutes for another.
+            match bench_qemu::record(installed.first().unwrap_or(image), runs) {
                 Ok(recorded) => {
                     times.lines.extend(recorded.lines);
                     times.amounts.extend(recorded.amounts);

@@ -56,7 +56,9 @@ fn a_recording_whose_monitor_is_killed_holds_all_that_was_acknowledged() {
     home.run("m", &["--record", "story.z5"]);
     for number in 0..rounds {
         let pid = home.json(&["inspect", "m"])["pid"].as_u64().expect("it lives");
-        let mut typist = home.omni(&["attach", "m"]).stdin(Stdio::piped()).spawn().expect("there");
+        let mut attach = home.omni(&["attach", "m"]);
+        attach.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut typist = attach.spawn().expect("it can be started");
         let mut keys = typist.stdin.take().expect("piped");
         for _ in 0..=below(&mut random, 3) {
             keys.write_all(b"a line\n").expect("someone reads");

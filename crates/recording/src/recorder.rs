@@ -33,7 +33,8 @@ pub struct Pacing {
     pub pulse: Duration,
     /// Time between two pulses, at least, where something was let in between.
     pub pulse_event: Duration,
-    /// Time between two rungs in memory, at least: the recent past is had from these.
+    /// Time between two rungs in memory, at least: the recent past is had from these. Half of it
+    /// has to pass for the machine too, so that one that gets little of the host pays no more.
     pub near: Duration,
     /// Time between two rungs that are put away, at least.
     pub rung: Duration,
@@ -49,6 +50,15 @@ impl Default for Pacing {
         let pulse_event = Duration::from_millis(20);
         let (rung_bytes_per_s, rung_rest) = (64 << 10, 20);
         Self { pulse: second, pulse_event, near: second, rung, rung_bytes_per_s, rung_rest }
+    }
+}
+
+impl Pacing {
+    /// The tick before which there is no further rung in memory.
+    fn near_tick(&self, machine: &dyn Machine) -> Tick {
+        let ns = u64::try_from(self.near.as_nanos() / 2).unwrap_or(u64::MAX);
+        let ticks = ns / u64::from(machine.spec().ns_per_tick).max(1);
+        Tick(machine.tick().0.saturating_add(ticks))
     }
 }
 
@@ -105,6 +115,7 @@ struct Active {
     pulse_event_due: Instant,
     heard: bool,
     near_due: Instant,
+    near_due_tick: Tick,
     rung_due: Instant,
     /// Rungs in memory, oldest first.
     near: Vec<Near>,
@@ -165,6 +176,7 @@ impl Recorder {
             pulse_event_due: now,
             heard: false,
             near_due: now + self.pacing.near,
+            near_due_tick: self.pacing.near_tick(machine),
             rung_due: now + self.pacing.rung,
             near: Vec::new(),
             told: snapshot.tick,
@@ -361,7 +373,10 @@ impl Tape for Recorder {
         let mut guard = self.active();
         let Some(active) = guard.as_mut() else { return };
         let now = Instant::now();
-        let mut due = active.pulse_due.min(active.near_due).min(active.rung_due);
+        let mut due = active.pulse_due.min(active.rung_due);
+        if machine.tick() >= active.near_due_tick {
+            due = due.min(active.near_due);
+        }
         if active.heard {
             due = due.min(active.pulse_event_due);
         }
@@ -371,7 +386,7 @@ impl Tape for Recorder {
         let rung = now >= active.rung_due && active.figures.may_take(now);
         let heard = active.heard && now >= active.pulse_event_due;
         let pulse = heard || now >= active.pulse_due && active.told != machine.tick();
-        let near = now >= active.near_due;
+        let near = now >= active.near_due && machine.tick() >= active.near_due_tick;
         if pulse || near || rung {
             active.pulse_due = now + pacing.pulse;
             active.pulse_event_due = now + pacing.pulse_event;
@@ -381,6 +396,7 @@ impl Tape for Recorder {
             let bytes = active.keep_near(kinds, machine);
             let pause = Duration::from_millis(bytes * 1000 / NEAR_BYTES_PER_S);
             active.near_due = now + pacing.near.max(pause);
+            active.near_due_tick = pacing.near_tick(machine);
         }
         if let Some(last) = active.near.last().filter(|_| rung) {
             active.rung_due = now + pacing.rung;

@@ -71,7 +71,7 @@ impl Backends for Outside {
 const EAGER: Pacing = Pacing {
     pulse: Duration::from_millis(1),
     pulse_event: Duration::ZERO,
-    near: Duration::from_millis(2),
+    near: Duration::from_micros(200),
     rung: Duration::from_millis(3),
     rung_bytes_per_s: u64::MAX,
     rung_rest: 0,
