@@ -165,6 +165,10 @@ impl Backends for World {
         }
     }
 
+    fn rest(&mut self) {
+        self.cables.values_mut().for_each(Cable::rest);
+    }
+
     fn full(&self) -> bool {
         self.consoles.values().any(|console| console.full())
     }

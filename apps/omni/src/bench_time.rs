@@ -166,9 +166,17 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
-        for name in ["fork", "m"] {
-            // One that never was is no one to remove.
-            let _ = self.says(&["rm", "--force", name]);
+        // Forks live on without their parent, unless they are removed too.
+        let said = self.says(&["ps", "--all", "--json"]).unwrap_or_default();
+        let all = said.split(|byte| *byte == b'\n');
+        let all = all.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+        let names: Vec<String> =
+            all.filter_map(|of| of["name"].as_str().map(str::to_owned)).collect();
+        let names = names.iter().map(String::as_str);
+        let args: Vec<&str> = ["rm", "--force"].into_iter().chain(names).collect();
+        if args.len() > 2 {
+            // The measurement is what there is to tell of.
+            let _ = self.says(&args);
         }
     }
 }

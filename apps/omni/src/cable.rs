@@ -11,11 +11,15 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// How to start a network.
+type Start = Box<dyn Fn() -> Result<NetHandle, Failure> + Send>;
+
 /// A connection of one interface.
 pub(crate) enum Cable {
     /// A network that a machine that sends nothing need not have.
-    NotYet(Box<dyn FnOnce() -> Result<NetHandle, Failure> + Send>),
-    User(NetHandle),
+    NotYet(Start),
+    /// One that runs, and how to start it again where it may go while nobody uses it.
+    User(NetHandle, Option<Start>),
     Switch(String, OnSwitch),
     /// The host had no room for it.
     Dead,
@@ -63,7 +67,7 @@ impl<'m> Plugs<'m> {
                 self.published = true;
                 let start = user(self.machine, socket, &publish, queue)?;
                 let waits = socket.lazy && publish.is_empty();
-                Ok(Some(if waits { Cable::NotYet(start) } else { Cable::User(start()?) }))
+                Ok(Some(if waits { Cable::NotYet(start) } else { Cable::User(start()?, None) }))
             }
             Some(net) => match net.strip_prefix("switch:") {
                 Some(name) => switch(self.machine, name, socket, queue).map(Some),
@@ -80,19 +84,33 @@ impl Cable {
         if matches!(self, Self::NotYet(_))
             && let Self::NotYet(start) = std::mem::replace(self, Self::Dead)
         {
-            *self = start().map_or(Self::Dead, Self::User);
+            *self = start().map_or(Self::Dead, |net| Self::User(net, Some(start)));
         }
         match self {
-            Self::User(net) => net.send(frame),
+            Self::User(net, _) => net.send(frame),
             Self::Switch(_, on) => on.member.send(&frame),
             Self::NotYet(_) | Self::Dead => {}
+        }
+    }
+
+    /// Lets go of a network that nobody uses, until the machine sends something.
+    pub(crate) fn rest(&mut self) {
+        let is_unused = |net: &NetHandle| {
+            let stats = net.stats();
+            stats.tcp_flows == 0 && stats.datagram_flows == 0
+        };
+        if let Self::User(net, start) = self
+            && is_unused(net)
+            && let Some(start) = start.take()
+        {
+            *self = Self::NotYet(start);
         }
     }
 
     /// The ports of the host that lead into the machine.
     pub(crate) fn published(&self) -> &[Publish] {
         match self {
-            Self::User(net) => net.published(),
+            Self::User(net, _) => net.published(),
             Self::NotYet(_) | Self::Switch(..) | Self::Dead => &[],
         }
     }
@@ -101,7 +119,7 @@ impl Cable {
     pub(crate) fn switch(&self) -> Option<(String, OnSwitch)> {
         match self {
             Self::Switch(name, on) => Some((name.clone(), on.clone())),
-            Self::NotYet(_) | Self::User(_) | Self::Dead => None,
+            Self::NotYet(_) | Self::User(..) | Self::Dead => None,
         }
     }
 }
@@ -112,7 +130,7 @@ fn user(
     socket: Socket,
     publish: &[String],
     queue: &Arc<Queue>,
-) -> Result<Box<dyn FnOnce() -> Result<NetHandle, Failure> + Send>, Failure> {
+) -> Result<Start, Failure> {
     let publish: Result<Vec<Publish>, _> = publish.iter().map(|text| text.parse()).collect();
     let publish = publish.map_err(|error| Failure::usage(format!("--publish: {error}")))?;
     let config = UserNetConfig {
@@ -122,11 +140,14 @@ fn user(
         ..UserNetConfig::default()
     };
     let queue = queue.clone();
-    let notify: Notify = Box::new(move |frame| {
-        // Where the machine cannot take it, the frame is lost, as on a wire.
-        let _ = queue.push_frame(socket.port, frame);
-    });
-    Ok(Box::new(move || Ok(UserNet::new(config)?.spawn(notify)?)))
+    Ok(Box::new(move || {
+        let queue = queue.clone();
+        let notify: Notify = Box::new(move |frame| {
+            // Where the machine cannot take it, the frame is lost, as on a wire.
+            let _ = queue.push_frame(socket.port, frame);
+        });
+        Ok(UserNet::new(config.clone())?.spawn(notify)?)
+    }))
 }
 
 fn switch(

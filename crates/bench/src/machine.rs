@@ -124,6 +124,8 @@ impl Backends for World {
         self.queue.push(Item::Event(Event::IoDone { id: request.id, result: Err(EIO) }));
     }
 
+    fn rest(&mut self) {}
+
     fn full(&self) -> bool {
         false
     }

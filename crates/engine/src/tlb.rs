@@ -103,6 +103,7 @@ impl Tlb {
         let view = &mut self.views[at];
         Side::BOTH.into_iter().for_each(|side| view.clear_side(side));
         view.drop_fetches(Range::ALL);
+        view.forget_parked();
         (view.contexts, view.serial) = (contexts, self.serial);
         at
     }
@@ -221,6 +222,7 @@ impl Tlb {
 
     /// Forgets where all code is.
     pub(crate) fn forget_code(&mut self) {
+        self.views.iter_mut().for_each(View::forget_parked);
         (0..self.views.len()).for_each(|view| self.drop_fetches(view, Range::ALL));
     }
 
@@ -317,6 +319,17 @@ impl Tlb {
         self.clear_entries();
         (0..self.views.len()).for_each(|view| self.drop_fetches(view, Range::ALL));
         self.uses.clear();
+    }
+
+    /// As `flush`, but that code which has the same number again is found at once.
+    pub(crate) fn part(&mut self) {
+        for view in 0..self.views.len() {
+            if self.views[view].park_fetches() {
+                self.renew_serial(view);
+                self.stop = true;
+            }
+        }
+        self.flush();
     }
 
     /// Bytes of the host's memory that entries take up.

@@ -4,11 +4,23 @@
 use omni_machine::Caches;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The time between moments at which machines are woken together that may be as late as that.
+const STEP_MAX: Duration = Duration::from_secs(1);
+
+/// How often that time is halved for those that may not.
+const STEPS: u32 = 9;
+
+/// Machines that may have caches of their own beside each set.
+const OWNERS: usize = 4;
 
 struct Inner {
     /// Sets that nobody has; those that were not made yet are made by whoever takes them.
     free: Vec<Option<Caches>>,
     waiting: usize,
+    /// How many machines may yet have sets of their own.
+    owners: usize,
     /// How many keep all others from their turns.
     shut: usize,
 }
@@ -18,6 +30,8 @@ pub struct Pool {
     inner: Mutex<Inner>,
     freed: Condvar,
     open: AtomicBool,
+    /// What the moments are counted from at which machines are woken together.
+    born: Instant,
 }
 
 impl Pool {
@@ -25,8 +39,13 @@ impl Pool {
     #[must_use]
     pub fn new(sets: usize) -> Arc<Self> {
         let free = (0..sets.max(1)).map(|_| None).collect();
-        let inner = Mutex::new(Inner { free, waiting: 0, shut: 0 });
-        Arc::new(Self { inner, freed: Condvar::new(), open: AtomicBool::new(false) })
+        let inner = Mutex::new(Inner { free, waiting: 0, owners: sets * OWNERS, shut: 0 });
+        Arc::new(Self {
+            inner,
+            freed: Condvar::new(),
+            open: AtomicBool::new(false),
+            born: Instant::now(),
+        })
     }
 
     /// From now on machines take turns: there is more than one.
@@ -65,6 +84,23 @@ impl Pool {
         self.inner().waiting > 0
     }
 
+    /// The first moment from this one on, and no later than allowed, at which others are woken too.
+    pub(crate) fn together(&self, due: Instant, slack: Duration) -> Option<Instant> {
+        let step =
+            (0..STEPS).map(|halved| STEP_MAX / 2_u32.pow(halved)).find(|step| *step <= slack);
+        let Some(step) = step else { return due.checked_add(slack) };
+        let since = due.saturating_duration_since(self.born).as_nanos();
+        let at = since.next_multiple_of(step.as_nanos());
+        self.born.checked_add(Duration::from_nanos(u64::try_from(at).ok()?))
+    }
+
+    /// Lets a machine have a set of its own, unless enough of them have.
+    pub(crate) fn own(self: &Arc<Self>) -> Option<Owner> {
+        let mut inner = self.inner();
+        inner.owners = inner.owners.checked_sub(1)?;
+        Some(Owner(self.clone()))
+    }
+
     /// Takes caches in that somebody needs no more, where a set was not made yet.
     pub(crate) fn donate(&self, caches: Option<Caches>) {
         if let Some(place) = self.inner().free.iter_mut().rev().find(|place| place.is_none()) {
@@ -101,6 +137,16 @@ impl Drop for Turn {
     }
 }
 
+/// The right to a set of one's own.
+#[derive(Debug)]
+pub(crate) struct Owner(Arc<Pool>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.inner().owners += 1;
+    }
+}
+
 /// Nobody's turn begins while this is there.
 #[derive(Debug)]
 pub struct Shut(Arc<Pool>);
@@ -115,6 +161,22 @@ impl Drop for Shut {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn machines_are_woken_together_and_never_early_nor_later_than_they_may() {
+        let pool = Pool::new(1);
+        let after = |ms: u64| pool.born + Duration::from_millis(ms);
+        let at = |due, slack| pool.together(after(due), Duration::from_millis(slack));
+        assert_eq!(at(1300, 1000), Some(after(2000)));
+        assert_eq!(at(1999, 5000), Some(after(2000)));
+        assert_eq!(at(2000, 1000), Some(after(2000)));
+        assert_eq!(at(1300, 999), Some(after(1500)));
+        assert_eq!(at(1300, 1), Some(after(1301)));
+        for (due, slack) in (1..2000).step_by(7).zip((0..700).cycle()) {
+            let then = at(due, slack).expect("near");
+            assert!(then >= after(due) && then <= after(due + slack), "{due} {slack}");
+        }
+    }
 
     #[test]
     fn sets_go_from_hand_to_hand_and_no_turn_begins_while_the_pool_is_shut() {

@@ -15,15 +15,11 @@ use std::time::{Duration, Instant};
 /// How long a runner sleeps before it asks again whether its outputs can be taken.
 const HOLD: Duration = Duration::from_millis(5);
 
+/// How long a machine must have been silent before its backends rest too.
+const SILENT: Duration = Duration::from_secs(20);
+
 /// How long a runner sleeps before it asks whoever has the machine in hand.
 const ASK: Duration = Duration::from_millis(10);
-
-/// How late a machine may be woken that has been silent for long. It sees its own time all the
-/// same: it makes up for what it slept too long.
-const SLACK_MAX: Duration = Duration::from_millis(50);
-
-/// The part of its silence that a machine may be woken late: 1/64.
-const SLACK: u32 = 64;
 
 /// Where the effects of a machine go, on the runner's thread; none of it may block for long.
 pub trait Backends: Send {
@@ -33,6 +29,9 @@ pub trait Backends: Send {
     /// Starts on a request; its answer comes by the queue. The machine stands still meanwhile,
     /// so its memory can be sealed.
     fn request(&mut self, request: IoRequest, memory: &mut Memory);
+
+    /// The machine has been silent for long: what it may never use again can go until it does.
+    fn rest(&mut self);
 
     /// Whether the machine must wait because nobody takes what it put out.
     fn full(&self) -> bool;
@@ -134,6 +133,8 @@ pub struct Runner<B> {
     begin: Option<Begin>,
     /// When it last had something to do with the outside.
     heard: Instant,
+    /// Its backends know that this was long ago.
+    rests: bool,
 }
 
 /// What a runner knows while its machine is in someone's hands.
@@ -179,6 +180,7 @@ impl<B: Backends> Runner<B> {
             in_hand,
             seat: Seat::alone(),
             begin: None,
+            rests: false,
             heard: Instant::now(),
         }
     }
@@ -255,7 +257,12 @@ impl<B: Backends> Runner<B> {
             if !due {
                 // Time that nobody sees need not pass: the machine catches up when it wakes.
                 let moment = wake.and_then(|wake| self.pace.moment(wake));
-                let moment = moment.and_then(|moment| moment.checked_add(self.slack()));
+                // Nobody but whoever has it in hand is to wait for it.
+                let silent = if self.in_hand.held { Duration::ZERO } else { self.heard.elapsed() };
+                let moment = moment.map(|moment| self.seat.later(moment, silent));
+                if silent >= SILENT && !std::mem::replace(&mut self.rests, true) {
+                    self.backends.rest();
+                }
                 let look = self.seat.sleep(&mut *self.machine);
                 // Whoever has it in hand is asked every now and then.
                 let soon = if self.in_hand.held { Instant::now().checked_add(ASK) } else { None };
@@ -267,15 +274,6 @@ impl<B: Backends> Runner<B> {
         }
         let until = Tick(self.machine.tick().0.saturating_add(self.pace.slice()));
         self.run_to(until)
-    }
-
-    /// How late the machine may be woken.
-    fn slack(&self) -> Duration {
-        if self.in_hand.held {
-            Duration::ZERO
-        } else {
-            (self.heard.elapsed() / SLACK).min(SLACK_MAX)
-        }
     }
 
     /// Runs up to a tick, and sends out what came of it.
@@ -291,7 +289,7 @@ impl<B: Backends> Runner<B> {
         self.stats.tick.store(tick.0, Ordering::Relaxed);
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.stats.cpu_us.fetch_add(took_us, Ordering::Relaxed);
-        self.seat.ran(&mut *self.machine, took);
+        self.seat.ran(&mut *self.machine);
         self.send_effects();
         if let Some(tape) = &mut self.tape {
             tape.rest(&mut *self.machine);
@@ -315,7 +313,7 @@ impl<B: Backends> Runner<B> {
     }
 
     fn dispatch(&mut self, effect: Effect) {
-        self.heard = Instant::now();
+        self.hear();
         match effect {
             Effect::Output { port, bytes } => self.backends.output(port, bytes),
             Effect::Io(request) => self.backends.request(request, self.machine.memory()),
@@ -344,6 +342,8 @@ impl<B: Backends> Runner<B> {
                 Item::Kill => return Some(Ended::Killed),
                 Item::Call(call) => {
                     self.catch_up();
+                    // What it sees of caches are the machine's own.
+                    self.seat.leave(&mut *self.machine);
                     call(&mut *self.machine);
                     self.pace.resumed(self.machine.tick());
                 }
@@ -364,10 +364,14 @@ impl<B: Backends> Runner<B> {
             self.in_hand.heard.push((self.machine.tick(), event.clone()));
         }
         self.machine.apply(event, &mut self.outside);
-        self.heard = Instant::now();
+        self.hear();
         self.send_effects();
         self.idle = None;
         None
+    }
+
+    fn hear(&mut self) {
+        (self.heard, self.rests) = (Instant::now(), false);
     }
 
     /// Lets the time pass that an idle machine has slept.

@@ -95,6 +95,7 @@ impl Backends for World {
     fn request(&mut self, request: IoRequest, _: &mut Memory) {
         self.queue.push(Item::Event(Event::IoDone { id: request.id, result: Ok(vec![]) }));
     }
+    fn rest(&mut self) {}
     fn full(&self) -> bool {
         false
     }

@@ -15,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 pub struct Fault(pub Gpa);
 
 /// Slots in one group, which is made when first touched: an idle fork costs next to nothing.
-const GROUP: usize = 512;
+const GROUP: usize = 128;
 
 /// Flags of a slot, in the low bits of the page's address.
 mod flag {
@@ -101,7 +101,7 @@ impl Space {
         Self::from_image(name, pages, Image::default())
     }
 
-    /// A space with the content of `image`, shared until written. O(1) but for one word in 512
+    /// A space with the content of `image`, shared until written. O(1) but for one word in 128
     /// pages.
     ///
     /// # Panics

@@ -63,6 +63,7 @@ impl Backends for Outside {
     fn request(&mut self, request: IoRequest, _: &mut Memory) {
         self.world.lock().expect("whole").take(Tick(0), &Effect::Io(request));
     }
+    fn rest(&mut self) {}
     fn full(&self) -> bool {
         false
     }

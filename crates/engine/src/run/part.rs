@@ -31,7 +31,7 @@ impl Engine {
             self.sources.forget(no);
         }
         self.cache.sweep();
-        self.each_tlb(Tlb::flush);
+        self.each_tlb(Tlb::part);
         // SAFETY: E9: vCPUs take turns, so there is one thread.
         let known = unsafe { &mut *self.crew.0.known() };
         known.tables.clear();

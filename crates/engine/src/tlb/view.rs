@@ -2,8 +2,11 @@
 
 use super::layout::{self, BANK_JUMPS, BANKS, ENTRIES, FETCHES, JUMP_BYTES};
 use super::region::Region;
+use crate::cache::Multiply;
 use crate::{Context, Mode};
 use omni_base::{PAGE_SIZE_U64, PageNo};
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::ptr::NonNull;
 
 /// Entries that are filled and cleared together: a page of tags.
@@ -110,6 +113,16 @@ impl<const WORDS: usize> Bits<WORDS> {
 
 type Chunks = Bits<{ CHUNKS / 64 }>;
 
+/// Entries of jump caches that are kept apart at most, in one view.
+const PARKED_MAX: usize = 4 * BANKS * BANK_JUMPS;
+
+/// What jump caches had for a page.
+struct Parked {
+    /// The number of its mapping.
+    id: u32,
+    jumps: Vec<(u8, u64, u64)>,
+}
+
 /// The entries for fetches; their ids are in the region.
 struct Fetches {
     tags: Box<[u64; FETCHES]>,
@@ -135,6 +148,10 @@ pub(super) struct View {
     fetches: Fetches,
     /// The entries of jump caches that are not empty, as bank and index.
     jumps: Vec<(u8, u16)>,
+    /// Entries of jump caches that wait for their page's entry for fetches to come back with the
+    /// same number, as bank, address and what runs it, by page; and how many.
+    parked: HashMap<u64, Parked, BuildHasherDefault<Multiply>>,
+    parked_count: usize,
     /// What mode each bank is of.
     modes: [Option<Mode>; BANKS],
     next_bank: usize,
@@ -157,6 +174,8 @@ impl View {
                 jumped: Bits::new(),
             },
             jumps: vec![],
+            parked: HashMap::default(),
+            parked_count: 0,
             modes: [None; BANKS],
             next_bank: 0,
         };
@@ -262,7 +281,41 @@ impl View {
         self.fetches.pages[index] = no;
         self.fetches.present.add(index);
         self.region.halves(layout::FETCH_IDS + index * 4, 1)[0] = id;
+        if let Some(parked) = self.parked.remove(&page.start) {
+            self.parked_count -= parked.jumps.len();
+            // The same number: the same page, and what runs its code is there still.
+            let jumps = if parked.id == id { parked.jumps } else { vec![] };
+            for (bank, pc, code) in jumps {
+                self.insert_jump(bank.into(), pc, code);
+            }
+        }
         other
+    }
+
+    /// Drops all entries for fetches, and keeps what jump caches have for when they come back.
+    pub(super) fn park_fetches(&mut self) -> bool {
+        if self.parked_count + self.jumps.len() > PARKED_MAX {
+            self.forget_parked();
+        }
+        for &(bank, index) in &std::mem::take(&mut self.jumps) {
+            let (at, slot) = (usize::from(bank), usize::from(index));
+            let (pc, code) = (self.jump(at, slot)[0], self.jump(at, slot)[1]);
+            self.empty_jump(at, slot);
+            let id = self.region.halves(layout::FETCH_IDS + layout::fetch_index(pc) * 4, 1)[0];
+            let new = || Parked { id, jumps: vec![] };
+            let parked = self.parked.entry(Range::around(pc, 12).start).or_insert_with(new);
+            if parked.id == id {
+                parked.jumps.push((bank, pc, code));
+                self.parked_count += 1;
+            }
+        }
+        self.drop_fetches(Range::ALL)
+    }
+
+    /// What runs code is no longer there, or means something else.
+    pub(super) fn forget_parked(&mut self) {
+        self.parked.clear();
+        self.parked_count = 0;
     }
 
     /// Drops the entries for fetches in a range, and what jump caches have there. Says whether
@@ -318,6 +371,7 @@ impl View {
             self.next_bank
         });
         self.drop_jumps(|of, _| of == bank);
+        self.forget_parked();
         self.modes[bank] = Some(mode);
         bank
     }
