@@ -233,6 +233,8 @@ impl<B: Backends> Runner<B> {
                 self.queue.wait(earlier(self.deadline, look));
                 self.pace.resumed(self.machine.tick());
             } else if self.backends.full() {
+                // Others must not wait for whoever does not take its output.
+                self.seat.leave(&mut *self.machine);
                 self.queue.wait(Instant::now().checked_add(HOLD));
                 self.pace.resumed(self.machine.tick());
             } else if let Some(code) = self.step() {

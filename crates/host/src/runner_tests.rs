@@ -4,6 +4,7 @@ use super::*;
 use omni_machine::{Caches, Caps, Inspect, IoId, IoOp, Schedule, Spec};
 use omni_state::Bundle;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 
 /// Echoes input; `z` sleeps a while and says so, `f` asks for a flush, `q` ends with code 7,
 /// `b` keeps it busy for ever.
@@ -86,6 +87,7 @@ impl Machine for Echo {
 struct World {
     queue: Arc<Queue>,
     heard: Arc<Mutex<Vec<u8>>>,
+    full: Arc<AtomicBool>,
 }
 
 impl Backends for World {
@@ -97,13 +99,14 @@ impl Backends for World {
     }
     fn rest(&mut self) {}
     fn full(&self) -> bool {
-        false
+        self.full.load(Ordering::Relaxed)
     }
 }
 
 fn runner(limit: Option<Duration>) -> (Runner<World>, Arc<Queue>, Arc<Mutex<Vec<u8>>>) {
     let (queue, heard) = (Arc::new(Queue::default()), Arc::default());
-    let world = World { queue: queue.clone(), heard: Arc::clone(&heard) };
+    let full = Arc::default();
+    let world = World { queue: queue.clone(), heard: Arc::clone(&heard), full };
     let machine = Echo { spec: Spec::new("echo"), ..Echo::default() };
     (Runner::new(Box::new(machine), queue.clone(), world, limit), queue, heard)
 }
@@ -117,6 +120,27 @@ fn input_comes_back_and_the_exit_code_is_the_machines() {
     assert_eq!(runner.run(), Ended::Halted(7));
     let heard = heard.lock().expect("whole");
     assert!(heard.starts_with(b"one two "), "{heard:?}");
+}
+
+#[test]
+fn a_machine_whose_output_nobody_takes_keeps_no_caches_from_others() {
+    let pool = Pool::new(1);
+    pool.open();
+    let (one, stuck, _) = runner(None);
+    let (two, queue, _) = runner(None);
+    let (mut one, mut two) = (one.with_pool(pool.clone()), two.with_pool(pool.clone()));
+    let full = one.backends.full.clone();
+    stuck.push_input(PortId(0), b"b");
+    let stats = one.stats();
+    let thread = std::thread::spawn(move || one.run());
+    while stats.tick() == Tick(0) {
+        std::thread::yield_now();
+    }
+    full.store(true, Ordering::Relaxed);
+    queue.push_input(PortId(0), b"q");
+    assert_eq!(two.run(), Ended::Halted(7));
+    stuck.push(Item::Kill);
+    assert_eq!(thread.join().expect("ends"), Ended::Killed);
 }
 
 #[test]
