@@ -15,6 +15,8 @@ mod module;
 mod outside;
 mod saved;
 pub mod seeds;
+#[cfg(feature = "store")]
+mod store;
 mod story;
 #[cfg(feature = "outside")]
 mod switch;
@@ -26,6 +28,8 @@ pub use module::module;
 #[cfg(feature = "outside")]
 pub use outside::{control_frames, image_text, net_frames, overlay};
 pub use saved::{bundle, event_log, snapshot, spec};
+#[cfg(feature = "store")]
+pub use store::store;
 pub use story::story;
 #[cfg(feature = "outside")]
 pub use switch::switch_packets;

@@ -226,6 +226,7 @@ pub fn all() -> Vec<Seeds> {
         ("net_frames", (0..24).map(|at| with(&[at as u8], &noise(at, 200))).collect()),
         ("switch_packets", (0..24).map(|at| with(&[at as u8], &noise(at, 400))).collect()),
         ("control_frames", frames()),
+        ("store", (0..64u8).map(|at| with(&[at], &noise(at.into(), 160))).collect()),
         ("overlay", (0..32u8).map(|at| with(&[at * 8], &noise(at.into(), 40))).collect()),
     ]
 }

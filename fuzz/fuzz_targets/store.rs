@@ -1,0 +1,4 @@
+//! Target `store`: see README.md.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| omni_fuzz::store(data));
