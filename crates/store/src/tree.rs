@@ -448,3 +448,26 @@ fn parse(body: &[u8]) -> Result<Change, StateError> {
     };
     if from.0.is_empty() { Ok(change) } else { Err(StateError::Invalid("bytes after its end")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_of_snapshots_that_a_forger_made_has_an_end() {
+        let (one, two) = (Digest([1; 32]), Digest([2; 32]));
+        let entry = |id, parent, tag: &str| {
+            Change::Add(Entry { id, parent: Some(parent), tag: tag.into(), ..Entry::default() })
+        };
+        let mut tree = Tree::default();
+        tree.take(entry(one, two, "one"));
+        tree.take(entry(two, one, "two"));
+        assert_eq!(tree.find("one~1").ok().map(|entry| entry.id), Some(two));
+        assert!(tree.find("one~4294967295").is_err(), "no tree is that deep");
+        tree.take(Change::Remove(one));
+        assert_eq!(tree.find("two~1").ok().map(|entry| entry.id), Some(two), "its own");
+        tree.take(Change::Remove(two));
+        assert_eq!(tree.present(one), None);
+        assert_eq!(tree.entries().count(), 0);
+    }
+}

@@ -4,7 +4,7 @@ mod world;
 
 use omni_base::{Gpa, PageNo};
 use omni_memory::Space;
-use omni_store::{GcOptions, Store, StoreError, StoreSource};
+use omni_store::{GcOptions, SpaceRef, Store, StoreError, StoreSource};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use world::{Home, PAGES, age, files, fresh, load, put};
@@ -178,6 +178,47 @@ fn cleaning_up_keeps_what_trees_pins_and_leases_need_and_nothing_else() {
     age(&mut again, 3);
     let entry = put(&other, "n", "again", &again.seal().image, None).expect("room");
     load(&store, entry.id).expect("whole");
+}
+
+#[test]
+fn a_large_pack_stays_as_long_as_nothing_in_it_names_what_is_gone() {
+    let home = Home::new("store-large");
+    let store = home.open();
+    let mut seed = 1u64;
+    let next = |_| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 56) as u8
+    };
+    let records: Vec<u8> = (0..5 << 20).map(next).collect();
+    let mut space = fresh();
+    let mut put_large = |tag: &str, parent| {
+        age(&mut space, tag.len() as u64);
+        let mut commit = store.begin().expect("idle");
+        let root = space.seal().image.write(&mut commit).expect("room");
+        let manifest = omni_store::Manifest {
+            owner: "m".into(),
+            tag: tag.into(),
+            parent,
+            spec: commit.blob(b"a spec").expect("room"),
+            records: commit.blob(&records).expect("room"),
+            spaces: vec![SpaceRef { name: "ram".into(), pages: PAGES, root, base: None }],
+            ..omni_store::Manifest::default()
+        };
+        commit.finish(&manifest, 12).expect("room").id
+    };
+    let first = put_large("a", None);
+    let large = files(&home.dir().join("packs")).remove(0);
+    let second = put_large("bb", Some(first));
+    put_large("ccc", Some(second));
+    store.gc(GcOptions::default()).expect("idle");
+    assert!(large.exists(), "all of it is needed");
+    let sound = store.verify().expect("sound");
+    assert_eq!((sound.packs, sound.snapshots), (2, 3), "the small ones are put together");
+    store.remove("m", first).expect("there");
+    let done = store.gc(GcOptions::default()).expect("idle");
+    assert!(!large.exists(), "nodes of the first were in it");
+    let sound = store.verify().expect("sound");
+    assert_eq!((sound.objects, sound.snapshots), (done.objects, 2));
 }
 
 #[test]
