@@ -2,7 +2,7 @@
 
 use omni_base::Tick;
 use omni_debug::{Life, Present, Session, Stopped};
-use omni_kinds::{KINDS, Sample, kind_of};
+use omni_kinds::{KINDS, Sample, kind_of, samples};
 use omni_lifecycle::{Outcome, run_to};
 use omni_machine::{Event, Kick, Machine, PortId, Spec, Stop};
 
@@ -113,4 +113,12 @@ pub(crate) fn arrive(session: &mut Session<'_>) -> Stopped {
 
 pub(crate) fn kinds() -> &'static [&'static dyn omni_machine::MachineKind] {
     KINDS
+}
+
+/// The samples of all kinds that have registers.
+pub(crate) fn debugged() -> Vec<Sample> {
+    let has = |sample: &Sample| Alive::new(sample).machine().inspect().is_some();
+    let all: Vec<Sample> = samples().into_iter().filter(has).collect();
+    assert!(all.len() > 1, "several kinds have registers");
+    all
 }

@@ -1,15 +1,15 @@
 //! Going back, on a sample of every kind: what was met ahead is met on the way back, and nobody
 //! notices.
 
-use crate::alive::{Alive, arrive};
+use crate::alive::{Alive, arrive, debugged};
 use omni_base::Digest;
 use omni_debug::{Go, History, Life, Present, Session, Stopped};
-use omni_kinds::{Sample, samples};
+use omni_kinds::Sample;
 use omni_lifecycle::Moment;
 use omni_machine::{Hit, StopPoint, ThreadId, WatchOn, digest};
 
 fn sessions(mut each: impl FnMut(&Sample, &mut Session<'_>)) {
-    for sample in samples() {
+    for sample in debugged() {
         let mut alive = Alive::new(&sample);
         let history = History::new(crate::alive::kinds(), alive.machine()).expect("it replays");
         let mut session = Session::new(&mut alive, history).expect("it has registers");

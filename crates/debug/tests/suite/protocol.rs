@@ -1,7 +1,7 @@
 //! The protocol byte by byte: a story by a debugger that knows no such machine, and debuggers
 //! that mean no good.
 
-use crate::alive::Alive;
+use crate::alive::{Alive, debugged};
 use crate::wires::{Script, packet};
 use omni_debug::{DebugError, End, History, Life, Present, serve};
 use omni_kinds::{Sample, samples};
@@ -154,7 +154,7 @@ fn hostile(random: &mut Random) -> Vec<u8> {
 #[test]
 fn hostile_debuggers_neither_hang_nor_crash_a_machine() {
     let mut answers = 0;
-    for sample in samples() {
+    for sample in debugged() {
         for seed in 1..60 {
             let mut random = Random(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed));
             let parts: Vec<_> = (0..60).map(|_| hostile(&mut random)).collect();
@@ -180,7 +180,7 @@ fn hit_of_nothing() -> omni_machine::Hit {
 
 #[test]
 fn a_debugger_that_only_looks_is_not_noticed() {
-    for sample in samples() {
+    for sample in debugged() {
         let looks: &[&[u8]] = &[
             b"qSupported:swbreak+",
             b"g",
