@@ -82,8 +82,9 @@ pub(crate) const FAULTS: &[Fault] = &[
     Fault {
         name: "a write to a watched page is not reported",
         file: "crates/memory/src/space.rs",
-        find: "self.changes.written.push(no);\n        }\n        self.own_quietly(no)\n",
-        replace: "}\n        self.own_quietly(no)\n",
+        find: "self.changes.written.push(no);\n        }\n        \
+               let ptr = self.own_quietly(no)?;\n",
+        replace: "}\n        let ptr = self.own_quietly(no)?;\n",
         test: MODEL,
     },
     Fault {

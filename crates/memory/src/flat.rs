@@ -26,6 +26,12 @@ impl Flat {
         }
     }
 
+    /// Knows of no page any more.
+    pub(crate) fn forget(&mut self) {
+        self.read.fill(0);
+        self.write.fill(0);
+    }
+
     /// Notes that a page may no longer be written where it is.
     #[inline]
     pub(crate) fn share(&mut self, no: PageNo) {
@@ -105,5 +111,35 @@ impl Space {
 
     fn flat_check(&self, at: u64, count: usize) -> Option<()> {
         (at.checked_add(count as u64)? <= self.flat_bytes()).then_some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flat_view_shows_what_the_space_holds_whatever_is_done_to_its_pages() {
+        let mut space = Space::new("flat", 8);
+        space.set_flat(4);
+        let edge = PAGE_SIZE_U64 - 4;
+        assert_eq!(space.flat_load::<8>(edge), Some([0; 8]));
+        assert_eq!(space.flat_store(edge, [1; 8]), Some(()));
+        assert_eq!(space.dirty().len(), 2);
+        space.seal();
+        assert_eq!(space.flat_store(0, [2]), Some(()));
+        assert_eq!(space.dirty().len(), 1, "a sealed page is written anew");
+        space.clear([PageNo(1)]);
+        assert_eq!(space.flat_load::<8>(edge), Some([1, 1, 1, 1, 0, 0, 0, 0]));
+        let kept = space.seal().image;
+        assert!(space.send_out(&kept));
+        assert_eq!(space.flat_load::<1>(0), Some([2]));
+        space.watch(PageNo(0));
+        assert_eq!(space.flat_store(0, [3]), Some(()));
+        assert_eq!(space.take_changes().written, [PageNo(0)]);
+        let end = 4 * PAGE_SIZE_U64;
+        assert_eq!(space.flat_load::<8>(end - 7), None);
+        assert_eq!(space.flat_store(end, [1]), None);
+        assert_eq!(space.flat_load::<1>(u64::MAX), None);
     }
 }

@@ -265,6 +265,7 @@ impl Space {
                 *slot.get_mut() = bits & flag::WATCHED;
             }
         }
+        self.flat.forget();
         self.epoch += 1;
         self.image = kept.clone();
         true
