@@ -684,7 +684,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     Fault {
         name: "an engine goes to another machine with its TLBs as they are",
         file: "crates/engine/src/run/part.rs",
-        find: "        self.each_tlb(Tlb::flush);\n",
+        find: "        self.each_tlb(Tlb::part);\n",
         replace: "",
         test: HOSTILE,
     },

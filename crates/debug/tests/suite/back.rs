@@ -172,13 +172,12 @@ fn what_a_device_writes_is_met_ahead_and_on_the_way_back() {
         session.visit(begin).expect("it is recorded");
         let next = |session: &mut Session<'_>| {
             session.go(Go::On).expect("it goes");
-            match arrive(session) {
-                Stopped::Hit(hit) => Some(hit),
-                stopped => {
-                    assert_eq!(stopped, Stopped::End, "{}", sample.name);
-                    None
-                }
+            let stopped = arrive(session);
+            if let Stopped::Hit(hit) = stopped {
+                return Some(hit);
             }
+            assert_eq!(stopped, Stopped::End, "{}", sample.name);
+            None
         };
         let all = StopPoint::Watch { at: first, bytes: 1 << 20, on: WatchOn::Store };
         session.add_stop(all);
