@@ -1,5 +1,5 @@
-//! What tests with a Debian have in common: the folder with its image, which stays, and the machines
-//! that they make there, which do not.
+//! What tests with a Debian have in common: the folder with its image, which stays, and the
+//! machines that they make there, which do not.
 
 use omni_image::Mirror;
 use std::io::{Read, Write};
