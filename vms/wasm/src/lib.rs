@@ -10,6 +10,7 @@ mod cold;
 mod compile;
 mod exec;
 mod kind;
+mod known;
 mod layout;
 mod link;
 mod machine;
