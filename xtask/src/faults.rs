@@ -329,13 +329,6 @@ pub(crate) const FAULTS: &[Fault] = &[
         test: PROGRAM,
     },
     Fault {
-        name: "slots of a program's frame that waits are lost where the next one ends below them",
-        file: "vms/wasm/src/store.rs",
-        find: "ends.max().unwrap_or(0)",
-        replace: "ends.last().unwrap_or(0)",
-        test: "-p omni-vm-wasm --test lives",
-    },
-    Fault {
         name: "a restored story draws other random numbers",
         file: "vms/zmachine/src/kind.rs",
         find: "        vm.cpu = records.take(\"cpu\")?;\n",

@@ -12,7 +12,7 @@ use crate::numeric::{self, Bits, Float};
 use crate::ops::{Op, ops};
 use crate::reference::Reference;
 use crate::state::{FRAMES_MAX, Frame, STACK_SLOTS, State};
-use crate::store::{NOWHERE, Store};
+use crate::store::Store;
 use crate::trap::Trap;
 
 /// Why the loop was left. But for `Done`, the next instruction is as in the state.
@@ -22,6 +22,8 @@ pub(crate) enum Exit {
     Limit,
     /// The next instruction would end after the last tick.
     Reached,
+    /// One instruction was run, as was asked for.
+    Stepped,
     /// The next instruction is done outside of the loop.
     Cold,
     /// The next instruction calls this function of the host; where its arguments are.
@@ -41,6 +43,8 @@ pub(crate) struct Bounds {
     pub(crate) until: i64,
     /// Where the loop is left to look whether somebody wants it to stop.
     pub(crate) soon: i64,
+    /// Run one instruction.
+    pub(crate) single: bool,
 }
 
 #[inline(always)]
@@ -78,6 +82,11 @@ macro_rules! store {
         // Cut on purpose: a store writes the low bytes.
         $space.flat_store($at, ($slot as $ty).to_le_bytes())
     };
+}
+
+/// The address of an access of a memory whose addresses have 64 bits, or 32.
+fn far_address(address: u64, offset: u64) -> Option<u64> {
+    address.checked_add(offset)
 }
 
 impl Store {
@@ -186,9 +195,8 @@ impl Store {
             () => {{
                 let now = origin.wrapping_add(code.ends[pc - 1].into());
                 let Some(frame) = frames.pop() else {
-                    // Nothing of the function is left, so that all that have ended are the same.
-                    (func, base, origin) = (NOWHERE, 0, now);
-                    leave!(0, Exit::Done);
+                    origin = now;
+                    leave!(pc, Exit::Done);
                 };
                 let Some(Some(next)) = codes.get(frame.func as usize) else {
                     // It was dropped while it waited.
@@ -220,6 +228,7 @@ impl Store {
                 }
             }};
         }
+        let mut stepped = false;
         macro_rules! interpret {
             (
                 pure2 { $($p2:ident $p2i:ident swaps $swaps:literal ($p2t:ty) $p2f:expr;)* }
@@ -235,9 +244,13 @@ impl Store {
             ) => {
                 loop {
                     if CAREFUL {
+                        if stepped && bounds.single {
+                            leave!(pc, Exit::Stepped);
+                        }
                         if origin.wrapping_add(code.ends[pc].into()) > bounds.until {
                             leave!(pc, Exit::Reached);
                         }
+                        stepped = true;
                     }
                     let insn = code.insns[pc];
                     pc += 1;
@@ -287,7 +300,7 @@ impl Store {
                         })*
                         Op::LoadFar | Op::StoreFar => {
                             let next = code.insns[pc];
-                            let Some(at) = fr[a].checked_add(insn.imm) else {
+                            let Some(at) = far_address(fr[a], insn.imm) else {
                                 trap!(Trap::Memory)
                             };
                             let number = next.imm as usize;

@@ -10,7 +10,6 @@ mod cold;
 mod compile;
 mod exec;
 mod kind;
-mod known;
 mod layout;
 mod link;
 mod machine;
