@@ -329,6 +329,20 @@ pub(crate) const FAULTS: &[Fault] = &[
         test: PROGRAM,
     },
     Fault {
+        name: "slots of a program's frame that waits are lost where the next one ends below them",
+        file: "vms/wasm/src/store.rs",
+        find: "ends.max().unwrap_or(0)",
+        replace: "ends.last().unwrap_or(0)",
+        test: "-p omni-vm-wasm --test lives",
+    },
+    Fault {
+        name: "the halves of a vector change places",
+        file: "vms/wasm/src/vector.rs",
+        find: "(fr[at], fr[at + 1]) = (bits as u64, (bits >> 64) as u64);",
+        replace: "(fr[at + 1], fr[at]) = (bits as u64, (bits >> 64) as u64);",
+        test: "-p omni-vm-wasm --test suite",
+    },
+    Fault {
         name: "a restored story draws other random numbers",
         file: "vms/zmachine/src/kind.rs",
         find: "        vm.cpu = records.take(\"cpu\")?;\n",

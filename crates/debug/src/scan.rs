@@ -70,8 +70,7 @@ impl Scan {
                 if to < self.end {
                     return Ok(Scanned::Searching);
                 }
-                // Kept: whoever is interrupted on the way there asks again.
-                if let Some((moment, hit)) = self.found {
+                if let Some((moment, hit)) = self.found.take() {
                     return Ok(Scanned::Found(moment, hit));
                 }
                 self.end = *began;

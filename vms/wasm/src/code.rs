@@ -1,6 +1,7 @@
 //! A function in the register form, and what it was made from.
 
 use crate::ops::Insn;
+use crate::vector::Vector;
 
 /// Slots of a frame: as many as a register's number can name.
 pub(crate) const FRAME_SLOTS: usize = 1 << 16;
@@ -15,6 +16,7 @@ pub(crate) struct Code {
     /// Where in the module the last of those is.
     pub(crate) offsets: Vec<u32>,
     pub(crate) cold: Vec<Cold>,
+    pub(crate) vectors: Vec<Vector>,
     /// Slots of its parameters.
     pub(crate) params: u16,
     /// Slots of its frame.

@@ -16,7 +16,15 @@ use crate::types::{Signature, Value, slots, value_of};
 use std::collections::BTreeMap;
 use wasmparser::{BlockType, FunctionBody, Operator};
 
-/// Why a function cannot be compiled: it has more values at a time than a frame has slots.
+/// Instructions of a function in the register form. A branch may copy a thousand values, so a
+/// function of a megabyte could be a thousand of them otherwise.
+pub(crate) const INSNS_MAX: usize = 4 << 20;
+
+/// Blocks within each other.
+const BLOCKS_MAX: usize = 1 << 16;
+
+/// Why a function cannot be compiled: it has more values at a time than a frame has slots, or more
+/// instructions or blocks than there may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct TooLarge;
 
@@ -53,12 +61,30 @@ pub(crate) enum Block {
     },
 }
 
+/// What a block gives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Results<'a> {
+    One(Value),
+    All(&'a [Value]),
+}
+
+impl std::ops::Deref for Results<'_> {
+    type Target = [Value];
+
+    fn deref(&self) -> &[Value] {
+        match self {
+            Self::One(value) => std::slice::from_ref(value),
+            Self::All(values) => values,
+        }
+    }
+}
+
 /// A block that is open.
 #[derive(Debug)]
-pub(crate) struct Control {
+pub(crate) struct Control<'a> {
     pub(crate) block: Block,
-    pub(crate) params: Vec<Value>,
-    pub(crate) results: Vec<Value>,
+    pub(crate) params: &'a [Value],
+    pub(crate) results: Results<'a>,
     /// Values below it.
     pub(crate) height: usize,
     /// The home of its first parameter and result.
@@ -78,7 +104,7 @@ pub(crate) struct Compiler<'a> {
     /// How many locals are on the stack.
     symbolic: usize,
     pub(crate) stack: Vec<Entry>,
-    pub(crate) controls: Vec<Control>,
+    pub(crate) controls: Vec<Control<'a>>,
     /// Instructions of the module so far.
     pub(crate) ticks: u32,
     offset: u32,
@@ -87,12 +113,14 @@ pub(crate) struct Compiler<'a> {
     /// Blocks that are open within code that is never reached; none where code is reached.
     dead: Option<u32>,
     slots_most: u32,
+    /// There are more instructions or blocks than there may be.
+    full: bool,
 }
 
 /// Compiles a function of this signature.
-pub(crate) fn compile(
-    layout: &Layout<'_>,
-    signature: &Signature,
+pub(crate) fn compile<'a>(
+    layout: &'a Layout<'a>,
+    signature: &'a Signature,
     body: &FunctionBody<'_>,
 ) -> Result<Code, TooLarge> {
     let mut compiler = Compiler::new(layout, signature, body)?;
@@ -109,7 +137,7 @@ pub(crate) fn compile(
 impl<'a> Compiler<'a> {
     fn new(
         layout: &'a Layout<'a>,
-        signature: &Signature,
+        signature: &'a Signature,
         body: &FunctionBody<'_>,
     ) -> Result<Self, TooLarge> {
         let mut locals = Vec::new();
@@ -136,13 +164,14 @@ impl<'a> Compiler<'a> {
             ends: Vec::new(),
             offsets: Vec::new(),
             cold: Vec::new(),
+            vectors: Vec::new(),
             params,
             slots: 0,
         };
         let function = Control {
             block: Block::Function,
-            params: Vec::new(),
-            results: signature.results.clone(),
+            params: &[],
+            results: Results::All(&signature.results),
             height: 0,
             home: first,
             exits: Vec::new(),
@@ -161,12 +190,19 @@ impl<'a> Compiler<'a> {
             fence: 0,
             dead: None,
             slots_most: most,
+            full: false,
         })
     }
 
     // Instructions.
 
+    /// Adds an instruction. Where there is no room for it, it is noted that the function is too
+    /// large, which ends its compilation after the present operator.
     pub(crate) fn emit(&mut self, insn: Insn) -> usize {
+        if self.code.insns.len() >= INSNS_MAX {
+            self.full = true;
+            return self.code.insns.len() - 1;
+        }
         self.code.insns.push(insn);
         self.code.ends.push(self.ticks);
         self.code.offsets.push(self.offset);
@@ -331,7 +367,7 @@ impl<'a> Compiler<'a> {
         self.save_pushed(slot);
         let saved = self.code.insns.len() > before;
         match (entry.place, self.maker(entry)) {
-            (Place::Home, Some(maker)) if !saved && !wide => {
+            (Place::Home, Some(maker)) if !saved => {
                 self.code.insns.pop();
                 self.code.insns.push(Insn { d: slot, ..maker });
             }
@@ -356,13 +392,13 @@ impl<'a> Compiler<'a> {
 
     // Blocks.
 
-    pub(crate) fn block_type(&self, ty: BlockType) -> (Vec<Value>, Vec<Value>) {
+    fn block_type(&self, ty: BlockType) -> (&'a [Value], Results<'a>) {
         match ty {
-            BlockType::Empty => (Vec::new(), Vec::new()),
-            BlockType::Type(ty) => (Vec::new(), vec![value_of(ty, self.layout.types)]),
+            BlockType::Empty => (&[], Results::All(&[])),
+            BlockType::Type(ty) => (&[], Results::One(value_of(ty, self.layout.types))),
             BlockType::FuncType(index) => {
                 let signature = self.layout.signature(index);
-                (signature.params.clone(), signature.results.clone())
+                (&signature.params, Results::All(&signature.results))
             }
         }
     }
@@ -393,7 +429,7 @@ impl<'a> Compiler<'a> {
         self.controls.push(Control { block, params, results, height, home, exits: Vec::new() });
     }
 
-    fn control(&self, depth: u32) -> &Control {
+    fn control(&self, depth: u32) -> &Control<'a> {
         let at = self.controls.len() - 1 - depth as usize;
         &self.controls[at]
     }
@@ -402,7 +438,7 @@ impl<'a> Compiler<'a> {
     fn label(&self, depth: u32) -> &[Value] {
         let control = self.control(depth);
         match control.block {
-            Block::Loop { .. } => &control.params,
+            Block::Loop { .. } => control.params,
             Block::Function | Block::Plain | Block::If { .. } => &control.results,
         }
     }
@@ -630,7 +666,8 @@ impl<'a> Compiler<'a> {
             Operator::Block { .. } | Operator::Loop { .. } | Operator::Else | Operator::End
         );
         self.ticks += u32::from(!free);
-        self.translate(operator)
+        self.translate(operator)?;
+        if self.full || self.controls.len() > BLOCKS_MAX { Err(TooLarge) } else { Ok(()) }
     }
 
     pub(crate) fn otherwise(&mut self) {
@@ -645,12 +682,12 @@ impl<'a> Compiler<'a> {
         if let Block::If { otherwise } = &mut control.block
             && let Some(place) = otherwise.take()
         {
-            let (height, params) = (control.height, control.params.clone());
+            let (height, params) = (control.height, control.params);
             self.land(place);
             while self.stack.len() > height {
                 self.pop();
             }
-            let pushed = self.push_all(&params);
+            let pushed = self.push_all(params);
             pushed.expect("they were there before");
         }
     }

@@ -12,8 +12,10 @@ use crate::numeric::{self, Bits, Float};
 use crate::ops::{Op, ops};
 use crate::reference::Reference;
 use crate::state::{FRAMES_MAX, Frame, STACK_SLOTS, State};
-use crate::store::Store;
+use crate::store::{NOWHERE, Store};
 use crate::trap::Trap;
+use crate::vector;
+use omni_memory::Space;
 
 /// Why the loop was left. But for `Done`, the next instruction is as in the state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,8 +24,6 @@ pub(crate) enum Exit {
     Limit,
     /// The next instruction would end after the last tick.
     Reached,
-    /// One instruction was run, as was asked for.
-    Stepped,
     /// The next instruction is done outside of the loop.
     Cold,
     /// The next instruction calls this function of the host; where its arguments are.
@@ -43,8 +43,6 @@ pub(crate) struct Bounds {
     pub(crate) until: i64,
     /// Where the loop is left to look whether somebody wants it to stop.
     pub(crate) soon: i64,
-    /// Run one instruction.
-    pub(crate) single: bool,
 }
 
 #[inline(always)]
@@ -84,9 +82,13 @@ macro_rules! store {
     };
 }
 
-/// The address of an access of a memory whose addresses have 64 bits, or 32.
-fn far_address(address: u64, offset: u64) -> Option<u64> {
-    address.checked_add(offset)
+/// A memory by its number.
+#[inline(always)]
+fn pick<'a>(mem: &'a mut Space, far: &'a mut [Space], number: usize) -> &'a mut Space {
+    match number.checked_sub(1) {
+        None => mem,
+        Some(number) => &mut far[number],
+    }
 }
 
 impl Store {
@@ -195,8 +197,9 @@ impl Store {
             () => {{
                 let now = origin.wrapping_add(code.ends[pc - 1].into());
                 let Some(frame) = frames.pop() else {
-                    origin = now;
-                    leave!(pc, Exit::Done);
+                    // Nothing of the function is left, so that all that have ended are the same.
+                    (func, base, origin) = (NOWHERE, 0, now);
+                    leave!(0, Exit::Done);
                 };
                 let Some(Some(next)) = codes.get(frame.func as usize) else {
                     // It was dropped while it waited.
@@ -228,7 +231,6 @@ impl Store {
                 }
             }};
         }
-        let mut stepped = false;
         macro_rules! interpret {
             (
                 pure2 { $($p2:ident $p2i:ident swaps $swaps:literal ($p2t:ty) $p2f:expr;)* }
@@ -244,13 +246,9 @@ impl Store {
             ) => {
                 loop {
                     if CAREFUL {
-                        if stepped && bounds.single {
-                            leave!(pc, Exit::Stepped);
-                        }
                         if origin.wrapping_add(code.ends[pc].into()) > bounds.until {
                             leave!(pc, Exit::Reached);
                         }
-                        stepped = true;
                     }
                     let insn = code.insns[pc];
                     pc += 1;
@@ -300,22 +298,14 @@ impl Store {
                         })*
                         Op::LoadFar | Op::StoreFar => {
                             let next = code.insns[pc];
-                            let Some(at) = far_address(fr[a], insn.imm) else {
+                            let Some(at) = fr[a].checked_add(insn.imm) else {
                                 trap!(Trap::Memory)
                             };
-                            let number = next.imm as usize;
-                            let space = match number.checked_sub(1) {
-                                None => &mut *mem,
-                                Some(number) => &mut far[number],
-                            };
+                            let space = pick(mem, far, next.imm as usize);
                             let done = match next.op {
-                                $(Op::$ld => match load!(space, at, $ldt, $ldr) {
-                                    Some(value) => {
-                                        fr[d] = value;
-                                        Some(())
-                                    }
-                                    None => None,
-                                },)*
+                                $(Op::$ld => {
+                                    load!(space, at, $ldt, $ldr).map(|value| fr[d] = value)
+                                })*
                                 $(Op::$st => store!(space, at, $stt, fr[b]),)*
                                 _ => None,
                             };
@@ -420,6 +410,13 @@ impl Store {
                                 trap!(Trap::NullReference);
                             }
                             fr[d] = fr[a];
+                        }
+                        Op::Vector => vector::run(code, insn, fr),
+                        Op::VectorLoad | Op::VectorStore => {
+                            let number = code.vectors[insn.imm as usize].memory as usize;
+                            if vector::access(code, insn, fr, pick(mem, far, number)).is_none() {
+                                trap!(Trap::Memory);
+                            }
                         }
                         Op::Cold => leave!(pc - 1, Exit::Cold),
                         // A part of the instruction before, which goes past it.

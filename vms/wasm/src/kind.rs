@@ -1,8 +1,9 @@
 //! The kind: what it says of itself, and how its machines are made.
 
+use crate::known;
 use crate::link::{Extern, Imports};
 use crate::machine::{CAPS, CONSOLE, ENDED, ERRORS, RUNNING, STARTING, TYPED_MAX, Vm};
-use crate::module::Module;
+use crate::module::{Module, ModuleError};
 use crate::records::{Core, File, FileKind, System, Wait};
 use crate::state::{FRAMES_MAX, STACK_SLOTS, TABLE_SLOTS_MAX};
 use crate::store::{NOWHERE, Store};
@@ -98,6 +99,8 @@ static INFO: KindInfo = KindInfo {
         "multi-memory",
         "memory64",
         "function-references",
+        "simd",
+        "relaxed-simd",
     ],
     caps: CAPS,
     semantics: 1,
@@ -128,8 +131,12 @@ impl MachineKind for Wasm {
     }
 
     fn create(&self, spec: &Spec) -> Result<Box<dyn Machine>, CreateError> {
-        let (mut vm, start) = build(spec)?;
-        match start {
+        let (mut vm, instance) = build(spec)?;
+        let filled = vm.store.fill(instance);
+        filled.map_err(|error| no_image(error.to_string()))?;
+        let main = vm.store.prepared(vm.main).map(|_| ());
+        main.map_err(|trap| no_image(format!("its function '{}': {trap}", invoked(spec))))?;
+        match vm.store.start(instance) {
             Some(start) => {
                 let begun = vm.store.begin(start, &[]);
                 begun.map_err(|trap| no_image(format!("its start function: {trap}")))?;
@@ -187,22 +194,36 @@ fn list(spec: &Spec, name: &str) -> Vec<String> {
     if text.is_empty() { Vec::new() } else { text.split(SEPARATOR).map(str::to_owned).collect() }
 }
 
+/// The name of the function to call.
+fn invoked(spec: &Spec) -> &str {
+    spec.option("invoke").unwrap_or("_start")
+}
+
 /// The module of a spec.
 fn module_of(spec: &Spec) -> Result<Arc<Module>, CreateError> {
     let image = spec.file("image").ok_or_else(|| no_image("no program is given".into()))?;
     let bytes = image.bytes().map_err(|error| no_image(error.to_string()))?;
-    let bytes = if bytes.starts_with(b"\0asm") {
-        bytes
-    } else {
-        let made = wat::parse_bytes(&bytes).map_err(|error| no_image(error.to_string()))?;
-        Arc::new(made.into_owned())
-    };
-    let module = Module::new(bytes).map_err(|error| no_image(error.to_string()))?;
-    Ok(Arc::new(module))
+    known::module(&bytes, || {
+        if bytes.starts_with(b"\0asm") {
+            return Ok(bytes.clone());
+        }
+        let made = wat::parse_bytes(&bytes).map_err(|error| Refused(error.to_string()))?;
+        Ok(Arc::new(made.into_owned()))
+    })
+    .map_err(|Refused(why)| no_image(why))
 }
 
-/// A machine of a spec before its first instruction, and the start function to call first.
-fn build(spec: &Spec) -> Result<(Vm, Option<u32>), CreateError> {
+/// Why an image is no program.
+struct Refused(String);
+
+impl From<ModuleError> for Refused {
+    fn from(error: ModuleError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// A machine of a spec, whose module's segments are still to be copied; and the instance of that.
+fn build(spec: &Spec) -> Result<(Vm, u32), CreateError> {
     let module = module_of(spec)?;
     let mut store = Store::new(spec.number("memory", 4 << 30)?);
     let mut imports = Imports::new();
@@ -210,9 +231,9 @@ fn build(spec: &Spec) -> Result<(Vm, Option<u32>), CreateError> {
         let call = store.add_host(host, signature(name, params));
         imports.insert((MODULE.to_owned(), (*name).to_owned()), call);
     }
-    let made = store.instantiate(&module, &imports);
+    let made = store.allocate(&module, &imports);
     let instance = made.map_err(|error| no_image(error.to_string()))?;
-    let invoke = spec.option("invoke").unwrap_or("_start");
+    let invoke = invoked(spec);
     let arguments = list(spec, "argv");
     let main = match store.export(instance, invoke) {
         Some(Extern::Func(main)) => main,
@@ -223,6 +244,14 @@ fn build(spec: &Spec) -> Result<(Vm, Option<u32>), CreateError> {
             return Err(no_image(why));
         }
     };
+    let called = [Some(main), store.start(instance)].into_iter().flatten();
+    if called.into_iter().any(|func| store.is_host(func)) {
+        let why = format!(
+            "its '{invoke}' or start function is one that it imports; \
+             --option invoke=NAME calls another one"
+        );
+        return Err(no_image(why));
+    }
     let main_arguments = main_arguments(store.signature(main), &arguments)?;
     let system_memory = match store.export(instance, "memory") {
         Some(Extern::Memory(memory)) => Some(memory),
@@ -237,7 +266,6 @@ fn build(spec: &Spec) -> Result<(Vm, Option<u32>), CreateError> {
         None | Some("") => None,
         Some(_) => Some(spec.number("fuel", 0)?),
     };
-    let start = store.start(instance);
     let vm = Vm {
         spec: spec.clone(),
         system: blank_system(spec, &folders),
@@ -257,7 +285,7 @@ fn build(spec: &Spec) -> Result<(Vm, Option<u32>), CreateError> {
         answers_used: 0,
         store,
     };
-    Ok((vm, start))
+    Ok((vm, instance))
 }
 
 /// The arguments of the main function, from those of the program.
@@ -351,8 +379,12 @@ fn check(vm: &mut Vm, core: &Core, system: &System) -> Result<(), CreateError> {
         return Err(wrong);
     }
     let here = (core.func, core.pc, core.base);
-    for (func, pc, base) in core.frames.iter().copied().chain([here]) {
-        if func == NOWHERE && core.phase == ENDED {
+    let mut all: Vec<_> = core.frames.iter().copied().chain([here]).collect();
+    // Those of one function together, as there is not room for the code of all.
+    all.sort_unstable();
+    all.dedup();
+    for (func, pc, base) in all {
+        if (func, pc, base) == (NOWHERE, 0, 0) && core.phase == ENDED && core.frames.is_empty() {
             continue;
         }
         if !vm.store.can_stand(func, pc, base) {

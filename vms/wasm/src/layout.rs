@@ -47,14 +47,14 @@ pub(crate) struct Layout<'a> {
     pub(crate) funcs: &'a dyn Fn(u32) -> u32,
 }
 
-impl Layout<'_> {
+impl<'a> Layout<'a> {
     /// The signature of a type of the module.
-    pub(crate) fn signature(&self, index: u32) -> &Signature {
+    pub(crate) fn signature(&self, index: u32) -> &'a Signature {
         self.all.signature(self.types[index as usize]).expect("the module is valid")
     }
 
     /// The signature of a function of the module, and its number.
-    pub(crate) fn function(&self, index: u32) -> (u32, &Signature) {
+    pub(crate) fn function(&self, index: u32) -> (u32, &'a Signature) {
         let number = self.numbers.funcs[index as usize];
         let signature = self.all.signature((self.funcs)(number));
         (number, signature.expect("functions have the type of functions"))

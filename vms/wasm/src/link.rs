@@ -195,6 +195,17 @@ impl Store {
         module: &Arc<Module>,
         imports: &Imports,
     ) -> Result<u32, LinkError> {
+        let instance = self.allocate(module, imports)?;
+        self.fill(instance)?;
+        Ok(instance)
+    }
+
+    /// The same with the segments left to whoever has what the memories and tables hold.
+    pub(crate) fn allocate(
+        &mut self,
+        module: &Arc<Module>,
+        imports: &Imports,
+    ) -> Result<u32, LinkError> {
         let mut types = Vec::new();
         for group in &module.groups {
             self.types.add_group(group, &mut types);
@@ -248,12 +259,11 @@ impl Store {
             self.state.data_dropped.push(false);
         }
         self.instances.push(Instance { module: module.clone(), numbers });
-        self.fill(instance)?;
         Ok(instance)
     }
 
     /// Copies the segments of an instance that are active.
-    fn fill(&mut self, instance: u32) -> Result<(), LinkError> {
+    pub(crate) fn fill(&mut self, instance: u32) -> Result<(), LinkError> {
         let module = self.instances[instance as usize].module.clone();
         let numbers = self.instances[instance as usize].numbers.clone();
         for (at, elements) in module.elements.iter().enumerate() {

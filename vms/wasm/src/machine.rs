@@ -99,9 +99,10 @@ impl Vm {
         let mut text = format!("omni: the program was ended: {trap}\n");
         let at = self.store.state.at;
         let here = Frame { func: at.func, pc: at.pc.saturating_add(1), base: at.base };
-        let frames = self.store.state.frames.iter().rev();
+        let frames = self.store.state.frames.iter().rev().copied();
         let count = frames.len() + 1;
-        for (nth, frame) in [here].iter().chain(frames).take(BACKTRACE_MAX).enumerate() {
+        let shown: Vec<Frame> = [here].into_iter().chain(frames).take(BACKTRACE_MAX).collect();
+        for (nth, frame) in shown.iter().enumerate() {
             text.push_str(&format!("  {nth}: {}\n", self.store.describe(frame)));
         }
         if count > BACKTRACE_MAX {
@@ -330,10 +331,10 @@ impl Machine for Vm {
 
     fn drop_caches(&mut self, seed: u64) {
         let mut random = seed | 1;
-        for code in &mut self.store.code {
+        for func in 0..self.store.code.len() {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(seed | 1);
             if random >> 62 == 0 || seed == 0 {
-                *code = None;
+                self.store.unprepare(func);
             }
         }
     }

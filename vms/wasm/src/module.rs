@@ -21,12 +21,10 @@ pub(crate) const FEATURES: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::MULTI_MEMORY)
     .union(WasmFeatures::MEMORY64)
     .union(WasmFeatures::FUNCTION_REFERENCES)
-    .difference(WasmFeatures::SIMD);
+    .union(WasmFeatures::RELAXED_SIMD);
 
 /// What can be asked of a module that needs a proposal that is not here.
 const PROPOSALS: &[(WasmFeatures, &str)] = &[
-    (WasmFeatures::SIMD, "simd"),
-    (WasmFeatures::RELAXED_SIMD, "relaxed-simd"),
     (WasmFeatures::EXCEPTIONS, "exceptions"),
     (WasmFeatures::LEGACY_EXCEPTIONS, "legacy exceptions"),
     (WasmFeatures::GC, "gc"),

@@ -210,7 +210,7 @@ macro_rules! ops {
                 Copy Const CopyWide Br BrIf BrUnless BrTable Target Select SelectWide
                 Return ReturnOne ReturnConst Call CallIndirect CallRef TailCall TailCallIndirect
                 TailCallRef Trap GlobalGet GlobalSet GlobalGetWide GlobalSetWide TableGet TableSet
-                BrNull BrNonNull NonNull LoadFar StoreFar Cold
+                BrNull BrNonNull NonNull LoadFar StoreFar Cold Vector VectorLoad VectorStore
             }
         }
     };
@@ -291,6 +291,8 @@ macro_rules! define_op {
                     Self::Copy | Self::Const | Self::Select | Self::GlobalGet | Self::TableGet => {
                         true
                     }
+                    Self::CopyWide | Self::SelectWide | Self::GlobalGetWide => true,
+                    Self::Vector | Self::VectorLoad => true,
                     _ => false,
                 }
             }

@@ -3,7 +3,7 @@
 
 use crate::code::Code;
 use crate::cold::WASM_PAGE;
-use crate::compile::compile;
+use crate::compile::{INSNS_MAX, compile};
 use crate::exec::{Bounds, Exit};
 use crate::layout::{Layout, Numbers};
 use crate::module::Module;
@@ -18,6 +18,10 @@ use std::sync::Arc;
 
 /// Ticks between two looks at the kick, more or less.
 const KICK_TICKS: i64 = 50_000;
+
+/// Instructions of the register form that are kept, of all functions together; two functions of
+/// the largest size fit.
+const CODE_INSNS_MAX: usize = 4 * INSNS_MAX;
 
 /// The number of no function: the outermost one has returned.
 pub(crate) const NOWHERE: u32 = u32::MAX;
@@ -96,6 +100,8 @@ pub struct Store {
     pub(crate) memory_max: u64,
     // Derived from here on.
     pub(crate) code: Vec<Option<Box<Code>>>,
+    /// Instructions of the register form in all of it.
+    insns: usize,
     /// The slots of each function's frame, as far as it was compiled.
     pub(crate) slots: Vec<u16>,
 }
@@ -115,6 +121,7 @@ impl Store {
             memory: Memory { spaces: vec![Space::new("memory", 0)] },
             memory_max,
             code: Vec::new(),
+            insns: 0,
             slots: Vec::new(),
         }
     }
@@ -126,9 +133,16 @@ impl Store {
         self.types.signature(ty).expect("functions have the type of functions")
     }
 
-    /// Compiles a function that is not compiled yet; says whether it fits.
-    pub(crate) fn prepare(&mut self, func: u32) -> bool {
-        let Body::Wasm { instance, body, .. } = self.funcs[func as usize].body else { return true };
+    /// Compiles a function that is not compiled yet. Where all that is compiled would take too much
+    /// room, the rest is dropped: it is made again when it is called.
+    ///
+    /// # Errors
+    /// Where it is the host's, or too large.
+    pub(crate) fn prepare(&mut self, func: u32) -> Result<(), Trap> {
+        let body = self.funcs.get(func as usize).map(|func| func.body);
+        let Some(Body::Wasm { instance, body, .. }) = body else {
+            return Err(Trap::UndefinedElement);
+        };
         let instance = &self.instances[instance as usize];
         let funcs = &self.funcs;
         let layout = Layout {
@@ -139,20 +153,40 @@ impl Store {
         };
         let signature = self.signature(func);
         let made = compile(&layout, signature, &instance.module.body(body as usize));
-        let Ok(code) = made else { return false };
+        let code = made.map_err(|_| Trap::TooLarge)?;
+        self.insns += code.insns.len();
+        if self.insns > CODE_INSNS_MAX {
+            self.code.iter_mut().for_each(|code| *code = None);
+            self.insns = code.insns.len();
+        }
         self.slots.resize(self.funcs.len(), 0);
         self.slots[func as usize] = code.slots;
         self.code[func as usize] = Some(Box::new(code));
-        true
+        Ok(())
+    }
+
+    /// Compiles a function where that is not done.
+    ///
+    /// # Errors
+    /// As `prepare`.
+    pub(crate) fn prepared(&mut self, func: u32) -> Result<&Code, Trap> {
+        if !matches!(self.code.get(func as usize), Some(Some(_))) {
+            self.prepare(func)?;
+        }
+        let code = self.code.get(func as usize).and_then(Option::as_ref);
+        code.map(|code| &**code).ok_or(Trap::UndefinedElement)
+    }
+
+    /// Drops what was compiled of a function.
+    pub(crate) fn unprepare(&mut self, func: usize) {
+        let dropped = self.code[func].take();
+        self.insns -= dropped.map_or(0, |code| code.insns.len());
     }
 
     /// Compiles the present function where that is not done; what is dropped of it is made again.
     pub(crate) fn ready(&mut self) {
-        let func = self.state.at.func;
-        if self.code.get(func as usize).is_some_and(Option::is_none) {
-            // It was compiled before.
-            self.prepare(func);
-        }
+        // It was compiled before, so it can be; and where none is present, nothing is to be done.
+        let _ = self.prepared(self.state.at.func);
     }
 
     /// Has the present instruction end a tick from now.
@@ -163,12 +197,7 @@ impl Store {
 
     /// Whether a call can stand at an instruction, with its frame there.
     pub(crate) fn can_stand(&mut self, func: u32, pc: u32, base: u32) -> bool {
-        let Some(Body::Wasm { .. }) = self.funcs.get(func as usize).map(|func| func.body) else {
-            return false;
-        };
-        let ready = self.code[func as usize].is_some() || self.prepare(func);
-        let code = self.code[func as usize].as_ref().filter(|_| ready);
-        code.is_some_and(|code| {
+        self.prepared(func).is_ok_and(|code| {
             (pc as usize) < code.insns.len()
                 && base as usize + usize::from(code.slots) <= STACK_SLOTS
         })
@@ -180,35 +209,38 @@ impl Store {
         self.memory.spaces[memory].set_flat(pages * (WASM_PAGE / PAGE_SIZE_U64));
     }
 
-    /// The slots that frames have.
+    /// The slots that frames have. The last one may end below one that waits.
     pub(crate) fn stack_top(&self) -> usize {
         let at = self.state.at;
-        let Some(Body::Wasm { .. }) = self.funcs.get(at.func as usize).map(|func| func.body) else {
-            return 0;
-        };
-        let slots = self.slots.get(at.func as usize).copied().unwrap_or(0);
-        (at.base as usize + usize::from(slots)).min(STACK_SLOTS)
+        let frames = self.state.frames.iter().map(|frame| (frame.func, frame.base));
+        let ends = frames.chain([(at.func, at.base)]).map(|(func, base)| {
+            let slots = self.slots.get(func as usize).copied();
+            slots.map_or(0, |slots| base as usize + usize::from(slots))
+        });
+        ends.max().unwrap_or(0).min(STACK_SLOTS)
     }
 
     /// Where a call stands, for people.
-    pub(crate) fn describe(&self, frame: &Frame) -> String {
+    pub(crate) fn describe(&mut self, frame: &Frame) -> String {
         let body = self.funcs.get(frame.func as usize).map(|func| func.body);
         let Some(Body::Wasm { instance, index, .. }) = body else { return "nowhere".to_owned() };
         let name = self.instances[instance as usize].module.name_of(index);
-        let code = self.code.get(frame.func as usize).and_then(Option::as_ref);
         let before = (frame.pc as usize).saturating_sub(1);
+        let code = self.prepared(frame.func).ok();
         match code.and_then(|code| code.offsets.get(before)) {
             Some(offset) => format!("{name} at byte {offset:#x} of the module"),
             None => name,
         }
     }
 
-    /// Sets up a call of a function as the outermost one, at the present tick.
+    /// Whether the host does a function.
+    pub(crate) fn is_host(&self, func: u32) -> bool {
+        self.funcs.get(func as usize).is_some_and(Func::is_host)
+    }
+
+    /// Sets up a call of a function of a module as the outermost one, at the present tick.
     pub(crate) fn begin(&mut self, func: u32, arguments: &[u64]) -> Result<(), Trap> {
-        if self.code[func as usize].is_none() && !self.prepare(func) {
-            return Err(Trap::Stack);
-        }
-        let slots = self.code[func as usize].as_ref().map_or(0, |code| usize::from(code.slots));
+        let slots = usize::from(self.prepared(func)?.slots);
         self.state.frames.clear();
         self.state.stack[..slots].fill(0);
         self.state.stack[..arguments.len()].copy_from_slice(arguments);
@@ -227,7 +259,7 @@ impl Store {
                 return Ran::Done;
             }
             let soon = self.state.at.origin.saturating_add(KICK_TICKS);
-            let bounds = Bounds { until, soon, single: false };
+            let bounds = Bounds { until, soon };
             let exit = if careful { self.exec::<true>(bounds) } else { self.exec::<false>(bounds) };
             match exit {
                 Exit::Limit => {
@@ -241,9 +273,9 @@ impl Store {
                     return Ran::Reached;
                 }
                 Exit::Uncompiled(func) => {
-                    if !self.prepare(func) {
+                    if let Err(trap) = self.prepare(func) {
                         self.pass();
-                        return Ran::Trapped(Trap::Stack);
+                        return Ran::Trapped(trap);
                     }
                 }
                 Exit::Cold => {
@@ -260,7 +292,6 @@ impl Store {
                     self.pass();
                     return Ran::Trapped(trap);
                 }
-                Exit::Stepped => {}
                 Exit::Done => {
                     self.state.tick = self.state.at.origin.cast_unsigned();
                     return Ran::Done;
@@ -320,7 +351,7 @@ impl Store {
                         let origin = now.wrapping_sub(along);
                         *at = At { func: frame.func, pc: frame.pc, base: frame.base, origin };
                     }
-                    None => at.func = NOWHERE,
+                    None => *at = At { func: NOWHERE, pc: 0, base: 0, origin: now },
                 }
             }
             _ => at.pc += 1,

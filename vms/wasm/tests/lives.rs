@@ -1,0 +1,174 @@
+//! What is done to programs: saved and restored at any tick, refused, ended.
+
+use omni_base::Tick;
+use omni_lifecycle::{restore, take};
+use omni_machine::{CreateError, Effect, Kick, Machine, MachineKind, PortId, Spec, Stop, digest};
+use omni_vm_wasm::Wasm;
+
+const KINDS: &[&dyn MachineKind] = &[&Wasm];
+
+fn spec(text: &str) -> Spec {
+    let mut spec = Spec::new("wasm");
+    spec.files.insert("image".into(), text.as_bytes().into());
+    spec
+}
+
+fn program(text: &str) -> Box<dyn Machine> {
+    Wasm.create(&spec(text)).expect("the program is sound")
+}
+
+fn refusal(text: &str) -> String {
+    match Wasm.create(&spec(text)) {
+        Ok(_) => "it was taken".into(),
+        Err(CreateError::File { why, .. }) => why,
+        Err(other) => format!("{other:?}"),
+    }
+}
+
+/// What was written to the errors of a program that is run to its end, and its exit code.
+fn run(machine: &mut dyn Machine) -> (String, u64) {
+    let mut all: Vec<(Tick, Effect)> = Vec::new();
+    let stop = machine.run(Tick(1 << 40), &Kick::default(), &mut all);
+    let Stop::Halted { code } = stop else { panic!("it stopped by {stop:?}") };
+    let errors = all.iter().filter_map(|(_, effect)| match effect {
+        Effect::Output { port: PortId(1), bytes } => Some(String::from_utf8_lossy(bytes)),
+        Effect::Output { .. } | Effect::Io(_) => None,
+    });
+    (errors.collect(), code)
+}
+
+fn again(machine: &mut dyn Machine) -> Box<dyn Machine> {
+    let snapshot = take(KINDS, machine).expect("nothing vetoes a snapshot");
+    restore(KINDS, &snapshot).expect("what was taken can be restored")
+}
+
+#[test]
+fn a_main_function_that_is_imported_is_refused_with_what_to_do() {
+    let why = refusal(
+        r#"(module
+            (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
+            (export "_start" (func $yield)))"#,
+    );
+    assert!(why.contains("--option invoke=NAME"), "{why}");
+}
+
+/// Leaves stale values high in its frame, and calls a function whose frame ends below them.
+const HIGH: &str = r#"
+(module
+  (func $small (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))
+  (func $sum (param i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+    (i32.add (local.get 0) (local.get 8)))
+  (func (export "_start") (local i32)
+    (local.set 0 (i32.const 41))
+    (drop (call $sum (local.get 0) (local.get 0) (local.get 0) (local.get 0) (local.get 0)
+      (local.get 0) (local.get 0) (local.get 0) (local.get 0)))
+    (drop (call $small (local.get 0)))
+    (drop (call $small (local.get 0)))))"#;
+
+/// Vectors in a local, a global, on the stack, in memory, and through a branch and a call.
+const VECTORS: &str = r#"
+(module
+  (memory 1)
+  (global $kept (mut v128) (v128.const i32x4 1 2 3 4))
+  (func $twice (param v128) (result v128) (i32x4.add (local.get 0) (local.get 0)))
+  (func (export "_start") (local $v v128) (local $n i32)
+    (local.set $v (i8x16.splat (i32.const 7)))
+    (loop $again
+      (local.set $v (call $twice (v128.xor (local.get $v) (global.get $kept))))
+      (v128.store offset=8 (i32.const 0) (local.get $v))
+      (local.set $v (block (result v128)
+        (v128.load64_lane offset=4 1 (i32.const 0) (local.get $v))
+        (br_if 0 (i32.and (local.get $n) (i32.const 1)))
+        (i8x16.shuffle 3 2 1 0 31 30 29 28 8 9 10 11 12 13 14 15 (global.get $kept))))
+      (global.set $kept (i32x4.replace_lane 2 (global.get $kept)
+        (i32x4.extract_lane 1 (local.get $v))))
+      (local.set $n (i32.add (local.get $n) (i32.const 1)))
+      (br_if $again (i32.lt_u (local.get $n) (i32.const 4))))
+    (if (i32x4.all_true (global.get $kept)) (then (global.set $kept (local.get $v))))))"#;
+
+#[test]
+fn a_program_restored_at_any_tick_has_the_state_of_one_that_was_not() {
+    for text in [HIGH, VECTORS] {
+        restored_at_any_tick(text);
+    }
+}
+
+fn restored_at_any_tick(text: &str) {
+    let mut whole = program(text);
+    assert_eq!(run(&mut *whole), (String::new(), 0));
+    let last = whole.tick().0;
+    for tick in 0..=last {
+        let mut one = program(text);
+        one.run(Tick(tick), &Kick::default(), &mut Vec::new());
+        let mut other = again(&mut *one);
+        assert_eq!(digest(&mut *one), digest(&mut *other), "at tick {tick}");
+        for next in tick + 1..=last {
+            one.run(Tick(next), &Kick::default(), &mut Vec::new());
+            other.run(Tick(next), &Kick::default(), &mut Vec::new());
+            assert_eq!(digest(&mut *one), digest(&mut *other), "from {tick} at {next}");
+        }
+    }
+}
+
+#[test]
+fn a_program_that_has_ended_can_be_saved_and_restored() {
+    let exit = r#"(module
+        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (func (export "_start") (call $exit (i32.const 3))))"#;
+    let trap = r#"(module (func (export "_start") unreachable))"#;
+    let tail = r#"(module
+        (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
+        (func (export "_start") (result i32) (return_call $yield)))"#;
+    for (text, code) in [(HIGH, 0), (exit, 3), (trap, 134), (tail, 0)] {
+        let mut ended = program(text);
+        assert_eq!(run(&mut *ended).1, code);
+        let mut other = again(&mut *ended);
+        assert_eq!(digest(&mut *ended), digest(&mut *other));
+        assert_eq!(run(&mut *other), (String::new(), code));
+    }
+}
+
+#[test]
+fn the_backtrace_of_a_trap_is_the_same_whatever_was_compiled() {
+    let text = r#"(module
+        (func $deep (param i32)
+          (if (i32.eqz (local.get 0)) (then unreachable))
+          (call $deep (i32.sub (local.get 0) (i32.const 1))))
+        (func $middle (call $deep (i32.const 20)))
+        (func (export "_start") (call $middle)))"#;
+    let (said, code) = run(&mut *program(text));
+    assert_eq!(code, 134);
+    assert_eq!(said.lines().count(), 1 + 21 + 2);
+    assert!(said.lines().skip(1).all(|line| line.contains(" at byte 0x")), "{said}");
+    let mut other = program(text);
+    other.run(Tick(30), &Kick::default(), &mut Vec::new());
+    other.drop_caches(0);
+    assert_eq!(run(&mut *other), (said.clone(), code));
+    let mut third = program(text);
+    third.run(Tick(30), &Kick::default(), &mut Vec::new());
+    assert_eq!(run(&mut *again(&mut *third)), (said, code));
+}
+
+#[test]
+fn a_function_that_would_be_too_large_ends_or_refuses_a_program_with_words_for_it() {
+    let many = |what: &str, count: usize| what.repeat(count);
+    // Each branch copies a thousand values.
+    let copies = format!(
+        "(module (type $t (func (result {}))) (func $large
+            (block $out (type $t) {} {} unreachable) {}) NEXT)",
+        many("i32 ", 1000),
+        many("(i32.const 0) ", 1001),
+        many("(br_if $out (i32.const 0)) ", 4500),
+        many("drop ", 1000),
+    );
+    let nested =
+        format!("(module (func $large {} {}) NEXT)", many("block ", 70_000), many("end ", 70_000));
+    for text in [copies, nested] {
+        let called = text.replace("NEXT", "(func (export \"_start\") (call $large))");
+        let (said, code) = run(&mut *program(&called));
+        assert!(said.contains("too large to run here"), "{said}");
+        assert_eq!(code, 134);
+        let main = text.replace("NEXT", "(export \"_start\" (func $large))");
+        assert!(refusal(&main).contains("too large to run here"));
+    }
+}
