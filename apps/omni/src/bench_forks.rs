@@ -1,9 +1,10 @@
 //! What many forks of a live Debian cost: until each of them has answered at its console, and what
 //! each holds and takes when it is idle.
 
-use crate::bench_time::{Home, MEMORY, boot, failed};
+use crate::bench_time::{Home, MEMORY, START_LIMIT, boot, failed};
 use omni_bench::{Audience, BenchError, Host, Installed};
 use omni_control::{Client, ControlError, Dirs, Entry, Message, Registry, Request};
+use omni_host::private_bytes;
 use serde::Serialize;
 use serde_json::Value;
 use std::fs;
@@ -144,6 +145,7 @@ fn ask_all(home: &Home, forks: &[Value]) -> Result<usize, BenchError> {
 /// Types at a console, and waits for the answer.
 fn ask(entry: &Entry) -> Result<(), ControlError> {
     let mut client = Client::connect(entry)?;
+    client.set_patience(START_LIMIT)?;
     client.ask(&Request::Attach { history: 0, hold: false, own: false })?;
     client.input(TYPED)?;
     let mut said = Vec::new();
@@ -158,11 +160,9 @@ fn ask(entry: &Entry) -> Result<(), ControlError> {
 
 /// Private memory of a process, in MiB.
 fn private_mib(pid: u64) -> Result<f64, BenchError> {
-    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
-    let text = text.map_err(|error| failed("smaps_rollup", &error))?;
-    let lines = text.lines().filter(|line| line.starts_with("Private_"));
-    let kib = |line: &str| line.split_ascii_whitespace().nth(1)?.parse::<f64>().ok();
-    Ok(lines.filter_map(kib).sum::<f64>() / 1024.0)
+    let bytes = u32::try_from(pid).ok().and_then(private_bytes);
+    let bytes = bytes.ok_or_else(|| failed("memory of a process", &"it has gone"))?;
+    Ok(bytes as f64 / f64::from(1 << 20))
 }
 
 /// CPU time that a process has used, in clock ticks (proc_pid_stat(5), fields 14 and 15).

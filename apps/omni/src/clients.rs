@@ -411,7 +411,11 @@ impl Client {
             (machine.tick().0, pages, digest, own_bytes_of(machine).1)
         };
         let (ticks, bytes, digest, own) = self.visit(look)?;
-        let private = if self.shared.family.is_single() { private_bytes() } else { Some(own) };
+        let private = if self.shared.family.is_single() {
+            private_bytes(std::process::id())
+        } else {
+            Some(own)
+        };
         let ns = self.shared.ns_per_tick;
         let mut ports = self.shared.ports.clone();
         ports["switches"] = places(&self.shared.switches);
@@ -436,7 +440,7 @@ impl Client {
             counters.into_iter().map(|(name, count)| (name.to_owned(), json!(count))).collect();
         let (resident, private) = if self.shared.family.is_single() {
             // One monitor, one machine: all frames of this process are its own.
-            (frames_used() * PAGE_SIZE_U64, private_bytes())
+            (frames_used() * PAGE_SIZE_U64, private_bytes(std::process::id()))
         } else {
             (own.0, Some(own.1))
         };

@@ -56,7 +56,11 @@ fn look(timeline: &Timeline, from: Moment, found: &Divergence) -> Result<String,
     let same = found.same_until.max(found.records_until).unwrap_or(from).max(from);
     let (first, near) = (below(from)?, below(same)?);
     let here = |rung| Way { rung, make: &as_here };
-    if first.moment < near.moment && here(near).holds(KINDS, log, found.at)? {
+    if here(near).holds(KINDS, log, found.at)? {
+        if first.moment == near.moment {
+            let text = "lived once more it goes as recorded: the replay does not repeat";
+            return Ok(text.into());
+        }
         let ways = (here(first), here(near));
         let good = format!("begun at the rung at {} it goes as recorded", near.moment);
         return Ok(told(&good, part(log, ways, found)?));
@@ -68,9 +72,6 @@ fn look(timeline: &Timeline, from: Moment, found: &Divergence) -> Result<String,
             Tiers::Compiled { .. } => "translated it goes as recorded",
         };
         return Ok(told(good, part(log, (here(near), other), found)?));
-    }
-    if here(near).holds(KINDS, log, found.at)? {
-        return Ok("lived once more it goes as recorded: the replay does not repeat".into());
     }
     let text = "it goes this way from each rung, interpreted and translated: what was let in is \
                 not what the log holds, or this is another machine's";

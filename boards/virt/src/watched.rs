@@ -51,14 +51,16 @@ impl Watched {
 
     /// Looks at what has changed since.
     pub(crate) fn after(&mut self, ram: &Space) {
-        for part in &self.parts {
-            let mut now = vec![0; part.seen.len()];
-            if ram.read(part.place, &mut now).is_err() || self.touched.is_some() {
-                continue;
-            }
-            let first = part.seen.iter().zip(&now).position(|(seen, now)| seen != now);
-            self.touched = first.map(|first| (part.stop, part.at.wrapping_add(first as u64)));
+        if self.touched.is_some() {
+            return;
         }
+        let mut now = Vec::new();
+        self.touched = self.parts.iter().find_map(|part| {
+            now.resize(part.seen.len(), 0);
+            ram.read(part.place, &mut now).ok()?;
+            let first = part.seen.iter().zip(&now).position(|(seen, now)| seen != now)?;
+            Some((part.stop, part.at.wrapping_add(first as u64)))
+        });
     }
 
     pub(crate) fn has_touched(&self) -> bool {

@@ -281,14 +281,23 @@ impl History {
         for place in places.into_iter().rev().filter(|place| *place < moment) {
             traveller.travel(&self.events, place, asked)?;
             let rung = take(self.kinds, &mut *traveller.machine)?;
-            self.near.insert(place, (self.visits, rung));
+            self.keep_near(place, rung);
+            // Whoever asks again begins here, so that it ends however often it is asked.
+            if asked() {
+                return Err(DebugError::Interrupted);
+            }
         }
         traveller.travel(&self.events, moment, asked)?;
+        Ok(traveller)
+    }
+
+    /// Keeps a rung near a visited moment, in the place of the one that was kept longest ago.
+    fn keep_near(&mut self, at: Moment, rung: Snapshot) {
+        self.near.insert(at, (self.visits, rung));
         while self.near.len() > NEAR_MAX {
             let oldest = self.near.iter().min_by_key(|(_, (visit, _))| *visit);
             let Some(oldest) = oldest.map(|(at, _)| *at) else { break };
             self.near.remove(&oldest);
         }
-        Ok(traveller)
     }
 }

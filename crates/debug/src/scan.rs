@@ -70,7 +70,8 @@ impl Scan {
                 if to < self.end {
                     return Ok(Scanned::Searching);
                 }
-                if let Some((moment, hit)) = self.found.take() {
+                // Kept: whoever is interrupted on the way there asks again.
+                if let Some((moment, hit)) = self.found {
                     return Ok(Scanned::Found(moment, hit));
                 }
                 self.end = *began;

@@ -16,7 +16,7 @@ const STEPS_MAX: u32 = 20_000;
 /// Stop points that a debugger may set.
 const STOPS_MAX: usize = 1024;
 
-/// Bytes that one watch may have.
+/// Bytes that all watches may have together: what devices write is found by comparing them.
 const WATCH_BYTES_MAX: u64 = 1 << 20;
 
 /// How the machine of the present lives, which is in the hands of someone else.
@@ -192,17 +192,20 @@ impl<'p> Session<'p> {
 
     /// Adds a stop point. Says whether there is room for it.
     pub fn add_stop(&mut self, stop: StopPoint) -> bool {
-        if let StopPoint::Watch { bytes, .. } = stop
-            && (bytes == 0 || bytes > WATCH_BYTES_MAX)
-        {
+        if self.stops.contains(&stop) {
+            return true;
+        }
+        let watched = |stop: &StopPoint| match *stop {
+            StopPoint::Watch { bytes, .. } => bytes,
+            StopPoint::Break(_) => 0,
+        };
+        let (own, all) = (watched(&stop), self.stops.iter().map(watched).sum::<u64>());
+        let is_empty = matches!(stop, StopPoint::Watch { bytes: 0, .. });
+        let room = self.stops.len() < STOPS_MAX && own <= WATCH_BYTES_MAX - all;
+        if is_empty || !room {
             return false;
         }
-        if !self.stops.contains(&stop) {
-            if self.stops.len() >= STOPS_MAX {
-                return false;
-            }
-            self.stops.push(stop);
-        }
+        self.stops.push(stop);
         true
     }
 

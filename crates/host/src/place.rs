@@ -154,10 +154,10 @@ pub fn new_session() -> io::Result<()> {
     Ok(())
 }
 
-/// Bytes of memory that only this process holds.
+/// Bytes of memory that only a process holds.
 #[must_use]
-pub fn private_bytes() -> Option<u64> {
-    let text = fs::read_to_string("/proc/self/smaps_rollup").ok()?;
+pub fn private_bytes(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     let lines = text.lines().filter(|line| line.starts_with("Private_"));
     let kib = |line: &str| line.split_ascii_whitespace().nth(1)?.parse::<u64>().ok();
     Some(lines.filter_map(kib).sum::<u64>() * 1024)

@@ -7,7 +7,7 @@ use omni_base::{Digest, Tick};
 use omni_state::{Field, Reader, StateError, Writer};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -303,12 +303,12 @@ impl Replayed {
     }
 
     fn replay(file: &File, path: &Path) -> Result<Self, StoreError> {
-        let size = file.metadata().map_err(StoreError::io(path))?.len();
-        if size > TREE_BYTES_MAX {
+        // As far as it reaches: who appends cuts off a torn line meanwhile, and no lock is held.
+        let mut bytes = Vec::new();
+        file.take(TREE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(StoreError::io(path))?;
+        if bytes.len() as u64 > TREE_BYTES_MAX {
             return Err(StoreError::damaged(path, "it is larger than any tree"));
         }
-        let mut bytes = vec![0; usize::try_from(size).expect("below the most")];
-        file.read_exact_at(&mut bytes, 0).map_err(StoreError::io(path))?;
         let chain = Digest::of(&header());
         let mut all = Self { chain, ..Self::default() };
         if bytes.len() < HEADER_BYTES {

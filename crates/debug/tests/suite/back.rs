@@ -219,6 +219,35 @@ fn what_is_asked_to_end_on_the_way_back_stays_where_it_was() {
 }
 
 #[test]
+fn what_is_asked_to_end_on_the_way_to_what_it_found_finds_it_again() {
+    let mut asked = 0;
+    sessions(|sample, session| {
+        let stops: Vec<_> = somewhere(session, 4).into_iter().map(StopPoint::Break).collect();
+        stops.iter().for_each(|stop| _ = session.add_stop(*stop));
+        let here = session.now();
+        session.go(Go::Back).expect("it goes");
+        let mut patience = 3;
+        let stopped = loop {
+            let mut impatient = || {
+                asked += 1;
+                patience -= 1;
+                patience >= 0
+            };
+            if let Some(stopped) = session.poll_asked(&mut impatient).expect("it can be had") {
+                break stopped;
+            }
+        };
+        let got = (stopped, session.now(), state(session));
+        session.visit(here).expect("it is recorded");
+        session.go(Go::Back).expect("it goes");
+        let want = (arrive(session), session.now(), state(session));
+        assert_eq!(got, want, "{}", sample.name);
+        stops.into_iter().for_each(|stop| _ = session.remove_stop(stop));
+    });
+    assert!(asked > 0, "nobody was asked");
+}
+
+#[test]
 fn what_is_written_begins_another_past() {
     sessions(|sample, session| {
         somewhere(session, 2);
