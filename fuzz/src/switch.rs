@@ -44,7 +44,7 @@ pub fn switch_packets(data: &[u8]) {
             _ => {
                 let count = usize::from(from.u8() % 40);
                 match port.take(key, from.take(count), now) {
-                    Arrival::Frame(frame) => port.delivered(key, &frame, now % 3 > 0),
+                    Arrival::Frame(frame) => port.delivered(key, frame, now % 3 > 0),
                     Arrival::Nothing | Arrival::Seal(_) => {}
                     Arrival::Refused => drop(port.disconnect(key)),
                 }

@@ -10,7 +10,7 @@ use omni_base::Digest;
 use omni_control::{CutFile, FrameFile};
 use omni_host::Item;
 use omni_machine::{Machine, PortId, PortInfo, PortKind};
-use omni_net::{CutError, CutId, FRAME_BYTES_MAX};
+use omni_net::{CUT_FRAMES_MAX, CutError, CutId, FRAME_BYTES_MAX, FRAME_BYTES_MIN};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,12 +18,6 @@ use std::time::Duration;
 
 /// How long the others have to take their parts.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Frames in flight that a snapshot may have.
-const FRAMES_MAX: usize = 8_192;
-
-/// The smallest frame, in bytes.
-const FRAME_BYTES_MIN: usize = 14;
 
 type Slot = Arc<Mutex<Option<Result<Taken, Failure>>>>;
 
@@ -133,7 +127,7 @@ pub(crate) fn in_flight(
     let damaged = |what: &str| {
         Failure::new(code::DAMAGED, format!("the snapshot's frames in flight: {what}"))
     };
-    if cut.in_flight.len() > FRAMES_MAX {
+    if cut.in_flight.len() > CUT_FRAMES_MAX {
         return Err(damaged("there are too many"));
     }
     let frame = |file: &FrameFile| {
@@ -195,7 +189,7 @@ mod tests {
             let failure = in_flight(&cut(port, bytes), &ports).expect_err("hostile");
             assert_eq!(failure.code, code::DAMAGED);
         }
-        let many = vec![FrameFile { port: 2, bytes: "00".repeat(14) }; FRAMES_MAX + 1];
+        let many = vec![FrameFile { port: 2, bytes: "00".repeat(14) }; CUT_FRAMES_MAX + 1];
         assert!(in_flight(&CutFile { cut: None, in_flight: many }, &ports).is_err());
     }
 }

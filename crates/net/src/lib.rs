@@ -45,7 +45,7 @@ pub use segment::{
     NETWORK_PREFIX_BITS,
 };
 pub use switch::{
-    ADDRESSES_MAX, Arrival, CutError, CutId, Deliver, Link, MEMBER_BYTES_MAX, MacTable, PeerKey,
-    Port, Seal, Sent, SwitchConfig, SwitchError, SwitchLock, SwitchMember, SwitchStats,
-    take_switch,
+    ADDRESSES_MAX, Arrival, CUT_FRAMES_MAX, CutError, CutId, Deliver, FRAME_BYTES_MIN, Link,
+    MEMBER_BYTES_MAX, MacTable, PeerKey, Port, Seal, Sent, SwitchConfig, SwitchError, SwitchLock,
+    SwitchMember, SwitchStats, take_switch,
 };

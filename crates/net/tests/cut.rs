@@ -190,8 +190,8 @@ impl World {
             Arrival::Nothing => {}
             Arrival::Refused => panic!("all are members"),
             Arrival::Frame(frame) => {
-                node.port.delivered(*key, &frame, true);
-                node.queue.push_back(Item::Frame(frame));
+                node.port.delivered(*key, frame, true);
+                node.queue.push_back(Item::Frame(frame.to_vec()));
             }
             Arrival::Seal(id) => node.queue.push_back(Item::Seal(id)),
         }

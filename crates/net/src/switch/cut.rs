@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 /// Frames in flight towards one member that a cut holds.
-const FRAMES_MAX: usize = 8_192;
+pub const CUT_FRAMES_MAX: usize = 8_192;
 
 /// Their bytes.
 const BYTES_MAX: usize = 8 << 20;
@@ -93,7 +93,7 @@ impl Cut {
             return;
         }
         self.bytes += frame.len();
-        if self.in_flight.len() >= FRAMES_MAX || self.bytes > BYTES_MAX {
+        if self.in_flight.len() >= CUT_FRAMES_MAX || self.bytes > BYTES_MAX {
             self.in_flight = Vec::new();
             self.fail(CutError::Flood);
         } else if self.failure.is_none() {

@@ -363,8 +363,8 @@ impl Listener {
             match inner.port.take(key, packet, now_ms) {
                 Arrival::Nothing => {}
                 Arrival::Frame(frame) => {
-                    let taken = (inner.deliver)(frame.clone());
-                    inner.port.delivered(key, &frame, taken);
+                    let taken = (inner.deliver)(frame.to_vec());
+                    inner.port.delivered(key, frame, taken);
                     continue;
                 }
                 Arrival::Seal(id) => inner.seal_machine(id),

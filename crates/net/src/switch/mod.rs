@@ -12,9 +12,9 @@ mod port;
 mod socket;
 mod table;
 
-pub use cut::{CutError, CutId};
+pub use cut::{CUT_FRAMES_MAX, CutError, CutId};
 pub use member::{Deliver, Seal, SwitchConfig, SwitchError, SwitchMember, take_switch};
-pub use packet::MEMBER_BYTES_MAX;
+pub use packet::{FRAME_BYTES_MIN, MEMBER_BYTES_MAX};
 pub use port::{Arrival, Link, PeerKey, Port, Sent, SwitchStats};
 pub use socket::SwitchLock;
 pub use table::{ADDRESSES_MAX, MacTable};

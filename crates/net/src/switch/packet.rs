@@ -12,8 +12,8 @@ const VERSION: u8 = 1;
 /// The largest packet, in bytes.
 pub(crate) const PACKET_BYTES_MAX: usize = 1 + FRAME_BYTES_MAX;
 
-/// Addresses and type of a frame.
-pub(crate) const FRAME_BYTES_MIN: usize = 14;
+/// The smallest Ethernet frame, in bytes: its addresses and its type.
+pub const FRAME_BYTES_MIN: usize = 14;
 
 const HELLO: u8 = 1;
 const FRAME: u8 = 2;
@@ -50,11 +50,21 @@ impl<'p> Packet<'p> {
 
     /// Its bytes.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        match self {
-            Self::Hello(name) => [&[HELLO, VERSION], name.as_bytes()].concat(),
-            Self::Frame(frame) => [&[FRAME], *frame].concat(),
-            Self::Marker(id) => [&[MARKER], &id.0[..]].concat(),
-        }
+        let mut bytes = Vec::new();
+        self.write(&mut bytes);
+        bytes
+    }
+
+    /// Its bytes, in place of what is there.
+    pub(crate) fn write(&self, into: &mut Vec<u8>) {
+        let (head, body): (&[u8], &[u8]) = match self {
+            Self::Hello(name) => (&[HELLO, VERSION], name.as_bytes()),
+            Self::Frame(frame) => (&[FRAME], frame),
+            Self::Marker(id) => (&[MARKER], &id.0),
+        };
+        into.clear();
+        into.extend_from_slice(head);
+        into.extend_from_slice(body);
     }
 }
 

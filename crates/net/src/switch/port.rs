@@ -31,12 +31,12 @@ pub enum Sent {
 }
 
 /// What a packet of a peer brought.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Arrival {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arrival<'p> {
     /// Nothing for the machine.
     Nothing,
     /// A frame for the machine: `delivered` must be told what became of it.
-    Frame(Vec<u8>),
+    Frame(&'p [u8]),
     /// It was no packet of a member: the peer is to be disconnected.
     Refused,
     /// The machine is to be sealed for this cut, once it has taken the frames that were delivered
@@ -69,6 +69,22 @@ struct Peer<L> {
     gone: bool,
 }
 
+/// A packet on its way to one or more peers. It is copied where it has to wait, and once for all.
+struct Parcel<'b> {
+    bytes: &'b [u8],
+    waits: Option<Arc<[u8]>>,
+}
+
+impl<'b> Parcel<'b> {
+    fn new(bytes: &'b [u8]) -> Self {
+        Self { bytes, waits: None }
+    }
+
+    fn waiting(&mut self) -> Arc<[u8]> {
+        self.waits.get_or_insert_with(|| self.bytes.into()).clone()
+    }
+}
+
 /// The port of one member.
 pub struct Port<L> {
     own: String,
@@ -79,6 +95,8 @@ pub struct Port<L> {
     /// Something has begun to wait for room.
     stalled: bool,
     stats: SwitchStats,
+    /// Where packets are made, so that each does not need memory of its own.
+    packet: Vec<u8>,
 }
 
 impl<L: Link> Port<L> {
@@ -93,6 +111,7 @@ impl<L: Link> Port<L> {
             cut: None,
             stalled: false,
             stats: SwitchStats::default(),
+            packet: Vec::new(),
         }
     }
 
@@ -105,7 +124,7 @@ impl<L: Link> Port<L> {
         self.peers.insert(key, Peer { link, member, waiting: VecDeque::new(), gone: false });
         if known {
             let hello = Packet::Hello(&self.own).to_bytes();
-            self.put(key, &hello.into(), true);
+            self.put(key, &mut Parcel::new(&hello), true);
         }
         key
     }
@@ -137,28 +156,31 @@ impl<L: Link> Port<L> {
             self.stats.frames_malformed += 1;
             return;
         };
-        let packet: Arc<[u8]> = Packet::Frame(frame).to_bytes().into();
+        let mut packet = std::mem::take(&mut self.packet);
+        Packet::Frame(frame).write(&mut packet);
+        let mut parcel = Parcel::new(&packet);
         self.stats.frames_sent += 1;
         let one = if is_group(to) { None } else { self.table.find(to, now_ms) };
         if let Some(key) = one.filter(|key| self.peers.contains_key(key)) {
-            self.put(key, &packet, false);
-            return;
+            self.put(key, &mut parcel, false);
+        } else {
+            let known = self.peers.iter().filter(|(_, peer)| peer.member.is_some());
+            let keys: Vec<PeerKey> = known.map(|(key, _)| *key).collect();
+            keys.into_iter().for_each(|key| self.put(key, &mut parcel, false));
         }
-        let known = self.peers.iter().filter(|(_, peer)| peer.member.is_some());
-        let keys: Vec<PeerKey> = known.map(|(key, _)| *key).collect();
-        keys.into_iter().for_each(|key| self.put(key, &packet, false));
+        self.packet = packet;
     }
 
     /// A packet of a peer.
-    pub fn take(&mut self, key: PeerKey, packet: &[u8], now_ms: u64) -> Arrival {
+    pub fn take<'p>(&mut self, key: PeerKey, packet: &'p [u8], now_ms: u64) -> Arrival<'p> {
         let arrival = self.taken(key, packet, now_ms);
         self.stats.peers_refused += u64::from(arrival.is_none());
         arrival.unwrap_or(Arrival::Refused)
     }
 
-    fn taken(&mut self, key: PeerKey, packet: &[u8], now_ms: u64) -> Option<Arrival> {
+    fn taken<'p>(&mut self, key: PeerKey, packet: &'p [u8], now_ms: u64) -> Option<Arrival<'p>> {
         let packet = Packet::of(packet)?;
-        let member = self.peers.get(&key)?.member.clone();
+        let member = self.peers.get(&key)?.member.as_deref();
         match (packet, member) {
             (Packet::Hello(name), None) if name != self.own => {
                 self.hello(key, name);
@@ -168,7 +190,7 @@ impl<L: Link> Port<L> {
             (Packet::Marker(id), Some(member)) => {
                 // One of a cut that was given up comes late, and means nothing.
                 let cut = self.cut.as_mut().filter(|cut| cut.id == id);
-                let seal = cut.is_some_and(|cut| cut.marker(&member));
+                let seal = cut.is_some_and(|cut| cut.marker(member));
                 Some(if seal { Arrival::Seal(id) } else { Arrival::Nothing })
             }
             _ => None,
@@ -188,13 +210,13 @@ impl<L: Link> Port<L> {
         }
     }
 
-    fn frame(&mut self, key: PeerKey, frame: &[u8], now_ms: u64) -> Arrival {
+    fn frame<'p>(&mut self, key: PeerKey, frame: &'p [u8], now_ms: u64) -> Arrival<'p> {
         let Some((_, from)) = addresses(frame) else {
             self.stats.frames_malformed += 1;
             return Arrival::Nothing;
         };
         self.table.learn(from, key, now_ms);
-        Arrival::Frame(frame.to_vec())
+        Arrival::Frame(frame)
     }
 
     /// What became of a frame that `take` gave: whether it is on its way into the machine.
@@ -227,13 +249,13 @@ impl<L: Link> Port<L> {
     }
 
     /// Puts a packet on its way, behind what waits. Only frames are ever dropped.
-    fn put(&mut self, key: PeerKey, packet: &Arc<[u8]>, must: bool) {
+    fn put(&mut self, key: PeerKey, packet: &mut Parcel<'_>, must: bool) {
         let Some(peer) = self.peers.get_mut(&key).filter(|peer| !peer.gone) else { return };
-        let sent = if peer.waiting.is_empty() { peer.link.send(packet) } else { Sent::Full };
+        let sent = if peer.waiting.is_empty() { peer.link.send(packet.bytes) } else { Sent::Full };
         match sent {
             Sent::Done => {}
             Sent::Full if must || peer.waiting.len() < WAITING_MAX => {
-                peer.waiting.push_back(packet.clone());
+                peer.waiting.push_back(packet.waiting());
                 self.stalled = true;
             }
             Sent::Full => self.stats.frames_dropped += 1,
@@ -297,9 +319,10 @@ impl<L: Link> Port<L> {
     pub fn sealed(&mut self, id: CutId) {
         let Ok(cut) = self.cut_of(id) else { return };
         cut.sealed();
-        let marker: Arc<[u8]> = Packet::Marker(id).to_bytes().into();
+        let marker = Packet::Marker(id).to_bytes();
+        let mut parcel = Parcel::new(&marker);
         let keys: Vec<PeerKey> = self.peers.keys().copied().collect();
-        keys.into_iter().for_each(|key| self.put(key, &marker, true));
+        keys.into_iter().for_each(|key| self.put(key, &mut parcel, true));
     }
 
     /// The machine could not be sealed.
