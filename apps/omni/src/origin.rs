@@ -10,6 +10,9 @@ use omni_host::Disk;
 use omni_kinds::{KINDS, kind_of};
 use omni_lifecycle::restore;
 use omni_machine::{DiskSpec, Machine, PortId, Spec};
+use std::fs;
+use std::io;
+use std::path::Path;
 
 /// A machine that has not run yet, and what belongs to it.
 pub(crate) struct Made {
@@ -37,6 +40,17 @@ fn cold(entry: &Entry) -> Result<Made, Failure> {
     Ok(Made { spec, disks, machine, keeper, in_flight: Vec::new() })
 }
 
+/// Removes what a machine wrote to a disk. There is something only where it was here before, and a
+/// loss of power has undone that it ran: its memory begins anew, and so do its disks.
+fn forget(overlay: &Path) -> Result<(), Failure> {
+    match fs::remove_file(overlay) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Failure::io(&overlay.display().to_string(), &error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Its pages are read when they are touched.
 fn warm(entry: &Entry, id: &str) -> Result<Made, Failure> {
     let (store, id) = (saved::own_store()?, saved::parse_id(id)?);
@@ -46,6 +60,7 @@ fn warm(entry: &Entry, id: &str) -> Result<Made, Failure> {
     let images = saved::disk_images(&snapshot)?.into_iter().zip(&snapshot.spec.disks);
     for (at, (image, DiskSpec { bytes, read_only, .. })) in images.enumerate() {
         let overlay = (!read_only).then(|| entry.overlay(at));
+        overlay.iter().try_for_each(|path| forget(path))?;
         disks.push(Disk::above(image, *bytes, overlay.as_deref())?);
     }
     let restored = restore(KINDS, &snapshot);

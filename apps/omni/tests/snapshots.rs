@@ -199,6 +199,31 @@ fn a_fork_of_a_snapshot_is_another_machine_with_other_luck() {
 }
 
 #[test]
+fn a_fork_that_begins_once_more_after_a_loss_of_power_has_its_disk_as_it_was_then() {
+    let home = home("snap-power");
+    home.write("disk.raw", &[7; 8192]);
+    home.run("m", &["--memory", "16M", "--disk", "disk.raw", "counter"]);
+    home.typed("m", "x", 'a');
+    home.check(&["snapshot", "m", "t"]);
+    let fork = home.json(&["fork", "m@t"]);
+    let name = text(&fork, "name");
+    home.typed(name, "xx", 'c');
+    let seen = home.json(&["inspect", name]);
+    home.check(&["kill", name]);
+    // What is only shown is lost, and what it wrote to its disk is not.
+    let folder = Path::new(text(&seen, "directory"));
+    let state = folder.join("state.json");
+    let mut born: Value = serde_json::from_slice(&fs::read(&state).expect("there")).expect("JSON");
+    born["state"] = "created".into();
+    fs::write(&state, born.to_string()).expect("writable");
+    let overlay = folder.join("disk0.1.overlay");
+    fs::write(&overlay, [1; 200]).expect("writable");
+    home.check(&["start", name]);
+    home.typed(name, "x", 'b');
+    assert!(!overlay.exists(), "its memory knows nothing of it");
+}
+
+#[test]
 fn snapshots_differ_in_what_was_written_between_them() {
     let home = home("snap-diff");
     home.run("m", &["--memory", "16M", "counter"]);

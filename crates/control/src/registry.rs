@@ -70,8 +70,8 @@ impl Entry {
         write_json(&dir.join("state.json"), state)
     }
 
-    /// As `write_state`, for how it is while it lives: should the host lose power, it has failed
-    /// whatever this says.
+    /// As `write_state`, for how it is while it lives. Should the host lose power, what stood there
+    /// before may come back, such as that it never ran, or nothing: it has failed then.
     ///
     /// # Errors
     /// What the host says.
