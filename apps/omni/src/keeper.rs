@@ -1,6 +1,6 @@
 //! The monitor's side of snapshots: takes them, and remembers from which one the machine goes on.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, code};
 use crate::saved::{self, Title};
 use omni_base::Digest;
 use omni_control::{CutFile, Entry, OriginFile};
@@ -28,6 +28,8 @@ struct Inner {
     lease: Option<Arc<Lease>>,
     /// What it has put into the store while it was held, and reads pages of too.
     sent_out: Vec<Arc<Lease>>,
+    /// The machine has ended, and whoever goes on with it has its files now.
+    over: bool,
 }
 
 /// A snapshot that is in memory only, and how long the machine was held for it.
@@ -49,7 +51,8 @@ pub(crate) fn seal(machine: &mut dyn Machine, recorder: &Recorder) -> Result<Tak
 impl Keeper {
     pub(crate) fn new(entry: &Entry, store: Option<Arc<Store>>, lease: Option<Lease>) -> Self {
         let origin = OriginFile { branch: None, ..entry.origin.clone() };
-        Self::with(entry, Inner { store, origin, lease: lease.map(Arc::new), sent_out: Vec::new() })
+        let (lease, sent_out) = (lease.map(Arc::new), Vec::new());
+        Self::with(entry, Inner { store, origin, lease, sent_out, over: false })
     }
 
     fn with(entry: &Entry, inner: Inner) -> Self {
@@ -68,23 +71,21 @@ impl Keeper {
         let inner = self.inner();
         let (lease, sent_out) = (inner.lease.clone(), inner.sent_out.clone());
         let (store, origin) = (inner.store.clone(), entry.origin.clone());
-        Self::with(entry, Inner { store, origin, lease, sent_out })
+        Self::with(entry, Inner { store, origin, lease, sent_out, over: false })
     }
 
-    /// No page of what the machine was restored from is read any more, nor of what was sent out.
+    /// No page of what the machine was restored from is read any more, nor of what was sent out,
+    /// and nothing more of it is kept.
     pub(crate) fn let_go(&self) {
         let mut inner = self.inner();
-        (inner.lease, inner.sent_out) = (None, Vec::new());
+        (inner.lease, inner.sent_out, inner.over) = (None, Vec::new(), true);
     }
 
     /// Puts a snapshot into the store that no list has, to stay there as long as the machine lives;
     /// gives the images of its spaces as they are there.
     pub(crate) fn put_away(&self, snapshot: &Snapshot) -> Result<Vec<Image>, Failure> {
-        let mut inner = self.inner();
-        let store = match &inner.store {
-            Some(store) => store.clone(),
-            None => inner.store.insert(saved::own_store()?).clone(),
-        };
+        let mut inner = self.living()?;
+        let store = self.opened(&mut inner)?;
         let (lease, images) = saved::put_away(&store, snapshot, &self.entry.machine.id)?;
         // Beside those of earlier times, of which pages may be left.
         inner.sent_out.push(Arc::new(lease));
@@ -127,7 +128,7 @@ impl Keeper {
         seal: impl FnOnce() -> Result<Taken, Failure>,
     ) -> Result<Value, Failure> {
         // Held from before the seal on, so that each follows the one that was taken before it.
-        let mut inner = self.inner();
+        let mut inner = self.living()?;
         let store = self.opened(&mut inner)?;
         let owner = &self.entry.machine.id;
         let tree = store.tree(owner)?;
@@ -167,6 +168,16 @@ impl Keeper {
         }))
     }
 
+    /// As `inner`, while the machine has not ended.
+    fn living(&self) -> Result<MutexGuard<'_, Inner>, Failure> {
+        let inner = self.inner();
+        if inner.over {
+            let text = format!("the machine '{}' has ended", self.entry.machine.name);
+            return Err(Failure::new(code::WRONG_STATE, text));
+        }
+        Ok(inner)
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -180,4 +191,34 @@ pub(crate) fn parent_text(tree: &omni_store::Tree, id: Digest) -> String {
 /// Milliseconds with a fraction.
 pub(crate) fn ms(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use omni_control::{MachineFile, StateFile};
+    use omni_host::TempDir;
+    use omni_kinds::{kind_of, samples};
+
+    #[test]
+    fn nothing_is_kept_of_a_machine_that_has_ended_and_nothing_is_put_away() {
+        let dir = TempDir::new("keeper").expect("a writable host");
+        let machine = MachineFile { id: "0a1b2c".into(), ..MachineFile::default() };
+        let (state, origin) = (StateFile::default(), OriginFile::default());
+        let entry = Entry { dir: dir.path().into(), machine, state, origin };
+        let store = Arc::new(Store::open(&dir.path().join("store")).expect("writable"));
+        let keeper = Keeper::new(&entry, Some(store.clone()), None);
+        let spec = samples().swap_remove(0).spec;
+        let mut machine =
+            kind_of(&spec.kind).and_then(|kind| kind.create(&spec)).expect("a sound sample");
+        keeper.keep(Some("alive"), || seal(&mut *machine, &keeper.recorder)).expect("it lives");
+        let taken = seal(&mut *machine, &keeper.recorder).expect("sound");
+        let snapshot = seal(&mut *machine, &keeper.recorder).expect("sound").snapshot;
+        keeper.let_go();
+        let kept = keeper.keep(Some("late"), || Ok(taken)).expect_err("others have its files now");
+        assert_eq!(kept.code, code::WRONG_STATE);
+        assert!(keeper.put_away(&snapshot).is_err());
+        let tree = store.tree("0a1b2c").expect("there");
+        assert!(tree.tagged("alive").is_some() && tree.tagged("late").is_none());
+    }
 }

@@ -102,6 +102,7 @@ impl Shared {
     fn fail(&self) {
         self.queue.close();
         self.leave_switches();
+        self.keeper.let_go();
         self.consoles().for_each(|console| console.end());
         let mut life = self.life();
         let socket = life.state.socket.take();
