@@ -675,6 +675,28 @@ pub(crate) const FAULTS: &[Fault] = &[
         test: SNAPSHOTS,
     },
     Fault {
+        name: "a machine that has ended keeps a snapshot all the same",
+        file: "apps/omni/src/keeper.rs",
+        find: "true);\n",
+        replace: "false);\n",
+        test: "-p omni --bin omni nothing_is_kept",
+    },
+    Fault {
+        name: "a group goes on where there is room for one of it",
+        file: "apps/omni/src/room.rs",
+        find: "check_beside(promised.fold(0, u64::saturating_add), again, registry)",
+        replace: "check_beside(promised.max().unwrap_or(0), again, registry)",
+        test: "-p omni --test switch a_group_goes_on_only",
+    },
+    Fault {
+        name: "what cannot be removed of a group is forgotten",
+        file: "apps/omni/src/groups.rs",
+        find: "        let Some((name, Failure { code, text })) = stays else {",
+        replace: "        self.forget(&file.tag);\n        \
+                  let Some((name, Failure { code, text })) = stays else {",
+        test: "-p omni --test switch what_cannot_be_removed",
+    },
+    Fault {
         name: "pages that differ are told without where the guest has them",
         file: "apps/omni/src/diff.rs",
         find: "let at = base + page.base().0;",

@@ -192,7 +192,8 @@ fn launch_settled(
     std::thread::scope(|scope| {
         let settled = scope.spawn(settle);
         let begin = Begin { from: Some(of.id), fork: true, ..Begin::default() };
-        let launched = launch_all(children, begin);
+        let pairs: Vec<(&Entry, Begin)> = children.iter().map(|entry| (entry, begin)).collect();
+        let launched = launch_all(&pairs).into_iter().collect();
         let panicked = |_| Err(Failure::new(code::OWN_FAILURE, "a thread panicked"));
         settled.join().unwrap_or_else(panicked).and(launched)
     })

@@ -6,11 +6,10 @@ use crate::cuts::hex;
 use crate::failure::{Failure, code};
 use crate::forks::{self, forked};
 use crate::keeper::ms;
-use crate::life::{Begin, launch};
-use crate::plan::{can_be_parallel, can_be_recorded};
+use crate::leave::Ready;
+use crate::life::{Begin, launch_all};
 use crate::room;
 use crate::saved::{self, open_store};
-use crate::snapshots::leave;
 use crate::switches::{self, check_name, members};
 use crate::ui::Ui;
 use omni_base::Digest;
@@ -19,9 +18,8 @@ use omni_control::{
     Request, now_text,
 };
 use omni_host::{FileLock, private_dir, random_u64, read_bounded, replace_file};
-use omni_kinds::kind_of;
 use omni_net::take_switch;
-use omni_store::Store;
+use omni_store::{Store, StoreError};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -106,7 +104,8 @@ fn taken(name: &str, tag: Option<&str>, dirs: &Dirs) -> Result<(GroupFile, Vec<V
             values
         }
         Err(failure) => {
-            folder.undo(&file, &store);
+            // The first failure is the one to tell of.
+            let _ = folder.undo(&file, &store);
             return Err(failure);
         }
     };
@@ -281,7 +280,10 @@ impl Folder {
     fn clear(&self, left: &Path, store: &Store) {
         let tag = left.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         match read(left, &self.name, tag) {
-            Ok(file) if !is_same(&self.file(tag), &self.name, &file) => self.undo(&file, store),
+            Ok(file) if !is_same(&self.file(tag), &self.name, &file) => {
+                // What cannot be undone now is tried again by the next verb.
+                let _ = self.undo(&file, store);
+            }
             Ok(_) | Err(_) => self.forget(tag),
         }
     }
@@ -323,19 +325,37 @@ impl Folder {
         let _ = fs::remove_file(self.intent(tag));
     }
 
-    /// Removes the parts of a snapshot that is not to be.
-    fn undo(&self, file: &GroupFile, store: &Store) {
-        for member in &file.members {
-            let Ok(tree) = store.tree(&member.id) else { continue };
-            let Some(id) = tree.tagged(&file.tag).map(|entry| entry.id) else { continue };
-            // Another snapshot may have got the tag since.
-            let same = |cut: omni_control::CutFile| cut.cut.as_deref() == Some(&*file.cut);
-            if saved::cut_of(store, id).is_ok_and(same) {
-                // Its monitor may have done so already.
-                let _ = store.remove(&member.id, id);
+    /// Removes the parts of a snapshot that is not to be. What is not removed is not forgotten.
+    fn undo(&self, file: &GroupFile, store: &Store) -> Result<(), Failure> {
+        let mut stays = None;
+        for GroupMember { id, name, .. } in &file.members {
+            if let Err(failure) = undo_part(id, file, store) {
+                stays.get_or_insert((name, failure));
             }
         }
-        self.forget(&file.tag);
+        let Some((name, Failure { code, text })) = stays else {
+            self.forget(&file.tag);
+            return Ok(());
+        };
+        let text = format!(
+            "the part of '{name}' in {}@{} stays until the next verb of the group: {text}",
+            self.name, file.tag
+        );
+        Err(Failure::new(code, text))
+    }
+}
+
+fn undo_part(id: &str, file: &GroupFile, store: &Store) -> Result<(), Failure> {
+    let tree = store.tree(id)?;
+    let Some(part) = tree.tagged(&file.tag).map(|entry| entry.id) else { return Ok(()) };
+    // Another snapshot may have got the tag since.
+    if saved::cut_of(store, part)?.cut.as_deref() != Some(&*file.cut) {
+        return Ok(());
+    }
+    match store.remove(id, part) {
+        // Its monitor has done so meanwhile.
+        Err(StoreError::NoSnapshot(_)) => Ok(()),
+        done => Ok(done?),
     }
 }
 
@@ -469,8 +489,7 @@ fn drop_file(folder: &Folder, file: &GroupFile, store: &Store) -> Result<(), Fai
     folder.begin(file)?;
     let path = folder.file(&file.tag);
     fs::remove_file(&path).map_err(|error| Failure::io(&path.display().to_string(), &error))?;
-    folder.undo(file, store);
-    Ok(())
+    folder.undo(file, store)
 }
 
 /// `restore --group`: all machines of a group as they were, with what was between them.
@@ -481,21 +500,28 @@ pub(crate) fn restore(text: &str, schedule: Schedule, dirs: &Dirs, ui: Ui) -> Re
     let folder = Folder::known(name, dirs, &store)?;
     let file = folder.told(tag)?;
     let parts = folder.parts(&file, &registry, &store)?;
-    // Before anything is undone.
-    for part in &parts {
-        if schedule.parallel() == Some(true) {
-            can_be_parallel(kind_of(&part.entry.machine.kind)?)?;
-            can_be_recorded(part.entry.machine.record)?;
-        }
-        room::check_again(&part.entry, &registry)?;
-    }
-    let (mut all, mut past) = (Vec::new(), Vec::new());
+    // Whatever refuses it does so before anything is undone.
+    let mut ready = Vec::new();
     for Member { entry, id } in parts {
-        let (entry, lease, left) = leave(entry, &store, (id, schedule), None)?;
-        past.push((lease, left));
-        all.push(Member { entry, id });
+        ready.push(Ready::of(entry, &store, (id, schedule))?);
     }
-    let entries = let_go(&all, name, false);
+    let before: Vec<Entry> = ready.iter().map(|ready| ready.entry.clone()).collect();
+    room::check_again(&before, &registry)?;
+    let (mut all, mut past, mut failed) = (Vec::new(), Vec::new(), None);
+    for one in ready {
+        let id = one.id;
+        match one.leave(&store, None) {
+            Ok((entry, lease, left)) => {
+                past.push((lease, left));
+                all.push(Member { entry, id });
+            }
+            Err(failure) => {
+                failed = Some(half_left(failure, &before, text));
+                break;
+            }
+        }
+    }
+    let entries = failed.map_or_else(|| let_go(&all, name, false), Err);
     for (Member { entry, .. }, (lease, left)) in all.iter().zip(past) {
         left.remove(entry, &store);
         drop(lease);
@@ -513,13 +539,32 @@ pub(crate) fn restore(text: &str, schedule: Schedule, dirs: &Dirs, ui: Ui) -> Re
     Ok(())
 }
 
+/// A failure after which some machines have ended that lived before.
+fn half_left(failure: Failure, before: &[Entry], text: &str) -> Failure {
+    let lives = |entry: &Entry| entry.state.state.is_live();
+    let has_ended =
+        |entry: &&Entry| lives(entry) && !Entry::load(&entry.dir).is_ok_and(|entry| lives(&entry));
+    let ended: Vec<String> =
+        before.iter().filter(has_ended).map(|entry| format!("'{}'", entry.machine.name)).collect();
+    if ended.is_empty() {
+        return failure;
+    }
+    let Failure { code, text: why } = failure;
+    let ended = ended.join(", ");
+    let text = format!("{why}; {ended} ended for it: 'omni restore --group {text}' has all go on");
+    Failure::new(code, text)
+}
+
 /// Starts machines, held; lets them go when each reaches each other one on their switch, so that
 /// nothing of what they say is lost.
 fn let_go(all: &[Member], switch: &str, fork: bool) -> Result<Vec<Entry>, Failure> {
+    let begin = |id| Begin { from: Some(id), fork, held: true, ..Begin::default() };
+    let pairs: Vec<(&Entry, Begin)> =
+        all.iter().map(|Member { entry, id }| (entry, begin(*id))).collect();
     let (mut live, mut failed) = (Vec::new(), Vec::new());
-    for Member { entry, id } in all {
-        match launch(entry, Begin { from: Some(*id), fork, held: true, ..Begin::default() }) {
-            Ok(entry) => live.push(entry),
+    for (launched, Member { entry, .. }) in launch_all(&pairs).into_iter().zip(all) {
+        match launched {
+            Ok((entry, _)) => live.push(entry),
             Err(failure) => failed.push((entry.machine.name.clone(), failure)),
         }
     }
@@ -592,9 +637,9 @@ pub(crate) fn fork(text: &str, count: u32, dirs: &Dirs, ui: Ui) -> Result<(), Fa
     let folder = Folder::known(name, dirs, &store)?;
     let forked = folder.told(tag).and_then(|file| {
         let made = forks(&folder, &file, count, (&registry, &store));
-        if now {
-            // It was taken for the forks only, and they keep it.
-            drop_file(&folder, &file, &store)?;
+        if now && let Err(failure) = drop_file(&folder, &file, &store) {
+            // It was taken for the forks only, which are there or not all the same.
+            ui.say(&format!("omni: {}", failure.text));
         }
         made
     });

@@ -157,13 +157,19 @@ pub(crate) fn start(
     Ok(0)
 }
 
-/// Notes how the virtual CPUs of a machine that does not live run from now on.
-pub(crate) fn set_schedule(entry: &mut Entry, schedule: Schedule) -> Result<(), Failure> {
-    let Some(parallel) = schedule.parallel() else { return Ok(()) };
-    if parallel {
+/// Whether the virtual CPUs of a machine could run so.
+pub(crate) fn check_schedule(entry: &Entry, schedule: Schedule) -> Result<(), Failure> {
+    if schedule.parallel() == Some(true) {
         can_be_parallel(kind_of(&entry.machine.kind)?)?;
         can_be_recorded(entry.machine.record)?;
     }
+    Ok(())
+}
+
+/// Notes how the virtual CPUs of a machine that does not live run from now on.
+pub(crate) fn set_schedule(entry: &mut Entry, schedule: Schedule) -> Result<(), Failure> {
+    check_schedule(entry, schedule)?;
+    let Some(parallel) = schedule.parallel() else { return Ok(()) };
     entry.machine.parallel = parallel;
     Ok(entry.write_machine()?)
 }
@@ -226,18 +232,20 @@ pub(crate) fn launch(entry: &Entry, begin: Begin) -> Result<Entry, Failure> {
     greeted(entry, child)
 }
 
-/// Starts several monitors at once, and tells when each ran, by `monotonic_ns`.
-pub(crate) fn launch_all(entries: &[Entry], begin: Begin) -> Result<Vec<(Entry, u64)>, Failure> {
-    let mut all = Vec::new();
+/// Starts several monitors at once, and tells of each when it ran, by `monotonic_ns`, or why it
+/// does not.
+pub(crate) fn launch_all(all: &[(&Entry, Begin)]) -> Vec<Result<(Entry, u64), Failure>> {
+    let mut launched = Vec::new();
     // Not more at a time than the host can well run.
-    for some in entries.chunks(LAUNCHES_MAX) {
-        let children: Vec<Child> =
-            some.iter().map(|entry| spawn(entry, begin)).collect::<Result<_, _>>()?;
-        for (entry, child) in some.iter().zip(children) {
-            all.push((greeted(entry, child)?, monotonic_ns()));
+    for some in all.chunks(LAUNCHES_MAX) {
+        let children: Vec<Result<Child, Failure>> =
+            some.iter().map(|(entry, begin)| spawn(entry, *begin)).collect();
+        for ((entry, _), child) in some.iter().zip(children) {
+            let ready = child.and_then(|child| greeted(entry, child));
+            launched.push(ready.map(|entry| (entry, monotonic_ns())));
         }
     }
-    Ok(all)
+    launched
 }
 
 fn spawn(entry: &Entry, begin: Begin) -> Result<Child, Failure> {
@@ -326,7 +334,7 @@ pub(crate) fn ask(
     each(machines, ui, |key| {
         let entry = registry.find(key)?;
         if *request == Request::Resume && entry.state.cold {
-            room::check_again(&entry, &registry)?;
+            room::check_again(std::slice::from_ref(&entry), &registry)?;
         }
         let value = Client::connect(&entry)?.ask(request)?;
         Ok((entry, value))

@@ -30,6 +30,7 @@ mod groups;
 mod hold;
 mod images;
 mod keeper;
+mod leave;
 mod life;
 mod look;
 mod monitor;

@@ -23,16 +23,21 @@ const FORK_BYTES: u64 = 1 << 20;
 
 /// Refuses machines that the host has no memory for.
 pub(crate) fn check(new: &[Entry], registry: &Registry) -> Result<(), Failure> {
-    check_beside(new.iter().map(wanted).fold(0, u64::saturating_add), None, registry)
+    check_beside(new.iter().map(wanted).fold(0, u64::saturating_add), &[], registry)
 }
 
-/// Refuses that a machine goes on with memory of its own, whether it lives now or not, where the
-/// host has none for it.
-pub(crate) fn check_again(entry: &Entry, registry: &Registry) -> Result<(), Failure> {
-    check_beside(promised(&entry.machine), Some(&entry.machine.id), registry)
+/// Refuses that machines go on with memory of their own, whether they live now or not, where the
+/// host has none for all of them.
+pub(crate) fn check_again(again: &[Entry], registry: &Registry) -> Result<(), Failure> {
+    let promised = again.iter().map(|entry| promised(&entry.machine));
+    check_beside(promised.fold(0, u64::saturating_add), again, registry)
 }
 
-fn check_beside(wanted: u64, but: Option<&str>, registry: &Registry) -> Result<(), Failure> {
+fn is_of(entries: &[Entry], id: &str) -> bool {
+    entries.iter().any(|entry| entry.machine.id == id)
+}
+
+fn check_beside(wanted: u64, but: &[Entry], registry: &Registry) -> Result<(), Failure> {
     let Some(text) = refusal(wanted, but, registry)? else { return Ok(()) };
     // Those that are held do without their memory before anybody is refused.
     let text = if send_out(but, registry)? { refusal(wanted, but, registry)? } else { Some(text) };
@@ -42,23 +47,23 @@ fn check_beside(wanted: u64, but: Option<&str>, registry: &Registry) -> Result<(
     })
 }
 
-/// Why there is no room for so much more, beside all machines that live but one.
-fn refusal(wanted: u64, but: Option<&str>, registry: &Registry) -> Result<Option<String>, Failure> {
+/// Why there is no room for so much more, beside all machines that live but these.
+fn refusal(wanted: u64, but: &[Entry], registry: &Registry) -> Result<Option<String>, Failure> {
     // A host that says nothing of its memory has to be believed.
     let Some((total, available)) = host_memory() else { return Ok(None) };
     let factor = overcommit(std::env::var(VARIABLE).ok().as_deref())?;
     let all = registry.list()?;
-    let others = all.iter().filter(|entry| but != Some(&entry.machine.id));
+    let others = all.iter().filter(|entry| !is_of(but, &entry.machine.id));
     let live = live_bytes(others.filter(|entry| entry.state.state.is_live()), anonymous_bytes);
     Ok(Room { total, available, factor, live }.refusal(wanted))
 }
 
 /// Has machines that are held put their memory into the store. Says whether any did.
-fn send_out(but: Option<&str>, registry: &Registry) -> Result<bool, Failure> {
+fn send_out(but: &[Entry], registry: &Registry) -> Result<bool, Failure> {
     let mut any = false;
     for entry in registry.list()? {
         let held = entry.state.state == Phase::Paused && !entry.state.cold;
-        if held && but != Some(&entry.machine.id) {
+        if held && !is_of(but, &entry.machine.id) {
             // One that cannot stays as it is, and counts as it did.
             let sent = Client::connect(&entry).and_then(|mut it| it.ask(&Request::SendOut));
             any |= sent.is_ok();

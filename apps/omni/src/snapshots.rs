@@ -1,24 +1,19 @@
 //! The verbs of snapshots: snapshot, snapshots, restore, fork, diff, export, import, rm, gc.
 
-use crate::args::{RestoreArgs, Schedule, SnapshotArgs};
+use crate::args::{RestoreArgs, SnapshotArgs};
 use crate::failure::{Failure, code};
 use crate::groups;
-use crate::hold::hold;
 use crate::keeper::{ms, parent_text};
-use crate::life::{Begin, Waiting, prepare, set_schedule};
-use crate::plan::can_be_parallel;
+use crate::leave::{Ready, move_to};
+use crate::life::{Begin, Waiting, prepare};
 use crate::recorded;
 use crate::room;
 use crate::saved::{self, open_store};
 use crate::switches;
 use crate::ui::{Ui, size_text};
 use omni_base::Digest;
-use omni_control::{
-    BranchFile, Client, ControlError, Dirs, Entry, MachineFile, OriginFile, Registry, Request,
-    now_text,
-};
-use omni_kinds::kind_of;
-use omni_store::{GcOptions, Lease, Store, StoreError, Tree};
+use omni_control::{BranchFile, Client, Dirs, Entry, MachineFile, Registry, Request, now_text};
+use omni_store::{GcOptions, Store, StoreError, Tree};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,9 +23,6 @@ use std::time::{Duration, Instant};
 
 /// How long clean-up waits for those who write to the store.
 const GC_WAIT: Duration = Duration::from_secs(30);
-
-/// More than a machine's small files, and what the store keeps of it, take.
-const RESERVE_BYTES: usize = 128 << 10;
 
 /// A snapshot that a verb names, and all around it.
 pub(crate) struct Named {
@@ -150,13 +142,10 @@ pub(crate) fn restore(args: &RestoreArgs, dirs: &Dirs, ui: Ui) -> Result<(), Fai
     }
     let text = args.snapshot.as_deref().unwrap_or_default();
     let Named { entry, store, id, tag, .. } = named(text, dirs)?;
-    // Whether it can be done is known before anything is undone.
-    if schedule.parallel() == Some(true) {
-        can_be_parallel(kind_of(&entry.machine.kind)?)?;
-    }
-    let monitor = prepare(&entry, Begin { from: Some(id), ..Begin::default() })?;
-    let snapshot = saved::read(&store, id, &entry.machine.disks)?;
-    let entry = go_on(entry, monitor, &store, (id, schedule), None)?;
+    let ready = Ready::of(entry, &store, (id, schedule))?;
+    let monitor = prepare(&ready.entry, Begin { from: Some(id), ..Begin::default() })?;
+    let snapshot = saved::read(&store, id, &ready.entry.machine.disks)?;
+    let entry = go_on(ready, monitor, &store, None)?;
     let value = json!({
         "id": entry.machine.id,
         "name": entry.machine.name,
@@ -167,115 +156,23 @@ pub(crate) fn restore(args: &RestoreArgs, dirs: &Dirs, ui: Ui) -> Result<(), Fai
     ui.result(value, &entry.machine.name)
 }
 
-/// Makes a machine leave where it is, and go on from a snapshot.
+/// Makes a machine leave where it is, and go on from its snapshot.
 pub(crate) fn go_on(
-    entry: Entry,
+    ready: Ready,
     monitor: Waiting,
     store: &Store,
-    (id, schedule): (Digest, Schedule),
     branch: Option<BranchFile>,
 ) -> Result<Entry, Failure> {
     // Before anything is undone.
-    room::check_again(&entry, &Registry::open(&crate::monitor::dirs()?)?)?;
-    let (entry, kept, left) = leave(entry, store, (id, schedule), branch)?;
+    let registry = Registry::open(&crate::monitor::dirs()?)?;
+    room::check_again(std::slice::from_ref(&ready.entry), &registry)?;
+    let (entry, kept, left) = ready.leave(store, branch)?;
     let launched = monitor.go(&entry);
     // What it had before is of no use, whatever became of the start.
     left.remove(&entry, store);
     let entry = launched?;
     drop(kept);
     Ok(entry)
-}
-
-/// Makes a machine leave where it is. It is not started, and the snapshot stays while the lease
-/// lives that is given.
-pub(crate) fn leave(
-    mut entry: Entry,
-    store: &Store,
-    (id, schedule): (Digest, Schedule),
-    branch: Option<BranchFile>,
-) -> Result<(Entry, Lease, Left), Failure> {
-    if entry.state.state.is_live() {
-        let reserve = Reserve::take(&entry)?;
-        match Client::connect(&entry)?.ask(&Request::Kill { keep: true }) {
-            Ok(_) | Err(ControlError::Gone(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-        drop(reserve);
-    }
-    let lock = hold(&entry)?;
-    let kept = store.lease(&[id])?;
-    set_schedule(&mut entry, schedule)?;
-    let left = move_to(&mut entry, store, id)?;
-    if branch.is_some() {
-        entry.origin.branch = branch;
-        Entry::write_origin(&entry.dir, &entry.origin)?;
-    }
-    drop(lock);
-    Ok((entry, kept, left))
-}
-
-/// Room on the file system for what is written once a machine has been ended: it is not ended for
-/// nothing where there is none.
-struct Reserve(PathBuf);
-
-impl Reserve {
-    fn take(entry: &Entry) -> Result<Self, Failure> {
-        let reserve = Self(entry.dir.join("reserve.new"));
-        let written = fs::write(&reserve.0, [1; RESERVE_BYTES]);
-        written.map_err(|error| Failure::io(&reserve.0.display().to_string(), &error))?;
-        Ok(reserve)
-    }
-}
-
-impl Drop for Reserve {
-    fn drop(&mut self) {
-        // One that is left over is written over by the next.
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-/// What a machine left behind that goes on elsewhere, and is of no use to it any more.
-#[must_use]
-pub(crate) struct Left {
-    overlays: Vec<PathBuf>,
-    /// The snapshot that it goes on from, where another one is still pinned beside it.
-    pinned: Option<Digest>,
-}
-
-impl Left {
-    pub(crate) fn remove(self, entry: &Entry, store: &Store) {
-        // What is left over is only in nobody's way.
-        if let Some(id) = self.pinned {
-            let _ = store.pin(&entry.machine.id, &[id]);
-        }
-        for path in self.overlays {
-            let _ = fs::remove_file(path);
-        }
-    }
-}
-
-/// Makes a machine go on from a snapshot: from the next start on, its disks are those of that.
-pub(crate) fn move_to(entry: &mut Entry, store: &Store, id: Digest) -> Result<Left, Failure> {
-    let overlays: Vec<PathBuf> =
-        (0..entry.machine.disks.len()).map(|at| entry.overlay(at)).collect();
-    let disks = !entry.machine.disks.is_empty();
-    let before = match &entry.origin.disks {
-        Some(id) => vec![saved::parse_id(id)?],
-        None => vec![],
-    };
-    // Both are kept until the change is made, which is one step.
-    let mut both: Vec<Digest> = before.into_iter().chain([id]).collect();
-    both.dedup();
-    store.pin(&entry.machine.id, &both)?;
-    entry.origin = OriginFile {
-        parent: Some(id.to_string()),
-        disks: disks.then(|| id.to_string()),
-        generation: entry.origin.generation + 1,
-        branch: None,
-        fork: false,
-    };
-    Entry::write_origin(&entry.dir, &entry.origin)?;
-    Ok(Left { overlays, pinned: (both.len() > 1).then_some(id) })
 }
 
 /// `rm MACHINE@TAG`: those after it stay, and follow the one before it.

@@ -3,6 +3,7 @@
 use crate::args::Schedule;
 use crate::failure::{Failure, code};
 use crate::keeper::ms;
+use crate::leave::Ready;
 use crate::life::{Begin, prepare};
 use crate::monitor::virtual_ms;
 use crate::parted;
@@ -241,9 +242,9 @@ fn go_back(
     let taken = saved::write(&store, &snapshot, title)?;
     let branch = BranchFile { recording: name.clone(), moment: moment_text(target) };
     let entry = Entry::load(&entry.dir)?;
-    let monitor = prepare(&entry, Begin { from: Some(taken.id), ..Begin::default() })?;
-    let to = (taken.id, Schedule::default());
-    let entry = snapshots::go_on(entry, monitor, &store, to, Some(branch))?;
+    let ready = Ready::of(entry, &store, (taken.id, Schedule::default()))?;
+    let monitor = prepare(&ready.entry, Begin { from: Some(taken.id), ..Begin::default() })?;
+    let entry = snapshots::go_on(ready, monitor, &store, Some(branch))?;
     let value = json!({
         "id": entry.machine.id,
         "name": entry.machine.name,

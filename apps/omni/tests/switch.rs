@@ -389,3 +389,95 @@ fn what_cannot_be_had_of_a_group_is_said() {
     let said = home.says(&["restore", "--group", "lab@one"], 3);
     assert!(said.contains("'c' was removed"), "{said}");
 }
+
+impl Home {
+    /// A file of the store that is kept for this machine.
+    #[track_caller]
+    fn kept_for(&self, machine: &str, folder: &str, extension: &str) -> std::path::PathBuf {
+        let id = text(&self.json(&["inspect", machine]), "id").to_owned();
+        self.dir.path().join("home/state/store").join(folder).join(id + extension)
+    }
+
+    #[track_caller]
+    fn state_of(&self, machine: &str) -> String {
+        text(&self.json(&["inspect", machine]), "state").to_owned()
+    }
+}
+
+#[test]
+fn a_group_that_was_left_half_is_told_of_and_can_be_gone_back_to() {
+    let home = Home::handing_on("group-half");
+    home.says(&["snapshot", "--group", "lab", "--tag", "one"], 0);
+    // Nothing can be written to where it has to be, once the others have gone.
+    let pin = home.kept_for("b", "pins", "");
+    std::fs::create_dir(&pin).expect("free");
+    let said = home.says(&["restore", "--group", "lab@one"], 1);
+    assert!(said.contains("'a', 'b' ended for it"), "{said}");
+    assert!(said.contains("'omni restore --group lab@one' has all go on"), "{said}");
+    let states = ALL.map(|name| home.state_of(name));
+    assert_eq!(states, ["stopped", "stopped", "running"]);
+    std::fs::remove_dir(&pin).expect("empty");
+    home.says(&["restore", "--group", "lab@one"], 0);
+    assert_eq!(home.count(&ALL), 3 * BEGIN);
+}
+
+#[test]
+fn a_group_is_not_ended_where_one_of_it_cannot_go_on() {
+    let home = Home::with_tokens("group-refused");
+    home.plugged("a", &["switch:lab"]);
+    let args = ["run", "-d", "--record", "--memory", "16M", "--net", "switch:lab", "--name", "b"];
+    home.check(&[&args[..], &["tokens"]].concat());
+    home.go(&["a", "b"]);
+    home.says(&["snapshot", "--group", "lab", "--tag", "one"], 0);
+    home.says(&["snapshot", "b", "own"], 0);
+    let pid = home.json(&["inspect", "b"])["pid"].clone();
+    for args in [&["b@own"][..], &["--group", "lab@one"]] {
+        let said = home.says(&[&["restore", "--parallel"], args].concat(), 8);
+        assert!(said.contains("use --turns"), "{said}");
+        assert_eq!(home.json(&["inspect", "b"])["pid"], pid, "it was not ended: {args:?}");
+        assert_eq!(home.state_of("a"), "running");
+    }
+    assert_eq!(home.count(&["a", "b"]), 2 * BEGIN);
+}
+
+#[test]
+fn a_group_goes_on_only_where_there_is_room_for_all_of_it() {
+    let Some((total, _)) = omni_host::host_memory() else { return };
+    let home = Home::handing_on("group-room");
+    home.says(&["snapshot", "--group", "lab", "--tag", "one"], 0);
+    ALL.iter().for_each(|name| drop(home.says(&["kill", name], 0)));
+    let with_room = |mib: u64| {
+        let factor = (mib << 20) as f64 / total as f64;
+        let mut restore = home.omni(&["restore", "--group", "lab@one"]);
+        restore.env("OMNI_OVERCOMMIT", factor.to_string()).output().expect("it can be started")
+    };
+    let refused = with_room(40);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(8), "{said}");
+    assert!(said.contains("48M of memory is too much"), "{said}");
+    assert_eq!(ALL.map(|name| home.state_of(name)), ["stopped"; 3], "none was started");
+    assert_eq!(with_room(49).status.code(), Some(0));
+    assert_eq!(home.count(&ALL), 3 * BEGIN);
+}
+
+#[test]
+fn what_cannot_be_removed_of_a_group_is_told_of_and_goes_with_the_next_verb() {
+    let home = Home::handing_on("group-stays");
+    home.says(&["snapshot", "--group", "lab", "--tag", "one"], 0);
+    let lock = home.kept_for("b", "trees", ".lock");
+    let blocked = |blocked: bool| {
+        if blocked {
+            std::fs::remove_file(&lock).expect("there");
+            std::fs::create_dir(&lock).expect("free");
+        } else {
+            std::fs::remove_dir(&lock).expect("empty");
+        }
+    };
+    blocked(true);
+    let said = home.says(&["rm", "--group", "lab@one"], 1);
+    assert!(said.contains("the part of 'b' in lab@one stays"), "{said}");
+    assert!(home.tags("a").is_empty() && home.tags("c").is_empty() && home.tags("b") == ["one"]);
+    blocked(false);
+    home.says(&["snapshot", "--group", "lab", "--tag", "two"], 0);
+    assert_eq!(home.tags("b"), ["two"], "what stayed has gone");
+}
