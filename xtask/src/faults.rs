@@ -343,6 +343,20 @@ pub(crate) const FAULTS: &[Fault] = &[
         test: "-p omni-vm-wasm --test suite",
     },
     Fault {
+        name: "what catches an exception takes the ticks of the block that threw it",
+        file: "vms/wasm/src/exceptions.rs",
+        find: "wrapping_sub(handler.ticks.into())",
+        replace: "wrapping_sub(0)",
+        test: "-p omni-vm-wasm --test ticks",
+    },
+    Fault {
+        name: "objects that only a global has are taken for free room",
+        file: "vms/wasm/src/heap.rs",
+        find: "frames.iter().chain(&state.globals)",
+        replace: "frames.iter()",
+        test: "-p omni-vm-wasm --test lives",
+    },
+    Fault {
         name: "a restored story draws other random numbers",
         file: "vms/zmachine/src/kind.rs",
         find: "        vm.cpu = records.take(\"cpu\")?;\n",

@@ -17,6 +17,8 @@ pub(crate) struct Code {
     pub(crate) offsets: Vec<u32>,
     pub(crate) cold: Vec<Cold>,
     pub(crate) vectors: Vec<Vector>,
+    /// What catches exceptions, the inner ones first.
+    pub(crate) handlers: Vec<Handler>,
     /// Slots of its parameters.
     pub(crate) params: u16,
     /// Slots of its frame.
@@ -42,13 +44,46 @@ pub(crate) enum Cold {
     MemorySize(u32),
     MemoryGrow(u32),
     MemoryFill(u32),
-    MemoryCopy { to: u32, from: u32 },
-    MemoryInit { memory: u32, data: u32 },
+    MemoryCopy {
+        to: u32,
+        from: u32,
+    },
+    MemoryInit {
+        memory: u32,
+        data: u32,
+    },
     DataDrop(u32),
     TableSize(u32),
     TableGrow(u32),
     TableFill(u32),
-    TableCopy { to: u32, from: u32 },
-    TableInit { table: u32, elements: u32 },
+    TableCopy {
+        to: u32,
+        from: u32,
+    },
+    TableInit {
+        table: u32,
+        elements: u32,
+    },
     ElementsDrop(u32),
+    /// Throws an exception with this tag.
+    Throw(u32),
+    ThrowRef,
+}
+
+/// What catches exceptions that some instructions throw.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Handler {
+    /// The instructions: the first, and the first that is not.
+    pub(crate) from: u32,
+    pub(crate) to: u32,
+    /// The tag in the store; none where all are caught.
+    pub(crate) tag: Option<u32>,
+    /// Whether the exception itself is wanted, after its values.
+    pub(crate) reference: bool,
+    /// The instruction to go on with.
+    pub(crate) target: u32,
+    /// Where the values go.
+    pub(crate) home: u16,
+    /// The instructions of the module before the target.
+    pub(crate) ticks: u32,
 }

@@ -4,6 +4,7 @@
 //! left to do; the instruction is run again, and each time costs a tick.
 
 use crate::code::Cold;
+use crate::reference::Reference;
 use crate::state::TABLE_SLOTS_MAX;
 use crate::store::Store;
 use crate::trap::Trap;
@@ -21,6 +22,8 @@ pub(crate) const WASM_PAGE: u64 = 64 << 10;
 pub(crate) enum Step {
     Done,
     Again,
+    /// It went on elsewhere.
+    Gone,
 }
 
 impl Store {
@@ -34,6 +37,7 @@ impl Store {
         match self.cold_step(cold, first)? {
             Step::Done => self.state.at.pc += 1,
             Step::Again => self.state.at.origin += 1,
+            Step::Gone => {}
         }
         Ok(())
     }
@@ -77,6 +81,14 @@ impl Store {
             }
             Cold::ElementsDrop(elements) => {
                 self.state.elements_dropped[elements as usize] = true;
+            }
+            Cold::Throw(tag) => {
+                self.throw(tag, first)?;
+                return Ok(Step::Gone);
+            }
+            Cold::ThrowRef => {
+                self.throw_again(Reference(self.state.stack[first]))?;
+                return Ok(Step::Gone);
             }
         }
         Ok(Step::Done)

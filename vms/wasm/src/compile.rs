@@ -9,6 +9,7 @@
 )]
 
 use crate::code::{Code, Cold, FRAME_SLOTS};
+use crate::exceptions::Try;
 use crate::layout::Layout;
 use crate::ops::{Insn, Op};
 use crate::trap::Trap;
@@ -59,6 +60,8 @@ pub(crate) enum Block {
     If {
         otherwise: Option<usize>,
     },
+    /// What it catches is in `tries`.
+    Try,
 }
 
 /// What a block gives.
@@ -105,6 +108,8 @@ pub(crate) struct Compiler<'a> {
     symbolic: usize,
     pub(crate) stack: Vec<Entry>,
     pub(crate) controls: Vec<Control<'a>>,
+    /// Blocks that catch exceptions, of those that are open.
+    pub(crate) tries: Vec<Try>,
     /// Instructions of the module so far.
     pub(crate) ticks: u32,
     offset: u32,
@@ -165,6 +170,7 @@ impl<'a> Compiler<'a> {
             offsets: Vec::new(),
             cold: Vec::new(),
             vectors: Vec::new(),
+            handlers: Vec::new(),
             params,
             slots: 0,
         };
@@ -185,6 +191,7 @@ impl<'a> Compiler<'a> {
             locals,
             stack: Vec::new(),
             controls: vec![function],
+            tries: Vec::new(),
             ticks: 0,
             offset: 0,
             fence: 0,
@@ -211,6 +218,12 @@ impl<'a> Compiler<'a> {
 
     pub(crate) fn here(&self) -> u32 {
         u32::try_from(self.code.insns.len()).expect("a function has fewer instructions")
+    }
+
+    /// The same, where nothing before it may be changed any more.
+    pub(crate) fn here_fenced(&mut self) -> u32 {
+        self.fence = self.code.insns.len();
+        self.here()
     }
 
     /// The last instruction, where it writes the home of a value and nothing else knows of it.
@@ -439,7 +452,7 @@ impl<'a> Compiler<'a> {
         let control = self.control(depth);
         match control.block {
             Block::Loop { .. } => control.params,
-            Block::Function | Block::Plain | Block::If { .. } => &control.results,
+            Block::Function | Block::Plain | Block::If { .. } | Block::Try => &control.results,
         }
     }
 
@@ -485,7 +498,7 @@ impl<'a> Compiler<'a> {
                 let delta = self.ticks.cast_signed() - ticks.cast_signed();
                 self.emit(insn.to(target, delta));
             }
-            Block::Function | Block::Plain | Block::If { .. } => {
+            Block::Function | Block::Plain | Block::If { .. } | Block::Try => {
                 let place = self.emit(insn);
                 self.controls[at].exits.push(place);
             }
@@ -663,7 +676,11 @@ impl<'a> Compiler<'a> {
         }
         let free = matches!(
             operator,
-            Operator::Block { .. } | Operator::Loop { .. } | Operator::Else | Operator::End
+            Operator::Block { .. }
+                | Operator::Loop { .. }
+                | Operator::TryTable { .. }
+                | Operator::Else
+                | Operator::End
         );
         self.ticks += u32::from(!free);
         self.translate(operator)?;
@@ -692,9 +709,22 @@ impl<'a> Compiler<'a> {
         }
     }
 
+    /// Adds what a block catches after it, and a branch around that.
+    fn end_try(&mut self, control: &mut Control<'_>, reached: bool) -> Result<(), TooLarge> {
+        let caught = self.tries.pop().expect("it was opened");
+        let to = self.here_fenced();
+        if reached {
+            control.exits.push(self.emit(Insn::new(Op::Br, 0, 0, 0)));
+        }
+        while self.stack.len() > control.height {
+            self.pop();
+        }
+        self.catches(caught, to)
+    }
+
     pub(crate) fn end(&mut self) -> Result<(), TooLarge> {
         let reached = self.dead.take().is_none();
-        let control = self.controls.pop().expect("the module is valid");
+        let mut control = self.controls.pop().expect("the module is valid");
         if reached {
             let count = control.results.len();
             if control.block == Block::Function {
@@ -702,6 +732,9 @@ impl<'a> Compiler<'a> {
                 return Ok(());
             }
             self.bring_last_home(count);
+        }
+        if control.block == Block::Try {
+            self.end_try(&mut control, reached)?;
         }
         let mut met = !control.exits.is_empty();
         for place in &control.exits {

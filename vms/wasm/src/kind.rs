@@ -101,6 +101,7 @@ static INFO: KindInfo = KindInfo {
         "function-references",
         "simd",
         "relaxed-simd",
+        "exceptions",
     ],
     caps: CAPS,
     semantics: 1,

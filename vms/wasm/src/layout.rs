@@ -43,6 +43,8 @@ pub(crate) struct Layout<'a> {
     pub(crate) numbers: &'a Numbers,
     pub(crate) all: &'a Types,
     pub(crate) types: &'a [u32],
+    /// The type of each tag of the store.
+    pub(crate) tags: &'a [u32],
     /// The type of each function of the store.
     pub(crate) funcs: &'a dyn Fn(u32) -> u32,
 }
@@ -51,6 +53,12 @@ impl<'a> Layout<'a> {
     /// The signature of a type of the module.
     pub(crate) fn signature(&self, index: u32) -> &'a Signature {
         self.all.signature(self.types[index as usize]).expect("the module is valid")
+    }
+
+    /// The signature of a tag of the store.
+    pub(crate) fn tag(&self, number: u32) -> &'a Signature {
+        let ty = self.tags[number as usize];
+        self.all.signature(ty).expect("tags have the type of functions")
     }
 
     /// The signature of a function of the module, and its number.

@@ -158,13 +158,28 @@ impl Store {
     ) -> Result<Extern, LinkError> {
         let bound = if is64 { u64::MAX / WASM_PAGE } else { PAGES_MAX_32 };
         let most = max.unwrap_or(bound).min(bound);
-        let held = most.min(self.memory_max / WASM_PAGE).max(pages.min(bound));
+        let at = self.state.memories.len();
+        let name = if at == 0 { "memory".to_owned() } else { format!("memory{at}") };
+        let at = self.add_space(&name, is64, shared, pages, most)?;
+        self.externs.memories[at as usize].max = max;
+        Ok(Extern::Memory(at))
+    }
+
+    /// A space for a memory of so many pages, and of `most` at most.
+    pub(crate) fn add_space(
+        &mut self,
+        name: &str,
+        is64: bool,
+        shared: bool,
+        pages: u64,
+        most: u64,
+    ) -> Result<u32, LinkError> {
         let bytes = pages.saturating_mul(WASM_PAGE);
         if bytes > self.memory_max {
             return Err(LinkError::Memory { bytes });
         }
+        let held = most.min(self.memory_max / WASM_PAGE).max(pages);
         let at = self.state.memories.len();
-        let name = if at == 0 { "memory".to_owned() } else { format!("memory{at}") };
         let space = Space::new(name, held * (WASM_PAGE / PAGE_SIZE_U64));
         if at == 0 {
             self.memory.spaces[0] = space;
@@ -172,10 +187,10 @@ impl Store {
             self.memory.spaces.push(space);
         }
         self.state.memories.push(MemorySize { pages: 0, max: most });
-        self.externs.memories.push(MemoryInfo { is64, shared, max });
+        self.externs.memories.push(MemoryInfo { is64, shared, max: None });
         let at = number(at);
         self.grow_memory(at, pages).ok_or(LinkError::Memory { bytes })?;
-        Ok(Extern::Memory(at))
+        Ok(at)
     }
 
     /// A tag of exceptions with this signature.
@@ -226,6 +241,9 @@ impl Store {
             let made =
                 self.add_memory(memory.memory64, memory.shared, memory.initial, memory.maximum)?;
             self.number_of(made, &mut numbers);
+        }
+        if module.has_objects() {
+            self.make_heap()?;
         }
         for tag in &module.tags[numbers.tags.len()..] {
             self.externs.tags.push(numbers.types[*tag as usize]);

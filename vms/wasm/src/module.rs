@@ -21,11 +21,11 @@ pub(crate) const FEATURES: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::MULTI_MEMORY)
     .union(WasmFeatures::MEMORY64)
     .union(WasmFeatures::FUNCTION_REFERENCES)
-    .union(WasmFeatures::RELAXED_SIMD);
+    .union(WasmFeatures::RELAXED_SIMD)
+    .union(WasmFeatures::EXCEPTIONS);
 
 /// What can be asked of a module that needs a proposal that is not here.
 const PROPOSALS: &[(WasmFeatures, &str)] = &[
-    (WasmFeatures::EXCEPTIONS, "exceptions"),
     (WasmFeatures::LEGACY_EXCEPTIONS, "legacy exceptions"),
     (WasmFeatures::GC, "gc"),
     (WasmFeatures::THREADS, "threads"),
@@ -349,6 +349,15 @@ impl Module {
                 self.names.insert(naming.index, naming.name[..end].to_owned());
             }
         }
+    }
+
+    /// Whether it can make what is in the heap.
+    pub(crate) fn has_objects(&self) -> bool {
+        let mut types = self.groups.iter().flat_map(RecGroup::types);
+        let is_data = |ty: &wasmparser::SubType| {
+            !matches!(ty.composite_type.inner, wasmparser::CompositeInnerType::Func(_))
+        };
+        !self.tags.is_empty() || types.any(is_data)
     }
 
     /// What it imports: names of modules, and of what is in them.

@@ -8,6 +8,8 @@ pub struct Reference(pub u64);
 const KIND: u32 = 60;
 const FUNCTION: u64 = 1;
 const HOST: u64 = 2;
+const OBJECT: u64 = 3;
+const EXCEPTION: u64 = 4;
 
 impl Reference {
     /// The null of every type.
@@ -31,6 +33,16 @@ impl Reference {
     pub fn as_function(self) -> Option<u32> {
         // What is below the kind is the number, so one comparison tells both.
         u32::try_from(self.0 ^ FUNCTION << KIND).ok()
+    }
+
+    /// An exception, by its offset in the heap.
+    pub(crate) fn exception(offset: u64) -> Self {
+        Self(EXCEPTION << KIND | offset)
+    }
+
+    /// The offset in the heap of what is there.
+    pub(crate) fn as_object(self) -> Option<u64> {
+        matches!(self.0 >> KIND, OBJECT | EXCEPTION).then_some(self.0 & ((1 << KIND) - 1))
     }
 
     /// The number of what is the host's.

@@ -98,6 +98,8 @@ pub struct Store {
     pub(crate) memory: Memory,
     /// Bytes that all memories together may have.
     pub(crate) memory_max: u64,
+    /// The number of the heap, which is a memory that no code can name.
+    pub(crate) heap: Option<u32>,
     // Derived from here on.
     pub(crate) code: Vec<Option<Box<Code>>>,
     /// Instructions of the register form in all of it.
@@ -120,6 +122,7 @@ impl Store {
             state: State::default(),
             memory: Memory { spaces: vec![Space::new("memory", 0)] },
             memory_max,
+            heap: None,
             code: Vec::new(),
             insns: 0,
             slots: Vec::new(),
@@ -149,6 +152,7 @@ impl Store {
             numbers: &instance.numbers,
             all: &self.types,
             types: &instance.numbers.types,
+            tags: &self.externs.tags,
             funcs: &|number| funcs[number as usize].ty,
         };
         let signature = self.signature(func);

@@ -6,6 +6,7 @@
 
 use crate::code::Cold;
 use crate::compile::{Block, Compiler, Entry, Place, TooLarge};
+use crate::exceptions::Try;
 use crate::ops::{Insn, Op, ops};
 use crate::reference::Reference;
 use crate::trap::Trap;
@@ -191,6 +192,21 @@ impl Compiler<'_> {
             Operator::Block { blockty } => self.open(Block::Plain, *blockty),
             Operator::Loop { blockty } => {
                 self.open(Block::Loop { target: 0, ticks: 0 }, *blockty);
+            }
+            Operator::TryTable { try_table } => {
+                self.open(Block::Try, try_table.ty);
+                let from = self.here_fenced();
+                self.tries.push(Try { from, catches: try_table.catches.clone() });
+            }
+            Operator::Throw { tag_index } => {
+                let tag = self.layout.numbers.tags[*tag_index as usize];
+                let values = self.layout.tag(tag).params.len();
+                self.cold(Cold::Throw(tag), values, &[])?;
+                self.die();
+            }
+            Operator::ThrowRef => {
+                self.cold(Cold::ThrowRef, 1, &[])?;
+                self.die();
             }
             Operator::If { blockty } => {
                 let condition = self.pop();

@@ -31,6 +31,12 @@ pub enum Trap {
     Stack,
     /// A function that is too large, once it is called.
     TooLarge,
+    /// More objects than there is room for.
+    Heap,
+    /// A null reference to an exception was thrown.
+    NullException,
+    /// An exception that nobody catches.
+    Exception,
     /// More instructions than the option `fuel` allows.
     Fuel,
     /// A page of the memory could not be read by the host.
@@ -59,6 +65,9 @@ impl fmt::Display for Trap {
                 "a function is too large to run here: it has more than 65,000 values at a time, \
                  4,000,000 instructions, or 65,000 blocks within each other"
             }
+            Self::Heap => "out of room for objects; --memory bounds them together with memories",
+            Self::NullException => "null exception reference",
+            Self::Exception => "unhandled exception",
             Self::Fuel => "all fuel is used up",
             Self::Damage => "a page of the memory cannot be read",
             Self::Host => "a host function was given what it cannot take",

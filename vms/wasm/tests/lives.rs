@@ -86,9 +86,78 @@ const VECTORS: &str = r#"
       (br_if $again (i32.lt_u (local.get $n) (i32.const 4))))
     (if (i32x4.all_true (global.get $kept)) (then (global.set $kept (local.get $v))))))"#;
 
+/// Throws through calls, catches with values and with the exception, and throws that again.
+const EXCEPTIONS: &str = r#"
+(module
+  (tag $one (param i32 i64))
+  (tag $other)
+  (global $kept (mut exnref) (ref.null exn))
+  (func $throws (param i32)
+    (if (i32.and (local.get 0) (i32.const 1)) (then (throw $other)))
+    (throw $one (local.get 0) (i64.const 5)))
+  (func $deeper (param i32)
+    (drop (i32.add (i32.const 1) (i32.const 2)))
+    (try_table (catch $other 0) (call $throws (local.get 0))))
+  (func $again (param i32) (result i32)
+    (block $caught (result i32 i64 exnref)
+      (try_table (catch_ref $one $caught) (call $deeper (local.get 0)))
+      (return (i32.const -1)))
+    (global.set $kept)
+    (i32.wrap_i64)
+    (i32.add))
+  (func (export "_start") (local $n i32)
+    (loop $next
+      (if (i32.ge_s (call $again (local.get $n)) (i32.const 0))
+        (then (block $all
+          (try_table (catch_all $all)
+            (drop (call $again (i32.const 1)))
+            (throw_ref (global.get $kept))))))
+      (br_if $next (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1)))
+        (i32.const 3))))))"#;
+
+#[test]
+fn exceptions_that_nothing_holds_make_room_for_others() {
+    let text = r#"(module
+        (tag $one (param i64))
+        (global $first (mut exnref) (ref.null exn))
+        (global $last (mut exnref) (ref.null exn))
+        (func $throws (param i64) (result exnref)
+          (block $caught (result i64 exnref)
+            (try_table (catch_ref $one $caught) (throw $one (local.get 0)))
+            (unreachable))
+          (global.set $last)
+          (drop)
+          (global.get $last))
+        (func (export "_start") (local $n i64)
+          (global.set $first (call $throws (i64.const 77)))
+          (loop $next
+            (drop (call $throws (local.get $n)))
+            (br_if $next (i64.lt_u
+              (local.tee $n (i64.add (local.get $n) (i64.const 1))) (i64.const 300000))))
+          (block $caught (result i64)
+            (try_table (catch $one $caught) (throw_ref (global.get $first)))
+            (unreachable))
+          (if (i64.ne (i64.const 77)) (then (unreachable)))))"#;
+    let mut spec = spec(text);
+    spec.options.insert("memory".into(), "1M".into());
+    let mut machine = Wasm.create(&spec).expect("the program is sound");
+    assert_eq!(run(&mut *machine), (String::new(), 0));
+}
+
+#[test]
+fn an_exception_that_nobody_catches_ends_a_program_with_where_it_was_thrown() {
+    let text = r#"(module (tag $t)
+        (func $inner (throw $t))
+        (func (export "_start") (call $inner)))"#;
+    let (said, code) = run(&mut *program(text));
+    assert_eq!(code, 134);
+    assert!(said.contains("unhandled exception\n  0: inner at byte"), "{said}");
+    assert_eq!(said.lines().count(), 3);
+}
+
 #[test]
 fn a_program_restored_at_any_tick_has_the_state_of_one_that_was_not() {
-    for text in [HIGH, VECTORS] {
+    for text in [HIGH, VECTORS, EXCEPTIONS] {
         restored_at_any_tick(text);
     }
 }

@@ -70,3 +70,21 @@ fn a_run_tick_by_tick_is_a_run_in_one_piece() {
     assert_eq!(other.run(Tick(2999), &Kick::default(), &mut Vec::new()), Stop::Reached);
     assert_eq!(digest(&mut *one), digest(&mut *other));
 }
+
+#[test]
+fn a_throw_is_a_tick_and_to_be_caught_is_none() {
+    let text = r#"(module (tag $t (param i32))
+        (func $throws (nop) (throw $t (i32.const 7)))
+        (func (export "sum") (result i32)
+          (block $caught (result i32)
+            (try_table (catch $t $caught) (nop) (call $throws) (nop) (nop))
+            (unreachable))
+          (drop)
+          (i32.const 1)))"#;
+    let mut spec = Spec::new("wasm");
+    spec.files.insert("image".into(), text.as_bytes().into());
+    spec.options.insert("invoke".into(), "sum".into());
+    let mut machine = Wasm.create(&spec).expect("the program is sound");
+    let stop = machine.run(Tick(1 << 40), &Kick::default(), &mut Vec::new());
+    assert_eq!((stop, machine.tick()), (Stop::Halted { code: 0 }, Tick(2 + 3 + 2)));
+}
