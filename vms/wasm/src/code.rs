@@ -1,7 +1,9 @@
 //! A function in the register form, and what it was made from.
 
+use crate::atomics::Atomic;
 use crate::ops::Insn;
 use crate::vector::Vector;
+use crate::wide::Wide;
 
 /// Slots of a frame: as many as a register's number can name.
 pub(crate) const FRAME_SLOTS: usize = 1 << 16;
@@ -68,6 +70,8 @@ pub(crate) enum Cold {
     /// Throws an exception with this tag.
     Throw(u32),
     ThrowRef,
+    Atomic(Atomic),
+    Wide(Wide),
 }
 
 /// What catches exceptions that some instructions throw.

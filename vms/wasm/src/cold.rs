@@ -22,6 +22,8 @@ pub(crate) const WASM_PAGE: u64 = 64 << 10;
 pub(crate) enum Step {
     Done,
     Again,
+    /// To be run again after so many ticks, which pass in waiting.
+    Later(u64),
     /// It went on elsewhere.
     Gone,
 }
@@ -37,6 +39,10 @@ impl Store {
         match self.cold_step(cold, first)? {
             Step::Done => self.state.at.pc += 1,
             Step::Again => self.state.at.origin += 1,
+            Step::Later(ticks) => {
+                let later = self.state.at.origin.saturating_add_unsigned(ticks);
+                self.state.at.origin = later;
+            }
             Step::Gone => {}
         }
         Ok(())
@@ -82,6 +88,8 @@ impl Store {
             Cold::ElementsDrop(elements) => {
                 self.state.elements_dropped[elements as usize] = true;
             }
+            Cold::Atomic(atomic) => return self.atomic(atomic, first),
+            Cold::Wide(wide) => self.wide(wide, first),
             Cold::Throw(tag) => {
                 self.throw(tag, first)?;
                 return Ok(Step::Gone);
@@ -104,7 +112,7 @@ impl Store {
         self.state.memories[memory as usize].pages * WASM_PAGE
     }
 
-    fn check_memory(&self, memory: u32, at: u64, count: u64) -> Result<(), Trap> {
+    pub(crate) fn check_memory(&self, memory: u32, at: u64, count: u64) -> Result<(), Trap> {
         let end = at.checked_add(count).ok_or(Trap::Memory)?;
         if end <= self.memory_bytes(memory) { Ok(()) } else { Err(Trap::Memory) }
     }

@@ -84,7 +84,7 @@ macro_rules! store {
 
 /// A memory by its number.
 #[inline(always)]
-fn pick<'a>(mem: &'a mut Space, far: &'a mut [Space], number: usize) -> &'a mut Space {
+pub(crate) fn pick<'a>(mem: &'a mut Space, far: &'a mut [Space], number: usize) -> &'a mut Space {
     match number.checked_sub(1) {
         None => mem,
         Some(number) => &mut far[number],
@@ -411,10 +411,9 @@ impl Store {
                             }
                             fr[d] = fr[a];
                         }
-                        Op::Vector => vector::run(code, insn, fr),
-                        Op::VectorLoad | Op::VectorStore => {
-                            let number = code.vectors[insn.imm as usize].memory as usize;
-                            if vector::access(code, insn, fr, pick(mem, far, number)).is_none() {
+                        Op::Vector | Op::VectorLoad | Op::VectorStore => {
+                            // One call, and little that it is given: more makes the loop slower.
+                            if !vector::step(&code.vectors, &code.insns[pc - 1], fr, mem, far) {
                                 trap!(Trap::Memory);
                             }
                         }

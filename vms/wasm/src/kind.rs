@@ -102,6 +102,8 @@ static INFO: KindInfo = KindInfo {
         "simd",
         "relaxed-simd",
         "exceptions",
+        "threads",
+        "wide-arithmetic",
     ],
     caps: CAPS,
     semantics: 1,
@@ -227,6 +229,7 @@ impl From<ModuleError> for Refused {
 fn build(spec: &Spec) -> Result<(Vm, u32), CreateError> {
     let module = module_of(spec)?;
     let mut store = Store::new(spec.number("memory", 4 << 30)?);
+    store.ns_per_tick = spec.ns_per_tick.into();
     let mut imports = Imports::new();
     for (host, (name, params, _)) in (0..).zip(CALLS) {
         let call = store.add_host(host, signature(name, params));

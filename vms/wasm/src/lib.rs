@@ -4,6 +4,7 @@
 //! function of a program never makes a native call, so any tick is a safe point.
 //! Architecture invariant: a program is hostile. What it may not do is a `Trap`, which ends it.
 
+mod atomics;
 mod call;
 mod code;
 mod cold;
@@ -36,6 +37,7 @@ mod wasi_fd;
 mod wasi_path;
 mod wasi_poll;
 mod wasi_process;
+mod wide;
 
 pub use call::CallError;
 pub use kind::Wasm;

@@ -100,6 +100,8 @@ pub struct Store {
     pub(crate) memory_max: u64,
     /// The number of the heap, which is a memory that no code can name.
     pub(crate) heap: Option<u32>,
+    /// Nanoseconds of a tick, for what waits.
+    pub(crate) ns_per_tick: u64,
     // Derived from here on.
     pub(crate) code: Vec<Option<Box<Code>>>,
     /// Instructions of the register form in all of it.
@@ -123,6 +125,7 @@ impl Store {
             memory: Memory { spaces: vec![Space::new("memory", 0)] },
             memory_max,
             heap: None,
+            ns_per_tick: 1,
             code: Vec::new(),
             insns: 0,
             slots: Vec::new(),

@@ -54,6 +54,8 @@ impl Compiler<'_> {
             || self.references(operator)?
             || self.bulk(operator)?
             || self.vector(operator)?
+            || self.atomic(operator)?
+            || self.wide(operator)?
         {
             return Ok(());
         }

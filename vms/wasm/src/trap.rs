@@ -15,6 +15,10 @@ pub enum Trap {
     InvalidConversion,
     /// An access beyond the end of a memory.
     Memory,
+    /// An atomic access that is not aligned.
+    Unaligned,
+    /// A wait on a memory that is not shared.
+    ExpectedShared,
     /// An access beyond the end of a table.
     Table,
     /// A call of an element beyond the end of its table.
@@ -54,6 +58,8 @@ impl fmt::Display for Trap {
             Self::IntegerOverflow => "integer overflow",
             Self::InvalidConversion => "invalid conversion to integer",
             Self::Memory => "out of bounds memory access",
+            Self::Unaligned => "unaligned atomic",
+            Self::ExpectedShared => "expected shared memory",
             Self::Table => "out of bounds table access",
             Self::UndefinedElement => "undefined element",
             Self::UninitializedElement => "uninitialized element",

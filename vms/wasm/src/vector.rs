@@ -4,13 +4,14 @@
 //! takes two slots, the lower half first. What is relaxed is done as the deterministic profile of
 //! the specification has it, so it is the same on every host.
 
-use crate::code::{Code, FRAME_SLOTS};
+use crate::code::FRAME_SLOTS;
+use crate::exec::pick;
 use crate::lanes::{
     F32, F64, I8, I16, I32, I64, Lanes, U8, U16, U32, U64, all, dot8, dot8_add, dot16, eq, ge, gt,
     high, le, low, lt, map, muladd, narrow, ne, negmuladd, pairs, q15, select, signs, swizzle, zip,
 };
 use crate::numeric::{Bits, Float};
-use crate::ops::Insn;
+use crate::ops::{Insn, Op};
 use omni_memory::Space;
 
 /// An operation with what it needs beside registers.
@@ -402,6 +403,24 @@ fn shuffle(a: u128, b: u128, bytes: [u8; 16]) -> u128 {
     u128::from_le_bytes(bytes.map(byte))
 }
 
+/// Does any operation; false where an access is beyond the end of its memory.
+#[cold]
+#[inline(never)]
+pub(crate) fn step(
+    vectors: &[Vector],
+    insn: &Insn,
+    fr: &mut Registers,
+    mem: &mut Space,
+    far: &mut [Space],
+) -> bool {
+    let vector = &vectors[insn.imm as usize];
+    if insn.op == Op::Vector {
+        run(vector, *insn, fr);
+        return true;
+    }
+    access(vector, *insn, fr, pick(mem, far, vector.memory as usize)).is_some()
+}
+
 macro_rules! define_run {
     (
         one { $($one:ident ($onet:ty => $oner:ty) $onef:expr;)* }
@@ -418,8 +437,7 @@ macro_rules! define_run {
     ) => {
         /// Does an operation on registers.
         #[inline(never)]
-        pub(crate) fn run(code: &Code, insn: Insn, fr: &mut Registers) {
-            let vector = &code.vectors[insn.imm as usize];
+        fn run(vector: &Vector, insn: Insn, fr: &mut Registers) {
             let (d, a, b) = (insn.d, insn.a, insn.b);
             let lane = usize::from(vector.lane);
             match vector.op {
@@ -503,13 +521,12 @@ macro_rules! define_access {
     ) => {
         /// Does an operation on memory; gives nothing where it is beyond its end.
         #[inline(never)]
-        pub(crate) fn access(
-            code: &Code,
+        fn access(
+            vector: &Vector,
             insn: Insn,
             fr: &mut Registers,
             space: &mut Space,
         ) -> Option<()> {
-            let vector = &code.vectors[insn.imm as usize];
             let (d, a, b) = (insn.d, insn.a, insn.b);
             let at = fr[usize::from(a)].checked_add(vector.offset)?;
             let lane = usize::from(vector.lane);

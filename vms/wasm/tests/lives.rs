@@ -115,6 +115,23 @@ const EXCEPTIONS: &str = r#"
       (br_if $next (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1)))
         (i32.const 3))))))"#;
 
+/// Waits with a time, changes memory, and multiplies to 128 bits.
+const ATOMICS: &str = r#"
+(module
+  (memory 1 1 shared)
+  (func (export "_start")
+    (drop (i64.atomic.rmw.add (i32.const 8) (i64.const 5)))
+    (if (i32.ne (memory.atomic.wait64 (i32.const 8) (i64.const 5) (i64.const 20)) (i32.const 2))
+      (then (unreachable)))
+    (drop (i32.atomic.rmw16.cmpxchg_u (i32.const 8) (i32.const 5) (i32.const 9)))
+    (if (i32.ne (memory.atomic.wait32 (i32.const 8) (i32.const 5) (i64.const -1)) (i32.const 1))
+      (then (unreachable)))
+    (i32.const 16)
+    (i64.mul_wide_u (i64.const -1) (i64.const 3))
+    (drop)
+    (i64.store)
+    (drop (memory.atomic.notify (i32.const 8) (i32.const 1)))))"#;
+
 #[test]
 fn exceptions_that_nothing_holds_make_room_for_others() {
     let text = r#"(module
@@ -157,7 +174,7 @@ fn an_exception_that_nobody_catches_ends_a_program_with_where_it_was_thrown() {
 
 #[test]
 fn a_program_restored_at_any_tick_has_the_state_of_one_that_was_not() {
-    for text in [HIGH, VECTORS, EXCEPTIONS] {
+    for text in [HIGH, VECTORS, EXCEPTIONS, ATOMICS] {
         restored_at_any_tick(text);
     }
 }

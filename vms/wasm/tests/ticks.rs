@@ -88,3 +88,24 @@ fn a_throw_is_a_tick_and_to_be_caught_is_none() {
     let stop = machine.run(Tick(1 << 40), &Kick::default(), &mut Vec::new());
     assert_eq!((stop, machine.tick()), (Stop::Halted { code: 0 }, Tick(2 + 3 + 2)));
 }
+
+#[test]
+fn a_wait_on_memory_passes_the_ticks_of_its_time_and_one_without_an_end_all_there_are() {
+    let text = |time: i64| {
+        format!(
+            r#"(module (memory 1 1 shared)
+            (func (export "sum") (result i32)
+              (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const {time}))))"#
+        )
+    };
+    let run = |text: String| {
+        let mut spec = Spec::new("wasm");
+        spec.files.insert("image".into(), text.into_bytes().into());
+        spec.options.insert("invoke".into(), "sum".into());
+        let mut machine = Wasm.create(&spec).expect("the program is sound");
+        (machine.run(Tick(1 << 40), &Kick::default(), &mut Vec::new()), machine.tick())
+    };
+    assert_eq!(run(text(1000)), (Stop::Halted { code: 0 }, Tick(4 + 1000)));
+    assert_eq!(run(text(0)), (Stop::Halted { code: 0 }, Tick(4)));
+    assert_eq!(run(text(-1)), (Stop::Reached, Tick(1 << 40)));
+}

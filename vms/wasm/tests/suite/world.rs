@@ -21,6 +21,8 @@ const OUTDATED: &[(&str, &str)] = &[
     ("wasm-v1", "integer representation too long"),
     ("wasm-v2", "integer representation too long"),
     ("function-references", "zero byte expected"),
+    ("threads", "multiple tables"),
+    ("threads", "multiple memories"),
     ("memory64", "zero byte expected"),
     ("memory64", "multiple memories"),
     ("multi-value", "zero flag expected"),
