@@ -3,12 +3,14 @@
 
 use crate::clients::{send, send_frame};
 use crate::failure::{Failure, code};
+use crate::parted;
 use crate::recorded::Recording;
 use omni_base::Tick;
 use omni_control::{Frame, Reply};
 use omni_debug::{DebugError, End, History, Life, Present, Received, Wire, serve};
 use omni_host::{Held, Item, Lived, Queue};
 use omni_kinds::KINDS;
+use omni_lifecycle::Timeline;
 use omni_machine::{Event, Machine, Schedule};
 use omni_recording::Recorder;
 use std::io;
@@ -151,9 +153,9 @@ impl Hands {
             Err(error) => {
                 let _ = self.began.send(Err(failure(&error)));
             }
-            Ok(history) => {
+            Ok((history, recorded)) => {
                 let _ = self.began.send(Ok(()));
-                self.serve(&mut alive, history);
+                self.serve(&mut alive, history, recorded.as_ref());
             }
         }
         if side_by_side {
@@ -161,7 +163,10 @@ impl Hands {
         }
     }
 
-    fn history(&self, machine: &mut dyn Machine) -> Result<History, DebugError> {
+    fn history(
+        &self,
+        machine: &mut dyn Machine,
+    ) -> Result<(History, Option<Timeline>), DebugError> {
         match self.past.recv_timeout(PAST_WAIT).ok().flatten() {
             Some(Recording { mut timeline, lease, .. }) => {
                 for rung in self.recorder.near() {
@@ -170,20 +175,24 @@ impl Hands {
                     }
                 }
                 let history = History::recorded(KINDS, machine, &timeline.log, timeline.rungs())?;
-                Ok(history.with_lease(Box::new(lease)))
+                Ok((history.with_lease(Box::new(lease)), Some(timeline)))
             }
-            None => History::new(KINDS, machine),
+            None => Ok((History::new(KINDS, machine)?, None)),
         }
     }
 
-    fn serve(&mut self, alive: &mut Alive<'_>, history: History) {
+    fn serve(&mut self, alive: &mut Alive<'_>, history: History, recorded: Option<&Timeline>) {
         match serve(alive, history, &mut self.wire) {
             Ok(End::Detached) => {}
             Ok(End::Kill) => {
                 self.queue.push(Item::Kill);
             }
             Err(error) => {
-                let Failure { code, text } = failure(&error);
+                let mut failure = failure(&error);
+                if let (DebugError::Diverged { found, from }, Some(timeline)) = (&error, recorded) {
+                    failure.text = parted::explained(found, timeline, *from);
+                }
+                let Failure { code, text } = failure;
                 send(&self.wire.writer, &Reply::Error { code, text });
             }
         }
@@ -194,7 +203,7 @@ impl Hands {
 fn failure(error: &DebugError) -> Failure {
     let code = match error {
         DebugError::NoRegisters(_) | DebugError::NotDeterministic(_) => code::UNSUPPORTED,
-        DebugError::Diverged(_) | DebugError::NoMoment(_) => code::DIVERGED,
+        DebugError::Diverged { .. } | DebugError::NoMoment(_) => code::DIVERGED,
         DebugError::Lifecycle(_)
         | DebugError::Protocol(_)
         | DebugError::Interrupted

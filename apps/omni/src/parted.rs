@@ -3,12 +3,13 @@
 
 use crate::failure::Failure;
 use crate::ui::Ui;
+use omni_base::Tick;
 use omni_engine::Tiers;
 use omni_kinds::KINDS;
 use omni_lifecycle::{
-    Divergence, LifecycleError, Log, Moment, Snapshot, Timeline, Way, parting, restore,
+    Difference, Divergence, LifecycleError, Log, Moment, Snapshot, Timeline, Way, parting, restore,
 };
-use omni_machine::{Control, Event};
+use omni_machine::{Control, Effect, Event, Outside};
 
 /// Events that are told of where the log is not what the machine lived.
 const EVENTS_TOLD_MAX: usize = 3;
@@ -38,23 +39,48 @@ fn other_tiers(here: Tiers) -> Tiers {
 pub(crate) fn failure(error: LifecycleError, timeline: &Timeline, from: Moment, ui: Ui) -> Failure {
     let LifecycleError::Diverged(found) = &error else { return error.into() };
     ui.say("omni: the replay differs; looking for the tick at which it does");
+    let text = explained(found, timeline, from);
+    Failure { text, ..Failure::from(error) }
+}
+
+/// What is to be said of a replay that differed, begun at a moment, with all that can be found out.
+pub(crate) fn explained(found: &Divergence, timeline: &Timeline, from: Moment) -> String {
+    let fuller = fuller(found, timeline, from);
+    let found = fuller.as_deref().unwrap_or(found);
     let more = match look(timeline, from, found) {
         Ok(more) => more,
         Err(error) => format!("it cannot be looked into: {error}"),
     };
-    let mut failure = Failure::from(error);
-    failure.text = format!("{}\n  {more}", failure.text);
-    failure
+    format!("{found}\n  {more}")
+}
+
+/// The same divergence with what differs named, where it was seen by a mark that names no fields
+/// and the log has one after it that does.
+fn fuller(found: &Divergence, timeline: &Timeline, from: Moment) -> Option<Box<Divergence>> {
+    if found.rung.is_some() || !matches!(found.what, Some(Difference::Somewhere { .. })) {
+        return None;
+    }
+    match timeline.play(KINDS, from, timeline.log.end(), &mut Nowhere) {
+        Err(LifecycleError::Diverged(full)) if full.at == found.at => Some(full),
+        _ => None,
+    }
+}
+
+/// Takes effects that nobody wants.
+struct Nowhere;
+
+impl Outside for Nowhere {
+    fn emit(&mut self, _: Tick, _: Effect) {}
 }
 
 fn look(timeline: &Timeline, from: Moment, found: &Divergence) -> Result<String, LifecycleError> {
     let log = &timeline.log;
-    let below = |moment: Moment| {
-        let at = timeline.rungs().partition_point(|rung| rung.moment <= moment);
-        at.checked_sub(1).map(|at| &timeline.rungs()[at]).ok_or(LifecycleError::NoMoment(moment))
-    };
+    if !log.holds(found.at) {
+        // The machine has lived on since.
+        return Err(LifecycleError::NoMoment(found.at));
+    }
     let same = found.same_until.max(found.records_until).unwrap_or(from).max(from);
-    let (first, near) = (below(from)?, below(same)?);
+    let (first, near) = (timeline.below(from)?, timeline.below(same)?);
     let here = |rung| Way { rung, make: &as_here };
     if here(near).holds(KINDS, log, found.at)? {
         if first.moment == near.moment {
@@ -100,9 +126,7 @@ fn told(good: &str, parting: Found) -> String {
 /// The events after which the machine was seen to be another.
 fn suspects(log: &Log, same: Moment, at: Moment) -> String {
     let between = &log.events()[same.events..at.events];
-    let tell = |(tick, event): &(omni_base::Tick, Event)| {
-        format!("{} at tick {}", event_text(event), tick.0)
-    };
+    let tell = |(tick, event): &(Tick, Event)| format!("{} at tick {}", event_text(event), tick.0);
     let told: Vec<String> = between.iter().take(EVENTS_TOLD_MAX).map(tell).collect();
     match between.len() {
         0 => format!("it lets nothing in between {same} and there"),

@@ -220,7 +220,9 @@ fn go_back(
     }
     let timeline = near.as_ref().map_or(timeline, |near| &near.timeline);
     translate::begin(entry.machine.accel.as_deref())?;
-    let mut machine = timeline.visit(KINDS, target)?;
+    let from = timeline.below(target)?.moment;
+    let visited = timeline.visit(KINDS, target);
+    let mut machine = visited.map_err(|error| parted::failure(error, timeline, from, ui))?;
     let snapshot = take(KINDS, &mut *machine)?;
     translate::end()?;
     let store = open_store(dirs)?;

@@ -8,8 +8,9 @@ use omni_lifecycle::{Log, LogWriter};
 use omni_machine::Event;
 use serde_json::Value;
 use std::fs;
+use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 fn home(name: &str) -> Home {
     let home = Home::new(name);
@@ -275,7 +276,18 @@ fn a_log_that_was_changed_is_refused_and_a_forged_one_diverges() {
     // A tail that was never whole is left out.
     fs::write(&path, &whole[..whole.len() - 9]).expect("writable");
     home.check(&["replay", "m"]);
-    // A byte more is typed once, and every digest of the log is made right.
+    fs::write(&path, forged(&log)).expect("writable");
+    let wrong = format!("2 bytes at port 0 at tick {}", log.events()[1].0.0);
+    for args in [&["replay", "m"][..], &["rewind", "m", "--to", "end"]] {
+        let (_, talk) = home.fails(args, 10);
+        assert!(talk.contains("not what the log holds") && talk.contains(&wrong), "{talk}");
+        assert!(talk.contains("differs from the recording at tick"), "{talk}");
+        assert!(talk.contains("record '"), "{talk}");
+    }
+}
+
+/// A log in which a byte more is typed once; every digest of it is made right.
+fn forged(log: &Log) -> Vec<u8> {
     let mut forged = LogWriter::new(log.head());
     let mut pulses = log.pulses().iter().peekable();
     for (at, (tick, event)) in log.events().iter().enumerate() {
@@ -294,13 +306,53 @@ fn a_log_that_was_changed_is_refused_and_a_forged_one_diverges() {
         }
     }
     pulses.for_each(|pulse| forged.pulse(pulse));
-    forged.check(log.checks().last().expect("its end is checked"));
-    fs::write(&path, forged.take()).expect("writable");
-    let (_, talk) = home.fails(&["replay", "m"], 10);
+    log.checks().last().into_iter().for_each(|end| forged.check(end));
+    forged.take()
+}
+
+#[test]
+fn a_debugger_whose_past_differs_is_told_so_in_the_words_of_a_replay() {
+    let home = home("rec-debug");
+    home.run("m", &[&["--record"], BOARD].concat());
+    home.typed("m", "x", "a");
+    home.typed("m", "x", "b");
+    home.typed("m", "x", "c");
+    home.check(&["pause", "m"]);
+    // The log has a mark of the whole state at its end then.
+    home.check(&["snapshot", "m", "end"]);
+    home.check(&["when", "m"]);
+    let path = home.log("r1");
+    let (log, _) = Log::from_bytes(&fs::read(&path).expect("there")).expect("whole");
+    fs::write(&path, forged(&log)).expect("writable");
+    let after = log.pulses().iter().find(|pulse| pulse.moment.events >= 2).expect("some time");
+    let goto = format!("goto {}", after.moment.tick.0);
+    let body: String = goto.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let body = format!("qRcmd,{body}");
+    let sum = body.bytes().fold(0u8, u8::wrapping_add);
+    let mut debug = home.omni(&["debug", "m", "--listen", "stdio"]);
+    let mut debug =
+        debug.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let debug = debug.as_mut().expect("it can be started");
+    let mut stdin = debug.stdin.take().expect("piped");
+    write!(stdin, "$?#3f+${body}#{sum:02x}+").expect("it listens");
+    // Either it ends, or it answers.
+    let (mut said, mut byte) = (Vec::new(), [0]);
+    let mut stdout = debug.stdout.take().expect("piped");
+    while !said.ends_with(b"$OK#") && stdout.read(&mut byte).expect("readable") > 0 {
+        said.push(byte[0]);
+    }
+    drop(stdin);
+    let mut talk = String::new();
+    let mut stderr = debug.stderr.take().expect("piped");
+    stderr.read_to_string(&mut talk).expect("text");
+    assert_eq!(debug.wait().expect("it ends").code(), Some(10), "{talk}");
     let wrong = format!("2 bytes at port 0 at tick {}", log.events()[1].0.0);
     assert!(talk.contains("not what the log holds") && talk.contains(&wrong), "{talk}");
     assert!(talk.contains("differs from the recording at tick"), "{talk}");
-    assert!(talk.contains("record '"), "{talk}");
+    assert!(talk.contains("record '") && talk.contains("in its field"), "{talk}");
+    // The machine itself is as it was.
+    home.check(&["resume", "m"]);
+    home.typed("m", "x", "d");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Why a machine cannot be debugged.
 
-use omni_lifecycle::{LifecycleError, Moment};
+use omni_lifecycle::{Divergence, LifecycleError, Moment};
 
 /// Why a machine cannot be debugged, or not any further.
 #[derive(Debug, thiserror::Error)]
@@ -17,9 +17,14 @@ pub enum DebugError {
     /// It could not be saved, or restored.
     #[error(transparent)]
     Lifecycle(#[from] LifecycleError),
-    /// A replay ended before the moment that it was to reach.
-    #[error("the replay halted before {0}, which the machine has reached")]
-    Diverged(Moment),
+    /// A replay went another way than the machine has gone.
+    #[error("{found}")]
+    Diverged {
+        /// How.
+        found: Box<Divergence>,
+        /// The rung that it began at.
+        from: Moment,
+    },
     /// The moment is not in what was recorded.
     #[error("there is no record of {0}")]
     NoMoment(Moment),

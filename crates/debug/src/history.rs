@@ -3,7 +3,9 @@
 use crate::DebugError;
 use crate::session::CHUNK_TICKS;
 use omni_base::Tick;
-use omni_lifecycle::{Log, Moment, Outcome, Rung, Snapshot, restore, run_to, take};
+use omni_lifecycle::{
+    Difference, Divergence, Log, Moment, Outcome, Pulse, Rung, Snapshot, restore, run_to, take,
+};
 use omni_machine::{Event, Hit, Kick, Machine, MachineKind, StopPoint};
 use std::collections::BTreeMap;
 
@@ -23,39 +25,85 @@ const NEAR_STEP: u64 = 8;
 /// Whether somebody has asked for what is under way to end. Asked every so often.
 pub type Asked<'a> = &'a mut dyn FnMut() -> bool;
 
+/// What is known of a machine's life.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'h> {
+    /// Every event and its tick.
+    pub events: &'h [(Tick, Event)],
+    /// How its records were now and then, as far as that was recorded.
+    pub pulses: &'h [Pulse],
+}
+
 /// A copy of the machine, somewhere in its past.
 pub struct Traveller {
     /// The copy.
     pub machine: Box<dyn Machine>,
     /// When it is.
     pub now: Moment,
+    /// The rung that it began at.
+    began: Moment,
+    /// Where its records were last seen to be as recorded.
+    same: Option<Moment>,
 }
 
 impl Traveller {
+    fn new(machine: Box<dyn Machine>, now: Moment) -> Self {
+        Self { machine, now, began: now, same: None }
+    }
+
     /// Replays up to a moment, or to a stop point that the copy was given.
     ///
     /// # Errors
     /// Where the replay goes another way than the machine has gone.
-    pub fn run(&mut self, events: &[(Tick, Event)], to: Moment) -> Result<Option<Hit>, DebugError> {
+    pub fn run(&mut self, known: Known<'_>, to: Moment) -> Result<Option<Hit>, DebugError> {
         loop {
-            let next = events.get(self.now.events).filter(|_| self.now.events < to.events);
+            let next = known.events.get(self.now.events).filter(|_| self.now.events < to.events);
             let until = next.map_or(to.tick, |(tick, _)| *tick);
             if until < self.now.tick {
                 return Err(DebugError::NoMoment(to));
             }
-            let kick = Kick::default();
-            let stop = run_to(&mut *self.machine, until, &kick, &mut Outcome::new());
-            self.now.tick = self.machine.tick();
-            if let omni_machine::Stop::Hit(hit) = stop {
+            if let Some(hit) = self.held_against(known.pulses, until)? {
                 return Ok(Some(hit));
-            }
-            if self.now.tick < until {
-                return Err(DebugError::Diverged(Moment { tick: until, ..self.now }));
             }
             let Some((_, event)) = next else { return Ok(None) };
             self.machine.apply(event, &mut Outcome::new());
             self.now.events += 1;
         }
+    }
+
+    /// Lives up to a tick before which nothing is let in, as it was recorded.
+    fn held_against(&mut self, pulses: &[Pulse], until: Tick) -> Result<Option<Hit>, DebugError> {
+        let now = self.now;
+        let first = pulses.partition_point(|pulse| pulse.moment < now);
+        let near = |moment: Moment| moment.events == now.events && moment.tick <= until;
+        for pulse in pulses[first..].iter().take_while(|pulse| near(pulse.moment)) {
+            if let Some(hit) = self.live(pulse.moment.tick)? {
+                return Ok(Some(hit));
+            }
+            if let Some(what) = pulse.difference(&*self.machine) {
+                return Err(self.diverged(self.now, Some(what)));
+            }
+            self.same = Some(self.now);
+        }
+        self.live(until)
+    }
+
+    fn live(&mut self, until: Tick) -> Result<Option<Hit>, DebugError> {
+        let stop = run_to(&mut *self.machine, until, &Kick::default(), &mut Outcome::new());
+        self.now.tick = self.machine.tick();
+        if let omni_machine::Stop::Hit(hit) = stop {
+            return Ok(Some(hit));
+        }
+        if self.now.tick < until {
+            return Err(self.diverged(Moment { tick: until, ..self.now }, None));
+        }
+        Ok(None)
+    }
+
+    fn diverged(&self, at: Moment, what: Option<Difference>) -> DebugError {
+        let (same_until, records_until, rung) = (None, self.same, None);
+        let found = Divergence { at, same_until, records_until, what, rung };
+        DebugError::Diverged { found: Box::new(found), from: self.began }
     }
 
     /// Replays up to a moment, in parts, where nothing stops the copy.
@@ -64,15 +112,15 @@ impl Traveller {
     /// As `run`, or where somebody asked for its end.
     pub fn travel(
         &mut self,
-        events: &[(Tick, Event)],
+        known: Known<'_>,
         to: Moment,
         asked: Asked<'_>,
     ) -> Result<(), DebugError> {
         while self.now < to {
             let ahead = Tick(self.now.tick.0.saturating_add(CHUNK_TICKS));
-            let before = events.partition_point(|(at, _)| *at < ahead);
+            let before = known.events.partition_point(|(at, _)| *at < ahead);
             let part = Moment { events: before.max(self.now.events), tick: ahead };
-            let stop = self.run(events, if ahead < to.tick { part } else { to })?;
+            let stop = self.run(known, if ahead < to.tick { part } else { to })?;
             if stop.is_some() || self.now < to && asked() {
                 return Err(DebugError::Interrupted);
             }
@@ -110,6 +158,8 @@ impl Traveller {
 pub struct History {
     kinds: &'static [&'static dyn MachineKind],
     events: Vec<(Tick, Event)>,
+    /// By moment.
+    pulses: Vec<Pulse>,
     rungs: BTreeMap<Moment, Rung>,
     /// Rungs left by visits, and the number of the visit.
     near: BTreeMap<Moment, (u64, Snapshot)>,
@@ -139,6 +189,7 @@ impl History {
         Ok(Self {
             kinds,
             events: Vec::new(),
+            pulses: Vec::new(),
             rungs,
             near: BTreeMap::new(),
             visits: 0,
@@ -158,6 +209,7 @@ impl History {
     ) -> Result<Self, DebugError> {
         let mut history = Self::new(kinds, machine)?;
         history.events = log.events().to_vec();
+        history.pulses = log.pulses().to_vec();
         let now = history.now(machine.tick());
         history.rungs = rungs.iter().map(|rung| (rung.moment, rung.clone())).collect();
         history.rungs.insert(now, Rung::new(now, take(kinds, machine)?));
@@ -183,6 +235,12 @@ impl History {
     #[must_use]
     pub fn events(&self) -> &[(Tick, Event)] {
         &self.events
+    }
+
+    /// All that is known but the rungs.
+    #[must_use]
+    pub fn known(&self) -> Known<'_> {
+        Known { events: &self.events, pulses: &self.pulses }
     }
 
     /// Notes that an event was let in at the present.
@@ -246,7 +304,7 @@ impl History {
             (_, Some((at, kept))) => (*at, kept.snapshot()?),
             _ => return Ok(None),
         };
-        Ok(Some(Traveller { machine: restore(self.kinds, &snapshot)?, now }))
+        Ok(Some(Traveller::new(restore(self.kinds, &snapshot)?, now)))
     }
 
     /// A copy at the last rung before a moment, if there is one.
@@ -279,7 +337,7 @@ impl History {
             ahead *= NEAR_STEP;
         }
         for place in places.into_iter().rev().filter(|place| *place < moment) {
-            traveller.travel(&self.events, place, asked)?;
+            traveller.travel(self.known(), place, asked)?;
             let rung = take(self.kinds, &mut *traveller.machine)?;
             self.keep_near(place, rung);
             // Whoever asks again begins here, so that it ends however often it is asked.
@@ -287,7 +345,7 @@ impl History {
                 return Err(DebugError::Interrupted);
             }
         }
-        traveller.travel(&self.events, moment, asked)?;
+        traveller.travel(self.known(), moment, asked)?;
         Ok(traveller)
     }
 

@@ -17,6 +17,6 @@ mod session;
 mod target;
 
 pub use error::DebugError;
-pub use history::{Asked, History, Traveller};
+pub use history::{Asked, History, Known, Traveller};
 pub use serve::{End, Received, Wire, serve};
 pub use session::{Go, Life, Present, Session, Stopped};

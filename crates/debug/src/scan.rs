@@ -66,7 +66,7 @@ impl Scan {
         let ahead = Tick(traveller.now.tick.0.saturating_add(CHUNK_TICKS));
         let to = history.at(ahead).min(self.end);
         for _ in 0..HITS_MAX {
-            let Some(hit) = traveller.run(history.events(), to)? else {
+            let Some(hit) = traveller.run(history.known(), to)? else {
                 if to < self.end {
                     return Ok(Scanned::Searching);
                 }
@@ -198,7 +198,7 @@ fn last_busy(history: &mut History, idle: Tick, asked: Asked<'_>) -> Result<Tick
                 break;
             }
             let to = history.at(tick);
-            traveller.travel(history.events(), to, asked)?;
+            traveller.travel(history.known(), to, asked)?;
             match doing(history, &mut traveller) {
                 Doing::Turn(_) => (low, high) = (tick, end),
                 Doing::Nothing(Some(wake)) if wake < end && wake > tick => {

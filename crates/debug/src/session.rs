@@ -1,6 +1,6 @@
 //! One debugger at one machine: where it looks, what it waits for, and how it gets there.
 
-use crate::history::Asked;
+use crate::history::{Asked, Known};
 use crate::scan::{Scan, Scanned};
 use crate::{DebugError, History, Traveller};
 use omni_base::Tick;
@@ -460,23 +460,23 @@ impl<'p> Session<'p> {
     }
 
     /// The copy that is looked at, and what it needs to go on.
-    fn travel(&mut self) -> (&mut Traveller, &[(Tick, Event)]) {
+    fn travel(&mut self) -> (&mut Traveller, Known<'_>) {
         let past = self.past.as_mut().expect("asked for only where the past is looked at");
-        (past, self.history.events())
+        (past, self.history.known())
     }
 
     fn past_on(&mut self, step: bool) -> Result<Option<Stopped>, DebugError> {
         let (end, stops) = (self.present_moment(), self.stops.clone());
-        let (past, events) = self.travel();
+        let (past, known) = self.travel();
         past.arm(&stops);
         if step {
-            past.step(events);
+            past.step(known.events);
         }
         let ahead = Tick(past.now.tick.0.saturating_add(CHUNK_TICKS));
         let to = self.history.at(ahead).min(end);
-        let (past, events) = self.travel();
+        let (past, known) = self.travel();
         if past.now < to
-            && let Some(hit) = past.run(events, to)?
+            && let Some(hit) = past.run(known, to)?
         {
             return Ok(Some(Stopped::Hit(hit)));
         }
@@ -495,7 +495,7 @@ impl<'p> Session<'p> {
     fn past_step(&mut self, thread: ThreadId) -> Result<Option<Stopped>, DebugError> {
         let end = self.present_moment();
         for _ in 0..STEPS_MAX {
-            let (past, events) = self.travel();
+            let (past, Known { events, .. }) = self.travel();
             past.let_in(events);
             if past.now >= end {
                 break;
@@ -515,7 +515,7 @@ impl<'p> Session<'p> {
 
     /// Lets the time pass that an idle copy has.
     fn skip_idle(&mut self, end: Moment) -> Result<(), DebugError> {
-        let (past, events) = self.travel();
+        let (past, Known { events, .. }) = self.travel();
         let kick = omni_machine::Kick::default();
         let tick = past.now.tick;
         let stop = past.machine.run(tick, &kick, &mut omni_lifecycle::Outcome::new());
@@ -524,9 +524,9 @@ impl<'p> Session<'p> {
             let wake = wake.into_iter().chain(event).min().unwrap_or(end.tick);
             let wake = wake.min(end.tick).max(tick);
             let to = self.history.at(wake).min(end);
-            let (past, events) = self.travel();
+            let (past, known) = self.travel();
             if past.now < to {
-                past.run(events, to)?;
+                past.run(known, to)?;
             }
         }
         Ok(())

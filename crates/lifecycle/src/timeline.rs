@@ -126,6 +126,16 @@ impl Timeline {
         &self.rungs
     }
 
+    /// The last rung at or before a moment, from which a visit of it begins.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn below(&self, moment: Moment) -> Result<&Rung, LifecycleError> {
+        let at = self.rungs.partition_point(|rung| rung.moment <= moment);
+        let at = at.checked_sub(1).ok_or(LifecycleError::NoMoment(moment))?;
+        Ok(&self.rungs[at])
+    }
+
     /// Adds a rung: the machine as it is now, after every event in the log. The log gets a check
     /// of it too.
     ///
@@ -168,9 +178,7 @@ impl Timeline {
         kinds: &[&dyn MachineKind],
         moment: Moment,
     ) -> Result<Box<dyn Machine>, LifecycleError> {
-        let at = self.rungs.partition_point(|rung| rung.moment <= moment);
-        let below = at.checked_sub(1).ok_or(LifecycleError::NoMoment(moment))?;
-        self.run(kinds, &self.rungs[below], moment, &mut Nowhere)
+        self.run(kinds, self.below(moment)?, moment, &mut Nowhere)
     }
 
     /// Replays all of it from the first rung, held against every check.
@@ -193,9 +201,7 @@ impl Timeline {
         to: Moment,
         outside: &mut dyn Outside,
     ) -> Result<Box<dyn Machine>, LifecycleError> {
-        let at = self.rungs.partition_point(|rung| rung.moment <= from);
-        let below = at.checked_sub(1).ok_or(LifecycleError::NoMoment(from))?;
-        self.run(kinds, &self.rungs[below], to, outside)
+        self.run(kinds, self.below(from)?, to, outside)
     }
 
     fn run(

@@ -1,17 +1,17 @@
 //! Going back, on a sample of every kind: what was met ahead is met on the way back, and nobody
 //! notices.
 
-use crate::alive::{Alive, arrive, debugged};
-use omni_base::Digest;
-use omni_debug::{Go, History, Life, Present, Session, Stopped};
+use crate::alive::{Alive, arrive, debugged, kinds};
+use omni_base::{Digest, Tick};
+use omni_debug::{DebugError, Go, History, Life, Present, Session, Stopped};
 use omni_kinds::Sample;
-use omni_lifecycle::Moment;
-use omni_machine::{Hit, StopPoint, ThreadId, WatchOn, digest};
+use omni_lifecycle::{Log, Moment, Rung, take};
+use omni_machine::{Event, Hit, PortId, StopPoint, ThreadId, WatchOn, digest};
 
 fn sessions(mut each: impl FnMut(&Sample, &mut Session<'_>)) {
     for sample in debugged() {
         let mut alive = Alive::new(&sample);
-        let history = History::new(crate::alive::kinds(), alive.machine()).expect("it replays");
+        let history = History::new(kinds(), alive.machine()).expect("it replays");
         let mut session = Session::new(&mut alive, history).expect("it has registers");
         each(&sample, &mut session);
         // In the end it lives on as if nobody had looked.
@@ -245,6 +245,50 @@ fn what_is_asked_to_end_on_the_way_to_what_it_found_finds_it_again() {
         stops.into_iter().for_each(|stop| _ = session.remove_stop(stop));
     });
     assert!(asked > 0, "nobody was asked");
+}
+
+#[test]
+fn a_past_that_is_not_as_recorded_is_told_of_at_the_first_mark_that_differs() {
+    for sample in debugged() {
+        let (mut alive, name) = (Alive::new(&sample), sample.name);
+        let mut log = Log::new(kinds(), alive.machine()).expect("it replays");
+        let start = log.start();
+        let rung = Rung::new(start, take(kinds(), alive.machine()).expect("it can be saved"));
+        let mut forged = log.clone();
+        let (mut before, mut after) = (None, None);
+        while alive.live() != Life::Ended {
+            for (tick, event) in alive.heard() {
+                let wrong = Event::Input { port: PortId(0), bytes: b"~~".to_vec() };
+                let is_third = log.events().len() == 2;
+                forged.event(tick, if is_third { wrong } else { event.clone() });
+                log.event(tick, event);
+            }
+            let now = log.now(alive.machine());
+            if now.events < 3 {
+                before = Some(now);
+            } else {
+                after.get_or_insert(now);
+            }
+            log.pulse(alive.machine());
+            forged.pulse(alive.machine());
+        }
+        let target = log.at(Tick(sample.span.0 / 4 * 3));
+        for (log, is_true) in [(log, true), (forged, false)] {
+            let rungs = std::slice::from_ref(&rung);
+            let history = History::recorded(kinds(), alive.machine(), &log, rungs);
+            let history = history.expect("it replays");
+            let mut session = Session::new(&mut alive, history).expect("it has registers");
+            match session.visit(target) {
+                Ok(()) => assert!(is_true, "{name}: nobody noticed"),
+                Err(DebugError::Diverged { found, from }) => {
+                    assert!(!is_true && found.what.is_some(), "{name}: {found}");
+                    assert_eq!((from, Some(found.at)), (start, after), "{name}: {found}");
+                    assert_eq!(found.records_until, before, "{name}: {found}");
+                }
+                Err(error) => panic!("{name}: {error}"),
+            }
+        }
+    }
 }
 
 #[test]
