@@ -56,6 +56,15 @@ impl Store {
         self.state.globals[first..first + usize::from(at.ty.slots())].to_vec()
     }
 
+    /// The bytes of a memory.
+    #[must_use]
+    pub fn memory_of(&self, memory: u32) -> Vec<u8> {
+        let bytes = usize::try_from(self.memory_bytes(memory)).unwrap_or(usize::MAX);
+        let mut all = vec![0; bytes];
+        let read = self.memory.spaces[memory as usize].read(omni_base::Gpa(0), &mut all);
+        if read.is_ok() { all } else { Vec::new() }
+    }
+
     /// Whether a reference is to a function.
     #[must_use]
     pub fn is_function(&self, reference: Reference) -> bool {

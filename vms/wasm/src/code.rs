@@ -1,6 +1,7 @@
 //! A function in the register form, and what it was made from.
 
 use crate::atomics::Atomic;
+use crate::objects::Gc;
 use crate::ops::Insn;
 use crate::vector::Vector;
 use crate::wide::Wide;
@@ -71,6 +72,7 @@ pub(crate) enum Cold {
     Throw(u32),
     ThrowRef,
     Atomic(Atomic),
+    Gc(Gc),
     Wide(Wide),
 }
 

@@ -89,6 +89,7 @@ impl Store {
                 self.state.elements_dropped[elements as usize] = true;
             }
             Cold::Atomic(atomic) => return self.atomic(atomic, first),
+            Cold::Gc(gc) => return self.gc(gc, first),
             Cold::Wide(wide) => self.wide(wide, first),
             Cold::Throw(tag) => {
                 self.throw(tag, first)?;
@@ -229,7 +230,7 @@ impl Store {
 }
 
 /// A range, where it is within a length.
-fn within(at: u64, count: u64, length: usize) -> Option<Range<usize>> {
+pub(crate) fn within(at: u64, count: u64, length: usize) -> Option<Range<usize>> {
     let end = at.checked_add(count)?;
     (end <= length as u64).then_some(())?;
     Some(usize::try_from(at).ok()?..usize::try_from(end).ok()?)

@@ -11,10 +11,13 @@ use crate::types::{Composite, Storage, Value, slots};
 use omni_base::Gpa;
 
 /// Where its own numbers are: the end of what was ever used, bytes given out since the last
-/// collection, bytes that were left by it, and the first free room of each size.
+/// collection, bytes that were left by it, the room that small objects are cut from, and the first
+/// free room of each size.
 const TOP: u64 = 8;
 const SINCE: u64 = 16;
 const LIVE: u64 = 24;
+const SMALL: u64 = 32;
+const SMALL_LEFT: u64 = 40;
 const LISTS: u64 = 64;
 
 /// Where objects begin.
@@ -28,6 +31,9 @@ const BYTES_MIN: u64 = 16;
 
 /// Lists of exact sizes, up to so many bytes; list 0 has what is larger.
 const EXACT_MAX: u64 = 504;
+
+/// Bytes of room that small objects are cut from.
+const SMALL_BYTES: u64 = 16 << 10;
 
 /// Free rooms that are looked at for one that is large enough.
 const LOOKED_AT: u32 = 64;
@@ -83,7 +89,12 @@ pub(crate) fn element_bytes(storage: Storage) -> u64 {
 
 /// Slots of a field of a structure.
 pub(crate) fn field_slots(storage: Storage) -> u64 {
-    if storage == Storage::Value(Value::V128) { 2 } else { 1 }
+    if is_wide(storage) { 2 } else { 1 }
+}
+
+/// Whether it holds vectors.
+pub(crate) fn is_wide(storage: Storage) -> bool {
+    storage == Storage::Value(Value::V128)
 }
 
 /// The list of a size.
@@ -194,11 +205,11 @@ impl Store {
         if collects && due && since > 0 {
             self.collect()?;
         }
-        let at = match self.room(bytes)? {
+        let at = match self.room(bytes, LOOKED_AT)? {
             Some(at) => at,
             None if collects => {
                 self.collect()?;
-                self.room(bytes)?.ok_or(Trap::Heap)?
+                self.room(bytes, u32::MAX)?.ok_or(Trap::Heap)?
             }
             None => return Err(Trap::Heap),
         };
@@ -211,17 +222,43 @@ impl Store {
         Ok(at)
     }
 
-    /// Room for so many bytes: of their size, cut from what is larger, or at the end.
-    fn room(&mut self, bytes: u64) -> Result<Option<u64>, Trap> {
-        let exact = list_of(bytes);
-        let first = self.heap_word(exact)?;
-        if exact != LISTS && first != 0 {
+    /// Room for so many bytes. Small objects are beside each other, so that between large ones
+    /// there is room for large ones again.
+    fn room(&mut self, bytes: u64, looked_at: u32) -> Result<Option<u64>, Trap> {
+        if bytes > EXACT_MAX {
+            return self.large_room(bytes, looked_at);
+        }
+        let list = list_of(bytes);
+        let first = self.heap_word(list)?;
+        if first != 0 {
             let next = self.heap_word(first + WORD)?;
-            self.set_heap_word(exact, next)?;
+            self.set_heap_word(list, next)?;
             return Ok(Some(first));
         }
+        let (mut at, mut left) = (self.heap_word(SMALL)?, self.heap_word(SMALL_LEFT)?);
+        if left < bytes {
+            self.give_back(at, left)?;
+            self.set_heap_word(SMALL_LEFT, 0)?;
+            match self.large_room(SMALL_BYTES, looked_at)? {
+                Some(found) => (at, left) = (found, SMALL_BYTES),
+                None => return self.large_room(bytes, looked_at),
+            }
+        }
+        let after = left.checked_sub(bytes).ok_or(Trap::Damage)?;
+        if after > 0 {
+            // Lossless: less than `SMALL_BYTES`, or it does not matter.
+            let words = (after / WORD) as u32;
+            self.set_heap_word(at + bytes, Object::Free { words }.word())?;
+        }
+        self.set_heap_word(SMALL, at + bytes)?;
+        self.set_heap_word(SMALL_LEFT, after)?;
+        Ok(Some(at))
+    }
+
+    /// Room cut from one of the first that are large enough, or at the end.
+    fn large_room(&mut self, bytes: u64, looked_at: u32) -> Result<Option<u64>, Trap> {
         let (mut before, mut at) = (LISTS, self.heap_word(LISTS)?);
-        for _ in 0..LOOKED_AT {
+        for _ in 0..looked_at {
             if at == 0 {
                 break;
             }
@@ -272,6 +309,10 @@ impl Store {
     /// Frees what cannot be reached.
     fn collect(&mut self) -> Result<(), Trap> {
         let top = self.heap_word(TOP)?;
+        let heap = self.heap.ok_or(Trap::Damage)?;
+        if top > self.memory_bytes(heap) {
+            return Err(Trap::Damage);
+        }
         let mut starts = Bits::new(top);
         let mut at = START;
         while at < top {
@@ -279,9 +320,13 @@ impl Store {
             if !matches!(object, Object::Free { .. }) {
                 starts.set(at);
             }
-            at += self.object_bytes(object).ok_or(Trap::Damage)?;
+            at = self.object_bytes(object).and_then(|n| at.checked_add(n)).ok_or(Trap::Damage)?;
+        }
+        if at != top {
+            return Err(Trap::Damage);
         }
         let marks = self.mark(&starts, top)?;
+        self.set_heap_word(SMALL_LEFT, 0)?;
         (LISTS..=list_of(EXACT_MAX)).step_by(8).try_for_each(|at| self.set_heap_word(at, 0))?;
         let (mut at, mut free, mut live) = (START, START, 0);
         while at < top {
@@ -338,8 +383,12 @@ impl Store {
         Ok(marks)
     }
 
+    fn composite(&self, ty: u32) -> Result<&Composite, Trap> {
+        self.types.get(ty).map(|ty| &ty.composite).ok_or(Trap::Damage)
+    }
+
     /// Where an object has references.
-    fn references(&mut self, at: u64) -> Result<Vec<u64>, Trap> {
+    fn references(&mut self, at: u64) -> Result<Box<dyn Iterator<Item = u64>>, Trap> {
         let object = self.object(at)?;
         let is_reference = |storage: Storage| matches!(storage, Storage::Value(Value::Ref(_)));
         let first = at + WORD;
@@ -350,11 +399,10 @@ impl Store {
                 let signature = ty.and_then(|ty| self.types.signature(ty)).ok_or(Trap::Damage)?;
                 signature.params.iter().map(|value| Storage::Value(*value)).collect()
             }
-            Object::Data { ty, length } => match &self.types.get(ty).ok_or(Trap::Damage)?.composite
-            {
+            Object::Data { ty, length } => match self.composite(ty)? {
                 Composite::Struct(fields) => fields.iter().map(|field| field.storage).collect(),
                 Composite::Array(element) if is_reference(element.storage) => {
-                    return Ok((0..u64::from(length)).map(|nth| first + nth * WORD).collect());
+                    return Ok(Box::new((0..length).map(move |nth| first + u64::from(nth) * WORD)));
                 }
                 Composite::Array(_) | Composite::Func(_) => Vec::new(),
             },
@@ -367,6 +415,6 @@ impl Store {
             }
             next += field_slots(storage) * WORD;
         }
-        Ok(found)
+        Ok(Box::new(found.into_iter()))
     }
 }

@@ -103,6 +103,7 @@ static INFO: KindInfo = KindInfo {
         "relaxed-simd",
         "exceptions",
         "threads",
+        "gc",
         "wide-arithmetic",
     ],
     caps: CAPS,

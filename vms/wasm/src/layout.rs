@@ -1,6 +1,6 @@
 //! Where in the store the things of one instance are: what code is compiled for.
 
-use crate::types::{Signature, Types, Value};
+use crate::types::{Composite, Signature, Types, Value};
 
 /// A memory as code sees it.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +53,12 @@ impl<'a> Layout<'a> {
     /// The signature of a type of the module.
     pub(crate) fn signature(&self, index: u32) -> &'a Signature {
         self.all.signature(self.types[index as usize]).expect("the module is valid")
+    }
+
+    /// What a type of the module is.
+    pub(crate) fn composite(&self, index: u32) -> &'a Composite {
+        let defined = self.all.get(self.types[index as usize]);
+        &defined.expect("the module is valid").composite
     }
 
     /// The signature of a tag of the store.

@@ -6,7 +6,7 @@
 
 use crate::cold::WASM_PAGE;
 use crate::layout::{GlobalAt, MemoryAt, Numbers, TableAt};
-use crate::module::{Const, ConstOp, Import, Kind, Mode, Module};
+use crate::module::{Import, Kind, Mode, Module};
 use crate::reference::Reference;
 use crate::state::{MemorySize, Table};
 use crate::store::{Body, Func, Instance, Store};
@@ -250,7 +250,7 @@ impl Store {
             numbers.tags.push(number(self.externs.tags.len() - 1));
         }
         for (ty, init) in &module.globals[numbers.globals.len()..] {
-            let slots = self.constant(init, &numbers);
+            let slots = self.constant(init, &numbers)?;
             let ty = (value_of(ty.content_type, &numbers.types), ty.mutable);
             let made = self.add_global(ty.0, ty.1, slots);
             self.number_of(made, &mut numbers);
@@ -260,15 +260,16 @@ impl Store {
             let made = self.add_table(element, ty.table64, ty.initial, ty.maximum)?;
             self.number_of(made, &mut numbers);
             if let (Some(init), Extern::Table(at)) = (init, made) {
-                let slot = self.constant(init, &numbers)[0];
+                let slot = self.constant(init, &numbers)?[0];
                 self.state.tables[at as usize].slots.fill(slot);
             }
         }
         numbers.elements = number(self.elements.len());
         numbers.data = number(self.data.len());
         for elements in &module.elements {
-            let items = elements.items.iter().map(|item| self.constant(item, &numbers)[0]);
-            let items = items.collect();
+            let items = elements.items.iter();
+            let items = items.map(|item| self.constant(item, &numbers).map(|slots| slots[0]));
+            let items = items.collect::<Result<_, _>>()?;
             self.elements.push(items);
             self.state.elements_dropped.push(false);
         }
@@ -287,7 +288,7 @@ impl Store {
         for (at, elements) in module.elements.iter().enumerate() {
             let segment = numbers.elements + number(at);
             if let Mode::Active { index, offset } = &elements.mode {
-                let to = self.constant(offset, &numbers)[0];
+                let to = self.constant(offset, &numbers)?[0];
                 let table = numbers.tables[*index as usize].number;
                 let count = elements.items.len() as u64;
                 self.init_table(table, segment, (to, 0, count)).map_err(LinkError::Trapped)?;
@@ -299,7 +300,7 @@ impl Store {
         for (at, data) in module.data.iter().enumerate() {
             let segment = numbers.data + number(at);
             if let Mode::Active { index, offset } = &data.mode {
-                let to = self.constant(offset, &numbers)[0];
+                let to = self.constant(offset, &numbers)?[0];
                 let memory = numbers.memories[*index as usize].number;
                 let count = data.bytes.len() as u64;
                 self.init_memory(memory, segment, (to, 0, count)).map_err(LinkError::Trapped)?;
@@ -375,57 +376,6 @@ impl Store {
             }
             _ => false,
         }
-    }
-
-    /// The slots of a constant expression's value.
-    fn constant(&self, ops: &Const, numbers: &Numbers) -> [u64; 2] {
-        let mut stack: Vec<[u64; 2]> = Vec::new();
-        let two = |stack: &mut Vec<[u64; 2]>| {
-            let b = stack.pop().map_or(0, |slots| slots[0]);
-            (stack.pop().map_or(0, |slots| slots[0]), b)
-        };
-        let narrow = |value: u32| [u64::from(value), 0];
-        for op in ops {
-            let value = match *op {
-                ConstOp::Number(value) => [value, 0],
-                // The halves of a vector.
-                ConstOp::Vector(value) => [value as u64, (value >> 64) as u64],
-                ConstOp::Global(index) => {
-                    let global = numbers.globals[index as usize];
-                    let slot = |at: usize| self.state.globals.get(at).copied().unwrap_or(0);
-                    let at = global.slot as usize;
-                    [slot(at), if global.ty == Value::V128 { slot(at + 1) } else { 0 }]
-                }
-                ConstOp::Func(index) => [Reference::function(numbers.funcs[index as usize]).0, 0],
-                ConstOp::Null => [Reference::NULL.0, 0],
-                ConstOp::Add32 => {
-                    let (a, b) = two(&mut stack);
-                    narrow((a as u32).wrapping_add(b as u32))
-                }
-                ConstOp::Sub32 => {
-                    let (a, b) = two(&mut stack);
-                    narrow((a as u32).wrapping_sub(b as u32))
-                }
-                ConstOp::Mul32 => {
-                    let (a, b) = two(&mut stack);
-                    narrow((a as u32).wrapping_mul(b as u32))
-                }
-                ConstOp::Add64 => {
-                    let (a, b) = two(&mut stack);
-                    [a.wrapping_add(b), 0]
-                }
-                ConstOp::Sub64 => {
-                    let (a, b) = two(&mut stack);
-                    [a.wrapping_sub(b), 0]
-                }
-                ConstOp::Mul64 => {
-                    let (a, b) = two(&mut stack);
-                    [a.wrapping_mul(b), 0]
-                }
-            };
-            stack.push(value);
-        }
-        stack.pop().unwrap_or([0, 0])
     }
 
     /// Something that an instance exports.

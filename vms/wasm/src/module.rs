@@ -24,12 +24,12 @@ pub(crate) const FEATURES: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::RELAXED_SIMD)
     .union(WasmFeatures::EXCEPTIONS)
     .union(WasmFeatures::THREADS)
+    .union(WasmFeatures::GC)
     .union(WasmFeatures::WIDE_ARITHMETIC);
 
 /// What can be asked of a module that needs a proposal that is not here.
 const PROPOSALS: &[(WasmFeatures, &str)] = &[
     (WasmFeatures::LEGACY_EXCEPTIONS, "legacy exceptions"),
-    (WasmFeatures::GC, "gc"),
     (WasmFeatures::SHARED_EVERYTHING_THREADS, "shared-everything threads"),
     (WasmFeatures::STACK_SWITCHING, "stack switching"),
     (WasmFeatures::CUSTOM_PAGE_SIZES, "custom page sizes"),
@@ -118,6 +118,19 @@ pub(crate) enum ConstOp {
     Global(u32),
     Func(u32),
     Null,
+    Struct {
+        ty: u32,
+        default: bool,
+    },
+    Array {
+        ty: u32,
+        default: bool,
+    },
+    ArrayFixed {
+        ty: u32,
+        count: u32,
+    },
+    I31,
     Add32,
     Sub32,
     Mul32,
@@ -410,6 +423,20 @@ fn constant(expr: &wasmparser::ConstExpr<'_>) -> Result<Const, ModuleError> {
             Operator::RefNull { hty: HeapType::Abstract { .. } | HeapType::Concrete(_) } => {
                 ConstOp::Null
             }
+            Operator::StructNew { struct_type_index: ty } => ConstOp::Struct { ty, default: false },
+            Operator::StructNewDefault { struct_type_index: ty } => {
+                ConstOp::Struct { ty, default: true }
+            }
+            Operator::ArrayNew { array_type_index: ty } => ConstOp::Array { ty, default: false },
+            Operator::ArrayNewDefault { array_type_index: ty } => {
+                ConstOp::Array { ty, default: true }
+            }
+            Operator::ArrayNewFixed { array_type_index: ty, array_size: count } => {
+                ConstOp::ArrayFixed { ty, count }
+            }
+            Operator::RefI31 => ConstOp::I31,
+            // A reference is the same in both families.
+            Operator::AnyConvertExtern | Operator::ExternConvertAny => continue,
             Operator::I32Add => ConstOp::Add32,
             Operator::I32Sub => ConstOp::Sub32,
             Operator::I32Mul => ConstOp::Mul32,

@@ -10,6 +10,7 @@ const FUNCTION: u64 = 1;
 const HOST: u64 = 2;
 const OBJECT: u64 = 3;
 const EXCEPTION: u64 = 4;
+const SMALL: u64 = 5;
 
 impl Reference {
     /// The null of every type.
@@ -33,6 +34,24 @@ impl Reference {
     pub fn as_function(self) -> Option<u32> {
         // What is below the kind is the number, so one comparison tells both.
         u32::try_from(self.0 ^ FUNCTION << KIND).ok()
+    }
+
+    /// Bits of a small integer.
+    pub(crate) const I31_BITS: u64 = (1 << 31) - 1;
+
+    /// A small integer.
+    pub(crate) fn small(value: u32) -> Self {
+        Self(SMALL << KIND | u64::from(value) & Self::I31_BITS)
+    }
+
+    /// The bits of a small integer.
+    pub(crate) fn as_small(self) -> Option<u32> {
+        u32::try_from(self.0 ^ SMALL << KIND).ok()
+    }
+
+    /// A structure or an array, by its offset in the heap.
+    pub(crate) fn data(offset: u64) -> Self {
+        Self(OBJECT << KIND | offset)
     }
 
     /// An exception, by its offset in the heap.

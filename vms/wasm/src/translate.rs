@@ -56,13 +56,14 @@ impl Compiler<'_> {
             || self.vector(operator)?
             || self.atomic(operator)?
             || self.wide(operator)?
+            || self.objects(operator)?
         {
             return Ok(());
         }
         unreachable!("the validator lets through what is known here only: {operator:?}")
     }
 
-    fn binary(&mut self, op: Op) -> Result<(), TooLarge> {
+    pub(crate) fn binary(&mut self, op: Op) -> Result<(), TooLarge> {
         let (mut op, right, mut left) = (op, self.pop(), self.pop());
         let mut right = right;
         if let (Place::Const(_), Some(swapped)) = (left.place, op.swapped())

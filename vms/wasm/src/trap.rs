@@ -35,6 +35,16 @@ pub enum Trap {
     Stack,
     /// A function that is too large, once it is called.
     TooLarge,
+    /// A null reference to a structure.
+    NullStructure,
+    /// A null reference to an array.
+    NullArray,
+    /// A null reference to an i31.
+    NullI31,
+    /// An access beyond the end of an array.
+    Array,
+    /// A cast to a type that the value does not have.
+    Cast,
     /// More objects than there is room for.
     Heap,
     /// A null reference to an exception was thrown.
@@ -71,6 +81,11 @@ impl fmt::Display for Trap {
                 "a function is too large to run here: it has more than 65,000 values at a time, \
                  4,000,000 instructions, or 65,000 blocks within each other"
             }
+            Self::NullStructure => "null structure reference",
+            Self::NullArray => "null array reference",
+            Self::NullI31 => "null i31 reference",
+            Self::Array => "out of bounds array access",
+            Self::Cast => "cast failure",
             Self::Heap => "out of room for objects; --memory bounds them together with memories",
             Self::NullException => "null exception reference",
             Self::Exception => "unhandled exception",

@@ -132,6 +132,98 @@ const ATOMICS: &str = r#"
     (i64.store)
     (drop (memory.atomic.notify (i32.const 8) (i32.const 1)))))"#;
 
+/// Makes structures and arrays, fills, copies, casts, and compares.
+const OBJECTS: &str = r#"
+(module
+  (rec (type $pair (sub (struct (field $a i8) (field $b (mut (ref null $pair))))))
+       (type $more (sub $pair (struct (field i8) (field (mut (ref null $pair))) (field v128)))))
+  (type $bytes (array (mut i8)))
+  (type $words (array (mut i16)))
+  (type $all (array (mut anyref)))
+  (data $text "some words")
+  (global $kept (mut (ref null $pair)) (struct.new $pair (i32.const 300) (ref.null $pair)))
+  (func $kind (param anyref) (result i32)
+    (block $i31 (result i31ref)
+      (block $pair (result (ref $pair))
+        (br_on_cast $pair anyref (ref $pair) (local.get 0))
+        (br_on_cast $i31 anyref i31ref)
+        (return (i32.const 3)))
+      (return (struct.get_s $pair $a)))
+    (i31.get_s))
+  (func (export "_start") (local $n i32) (local $bytes (ref null $bytes)) (local $all (ref $all))
+    (local.set $bytes (array.new_data $bytes $text (i32.const 0) (i32.const 10)))
+    (local.set $all (array.new_fixed $all 3 (global.get $kept) (ref.i31 (i32.const -7))
+      (local.get $bytes)))
+    (array.copy $bytes $bytes (local.get $bytes) (i32.const 1) (local.get $bytes) (i32.const 0)
+      (i32.const 9))
+    (array.fill $words (array.new_default $words (i32.const 40)) (i32.const 3) (i32.const 9)
+      (i32.const 30))
+    (loop $next
+      (global.set $kept (struct.new $more (local.get $n) (global.get $kept)
+        (v128.const i64x2 1 2)))
+      (drop (ref.eq (global.get $kept)
+        (ref.cast eqref (array.get $all (local.get $all) (i32.const 0)))))
+      (drop (call $kind (array.get $all (local.get $all) (local.get $n))))
+      (br_if $next (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1)))
+        (i32.const 3))))
+    (drop (ref.test (ref $more) (struct.get $pair $b (global.get $kept))))
+    (struct.set $pair $b (global.get $kept) (ref.null $pair))))"#;
+
+/// Keeps a list of a thousand while it makes far more than there is room for.
+const CHURN: &str = r#"
+(module
+  (type $node (struct (field i64) (field (ref null $node))))
+  (type $junk (array (mut i64)))
+  (type $table (array (mut (ref null $node))))
+  (table $t 4 anyref)
+  (func (export "_start") (local $n i32) (local $list (ref null $node)) (local $sum i64)
+    (table.set $t (i32.const 2) (array.new_default $table (i32.const 7)))
+    (loop $next
+      (local.set $list (struct.new $node (i64.extend_i32_u (local.get $n)) (local.get $list)))
+      (array.set $table (ref.cast (ref $table) (table.get $t (i32.const 2)))
+        (i32.rem_u (local.get $n) (i32.const 7)) (local.get $list))
+      (drop (array.new $junk (i64.const -1) (i32.rem_u (local.get $n) (i32.const 900))))
+      (drop (array.new $junk (i64.const -1) (i32.const 3)))
+      (br_if $next (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1)))
+        (i32.const 2500))))
+    (loop $add
+      (local.set $sum (i64.add (local.get $sum) (struct.get $node 0 (local.get $list))))
+      (br_if $add (i32.eqz (ref.is_null
+        (local.tee $list (struct.get $node 1 (local.get $list)))))))
+    (if (i64.ne (local.get $sum) (i64.const 3123750)) (then (unreachable)))))"#;
+
+#[test]
+fn objects_that_can_be_reached_stay_while_others_make_room() {
+    let mut spec = spec(CHURN);
+    spec.options.insert("memory".into(), "1M".into());
+    let mut machine = Wasm.create(&spec).expect("the program is sound");
+    assert_eq!(run(&mut *machine), (String::new(), 0));
+    let mut other = Wasm.create(&spec).expect("the program is sound");
+    for part in 1..10 {
+        other.run(Tick(machine.tick().0 / 10 * part), &Kick::default(), &mut Vec::new());
+        other.drop_caches(part);
+        other = again(&mut *other);
+    }
+    assert_eq!(run(&mut *other), (String::new(), 0));
+    assert_eq!(digest(&mut *machine), digest(&mut *other));
+}
+
+#[test]
+fn more_objects_than_there_is_room_for_end_a_program_with_words_for_it() {
+    let text = r#"(module
+        (type $node (struct (field i64) (field (ref null $node))))
+        (func (export "_start") (local $list (ref null $node))
+          (loop $next
+            (local.set $list (struct.new $node (i64.const 1) (local.get $list)))
+            (br $next))))"#;
+    let mut spec = spec(text);
+    spec.options.insert("memory".into(), "1M".into());
+    let mut machine = Wasm.create(&spec).expect("the program is sound");
+    let (said, code) = run(&mut *machine);
+    assert!(said.contains("out of room for objects; --memory"), "{said}");
+    assert_eq!(code, 134);
+}
+
 #[test]
 fn exceptions_that_nothing_holds_make_room_for_others() {
     let text = r#"(module
@@ -174,7 +266,7 @@ fn an_exception_that_nobody_catches_ends_a_program_with_where_it_was_thrown() {
 
 #[test]
 fn a_program_restored_at_any_tick_has_the_state_of_one_that_was_not() {
-    for text in [HIGH, VECTORS, EXCEPTIONS, ATOMICS] {
+    for text in [HIGH, VECTORS, EXCEPTIONS, ATOMICS, OBJECTS] {
         restored_at_any_tick(text);
     }
 }

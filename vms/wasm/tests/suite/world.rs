@@ -44,6 +44,12 @@ const CHANGED: &[(&str, &str, usize)] = &[
     ("mutable-global", "linking.wast", 354),
 ];
 
+/// Modules that are valid by a proposal that is not here only, by file and line.
+const BEYOND: &[(&str, &str, usize)] = &[
+    ("custom-descriptors", "br_on_cast.wast", 211),
+    ("custom-descriptors", "br_on_cast_fail.wast", 226),
+];
+
 /// How a file went.
 pub(crate) enum Verdict {
     /// With so many checks, and so many that are outdated.
@@ -322,7 +328,7 @@ impl World {
                 Err(trap) => wrong(format!("it trapped: {trap}")),
                 Ok(slots) => {
                     let mut left = &slots[..];
-                    let good = results.iter().all(|want| fits(&self.store, want, &mut left));
+                    let good = results.iter().all(|want| fits(&mut self.store, want, &mut left));
                     if good && left.is_empty() {
                         return Ok(());
                     }
@@ -380,6 +386,9 @@ pub(crate) fn run(file: &TestFile<'_>) -> Verdict {
             Err(Flaw::Wrong(_)) if CHANGED.contains(&(file.parent(), file.name(), line + 1)) => {
                 checks += 1;
                 world.outdated += 1;
+            }
+            Err(Flaw::Wrong(_)) if BEYOND.contains(&(file.parent(), file.name(), line + 1)) => {
+                unsupported.insert("custom descriptors".to_owned());
             }
             Err(Flaw::Wrong(why)) => failures.push(format!("{}:{}: {why}", line + 1, column + 1)),
         }
