@@ -468,7 +468,7 @@ pub(crate) fn translate(
     let base = start & !(PAGE_SIZE_U64 - 1);
     let mut into = Builder::reuse(buffer);
     let hidden = [front.float_flags(), front.reservation()];
-    let mut known = Constants { hidden, slots: vec![], seen: 0 };
+    let mut known = Constants::new(hidden);
     // Instructions of the loop that the block is, once it came back to its start.
     let mut body = None;
     let mut pc = start;
@@ -539,12 +539,18 @@ pub(crate) enum Shape {
 struct Constants {
     /// Those that change by other operations than the ones that name them.
     hidden: [Slot; 2],
-    slots: Vec<(Slot, u64)>,
+    /// Of each slot, where its bit in `known` is set.
+    values: [u64; 256],
+    known: [u64; 4],
     /// Operations that were seen.
     seen: usize,
 }
 
 impl Constants {
+    fn new(hidden: [Slot; 2]) -> Self {
+        Self { hidden, values: [0; 256], known: [0; 4], seen: 0 }
+    }
+
     #[allow(clippy::wildcard_enum_match_arm, reason = "what is not one of two operations")]
     /// Looks at what was built since the last time.
     fn look(&mut self, insts: &[Inst]) {
@@ -557,21 +563,29 @@ impl Constants {
                 _ => None,
             };
             if let Inst::Call(..) = inst {
-                self.slots.clear();
+                self.known = [0; 4];
             }
             let Some(dst) = inst.dst() else { continue };
-            self.slots.retain(|(slot, _)| *slot != dst);
-            let value = value.filter(|_| !self.hidden.contains(&dst));
-            self.slots.extend(value.map(|value| (dst, value)));
+            let (word, bit) = Self::place(dst);
+            self.known[word] &= !bit;
+            if let Some(value) = value.filter(|_| !self.hidden.contains(&dst)) {
+                self.known[word] |= bit;
+                self.values[usize::from(dst.0)] = value;
+            }
         }
         self.seen = insts.len();
+    }
+
+    fn place(slot: Slot) -> (usize, u64) {
+        (usize::from(slot.0 / 64), 1 << (slot.0 % 64))
     }
 
     fn value(&self, val: Val) -> Option<u64> {
         match val {
             Val::Const(value) => Some(value),
             Val::Slot(slot) => {
-                self.slots.iter().find(|(at, _)| *at == slot).map(|(_, value)| *value)
+                let (word, bit) = Self::place(slot);
+                (self.known[word] & bit != 0).then(|| self.values[usize::from(slot.0)])
             }
         }
     }
