@@ -1,7 +1,9 @@
 //! A block: its frame of budget and exits, and the dispatch over its operations.
 
-use crate::asm::{Alu, Asm, Cc, Gpr, Jump, Mem, R15, RAX, RBP, RCX, RDX, Rm, W, Xmm, offset};
-use crate::layout::control;
+use crate::asm::{
+    Alu, Asm, Cc, Gpr, Jump, Mem, R15, RAX, RBP, RCX, RDX, Rm, Shift, W, Xmm, offset,
+};
+use crate::layout::{FETCHES, JUMPS, control};
 use crate::local::{self, Local};
 use crate::map::Loc;
 use crate::share::Shares;
@@ -334,7 +336,9 @@ impl Emit<'_> {
         self.put_in(RAX, to);
         self.give_registers();
         self.asm.mov(W::D, RCX, RAX);
-        self.asm.alu_imm(Alu::And, W::D, RCX, 2047 << 1);
+        self.asm.shift_imm(Shift::Shr, W::D, RCX, 11);
+        self.asm.alu(Alu::Xor, W::D, RCX, RAX);
+        self.asm.alu_imm(Alu::And, W::D, RCX, ((JUMPS - 1) << 1) as i32);
         self.asm.mov(W::Q, RDX, self.control(control::JUMPS));
         self.asm.lea(W::Q, RCX, Mem::indexed(RDX, RCX, 3, 0));
         self.asm.alu(Alu::Cmp, W::Q, RAX, Mem::at(RCX, 0));
@@ -428,7 +432,7 @@ impl Emit<'_> {
 
     /// Compares the number of the mapping of the page of `pc`; jumps where it is another.
     fn guard(&mut self, pc: u64, number: u32) -> (usize, Jump) {
-        let index = (pc / PAGE % 1024) as i32;
+        let index = (pc / PAGE % FETCHES) as i32;
         let word = Mem::at(RBP, self.tier.layout.fetch_ids + 4 * index);
         let at = self.asm.cmp_patchable(word, number);
         (at, self.asm.jcc(Cc::Ne))

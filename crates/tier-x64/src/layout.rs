@@ -1,5 +1,11 @@
 //! Where code finds what it works on, relative to the base register.
 
+/// Numbers of the mappings of code pages, by bits 12 and up of an address.
+pub const FETCHES: u64 = 2048;
+
+/// Pairs in the jump cache, by bits 1 and up of an address, exclusive or those from bit 12 on.
+pub const JUMPS: u64 = 4096;
+
 /// Displacements from the base register, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Layout {
@@ -7,7 +13,7 @@ pub struct Layout {
     pub slots: i32,
     /// The control block, see `control`.
     pub control: i32,
-    /// The numbers of the mappings of code pages: 1024 words of 32 bits, by page address.
+    /// The numbers of the mappings of code pages: `FETCHES` words of 32 bits, by page address.
     pub fetch_ids: i32,
     /// Tags of pages that can be loaded from: 2^20 words of 64 bits, by page address.
     pub load_tags: i32,
@@ -34,7 +40,7 @@ pub mod control {
     pub const STEP: i32 = 24;
     /// Its first argument.
     pub const CONTEXT: i32 = 32;
-    /// The jump cache: 2048 pairs of address and code.
+    /// The jump cache: `JUMPS` pairs of address and code.
     pub const JUMPS: i32 = 40;
     /// MXCSR of the guest's code.
     pub const MXCSR: i32 = 48;

@@ -10,16 +10,16 @@ pub(crate) const CONTROL: usize = 2048;
 pub(crate) const FETCH_IDS: usize = 4096;
 
 /// Entries for fetches, by the bits of an address from the twelfth on.
-pub(crate) const FETCHES: usize = 1024;
+pub(crate) const FETCHES: usize = 2048;
 
 /// The jump caches: banks of entries of two words, an address of code and what runs it.
-pub(crate) const JUMPS: usize = 8192;
+pub(crate) const JUMPS: usize = 12288;
 
 /// Banks of the jump cache, for what is not in the context of a view.
 pub(crate) const BANKS: usize = 4;
 
-/// Entries of one bank, by the bits of an address from the first on.
-pub(crate) const BANK_JUMPS: usize = 2048;
+/// Entries of one bank, by the bits of an address from the first on and from the twelfth on.
+pub(crate) const BANK_JUMPS: usize = 4096;
 
 /// Bytes of an entry of a jump cache.
 pub(crate) const JUMP_BYTES: usize = 16;
@@ -62,9 +62,10 @@ pub(crate) const fn fetch_index(at: u64) -> usize {
     (at >> 12) as usize & (FETCHES - 1)
 }
 
-/// The index of code at `pc` in a bank of the jump cache.
+/// The index of code at `pc` in a bank of the jump cache. Functions of many pages begin at the same
+/// places of them, so the page counts too.
 pub(crate) const fn jump_index(pc: u64) -> usize {
-    (pc >> 1) as usize & (BANK_JUMPS - 1)
+    (pc >> 1 ^ pc >> 12) as usize & (BANK_JUMPS - 1)
 }
 
 /// The tag of an empty entry for loads or stores, which no access with its index matches.
