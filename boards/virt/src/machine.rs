@@ -18,8 +18,8 @@ use omni_state::{Bundle, StateError};
 /// Ticks of one hart's turn, where there are several.
 const TURN_TICKS: u64 = 20_000;
 
-/// Ticks between looks at the kick: well under a millisecond.
-const KICK_TICKS: u64 = 50_000;
+/// Ticks between looks at the kick: well under a millisecond, one or two where all is interpreted.
+const KICK_TICKS: u64 = 100_000;
 
 /// What machines of this kind can do, where harts take turns.
 pub(crate) const CAPS: Caps =
@@ -257,7 +257,9 @@ impl Virt {
         let tick = self.wires.state.tick;
         let deadline = self.next_deadline().unwrap_or(u64::MAX);
         let left = until.min(deadline.max(tick + 1)) - tick;
-        let budget = left.min(self.wires.state.turn_left).min(KICK_TICKS);
+        // With nobody to give the turn to, the next one is this hart's as well.
+        let turn = if self.is_alone(at) { u64::MAX } else { self.wires.state.turn_left };
+        let budget = left.min(turn).min(KICK_TICKS);
         let count = self.harts.len();
         let (hart, engine) = (&mut self.harts[at], self.engines.for_hart(at, count));
         let end = hart.run(engine, &mut self.wires, Turn { vcpu: at, budget });
@@ -269,9 +271,19 @@ impl Virt {
         if let Why::Caught(caught) = end.why { Some(self.hit(at, caught)) } else { None }
     }
 
+    /// Whether no other hart can run before something happens that ends a run.
+    fn is_alone(&self, hart: usize) -> bool {
+        (0..self.harts.len()).all(|at| at == hart || !self.runnable(at))
+    }
+
+    /// Ticks passed, by one turn or by several of the same hart.
     fn pass(&mut self, ticks: u64) {
-        self.wires.state.tick += ticks;
-        self.wires.state.turn_left = self.wires.state.turn_left.saturating_sub(ticks);
+        let state = &mut self.wires.state;
+        state.tick += ticks;
+        state.turn_left = match ticks.checked_sub(state.turn_left) {
+            None => state.turn_left - ticks,
+            Some(more) => (TURN_TICKS - more % TURN_TICKS) % TURN_TICKS,
+        };
     }
 
     /// What the balloon says of the guest's memory, and, by the guest's last statistics, the guest.

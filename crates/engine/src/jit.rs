@@ -45,7 +45,7 @@ const _: () = {
     assert!(offset_of!(Control, mxcsr) == control::MXCSR as usize);
     assert!(offset_of!(Control, box_mask) == control::BOX_MASK as usize);
     assert!(offset_of!(Control, flags) == control::FLAGS as usize);
-    assert!(size_of::<Control>() <= layout::FETCH_IDS - layout::CONTROL);
+    assert!(size_of::<Control>() <= layout::JUMPS - layout::CONTROL);
     assert!(layout::FETCHES as u64 == omni_tier_x64::FETCHES);
     assert!(layout::BANK_JUMPS as u64 == omni_tier_x64::JUMPS);
 };

@@ -8,6 +8,7 @@
 //! memory that machine code probes too: `layout` says where.
 #![allow(unsafe_code, reason = "reads and writes guest pages by pointer; SAFETY.md")]
 
+mod jumps;
 pub(crate) mod layout;
 mod region;
 mod reverse;
@@ -334,8 +335,8 @@ impl Tlb {
 
     /// Bytes of the host's memory that entries take up.
     pub(crate) fn held_bytes(&self) -> u64 {
-        let fixed = self.views.len() * layout::LOAD_TAGS;
-        (self.resident * CHUNK_BYTES + fixed) as u64
+        let rest: usize = self.views.iter().map(View::held_bytes).sum();
+        (self.resident * CHUNK_BYTES + rest) as u64
     }
 
     fn clear_entries(&mut self) {
@@ -581,7 +582,7 @@ mod tests {
         tlb.insert_fetch(0x5000, PageNo(3), 1);
         fill(&mut tlb);
         let serial = tlb.fetch_serial();
-        tlb.insert_fetch(0x40_5000, PageNo(3), 1);
+        tlb.insert_fetch(0x5000 + (layout::FETCHES << 12) as u64, PageNo(3), 1);
         assert_ne!(tlb.fetch_serial(), serial);
         assert_eq!(all(&mut tlb), [None; 4]);
         tlb.insert_fetch(0x5000, PageNo(3), 1);

@@ -1,7 +1,7 @@
 //! Where code finds what it works on, relative to the base register.
 
 /// Numbers of the mappings of code pages, by bits 12 and up of an address.
-pub const FETCHES: u64 = 2048;
+pub const FETCHES: u64 = 1 << 16;
 
 /// Pairs in the jump cache, by bits 1 and up of an address, exclusive or those from bit 12 on.
 pub const JUMPS: u64 = 4096;

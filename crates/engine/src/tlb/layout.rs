@@ -6,14 +6,8 @@ pub(crate) const SLOTS: usize = 0;
 /// Words of the tier that runs machine code; nothing here touches them.
 pub(crate) const CONTROL: usize = 2048;
 
-/// What tells where code is: a `u32` for each entry for fetches, zero where there is none.
-pub(crate) const FETCH_IDS: usize = 4096;
-
-/// Entries for fetches, by the bits of an address from the twelfth on.
-pub(crate) const FETCHES: usize = 2048;
-
 /// The jump caches: banks of entries of two words, an address of code and what runs it.
-pub(crate) const JUMPS: usize = 12288;
+pub(crate) const JUMPS: usize = 4096;
 
 /// Banks of the jump cache, for what is not in the context of a view.
 pub(crate) const BANKS: usize = 4;
@@ -24,6 +18,22 @@ pub(crate) const BANK_JUMPS: usize = 4096;
 /// Bytes of an entry of a jump cache.
 pub(crate) const JUMP_BYTES: usize = 16;
 
+/// Entries for fetches, by the bits of an address from the twelfth on. Only those of pages with
+/// code are touched, so many of them cost little, and few addresses share one.
+pub(crate) const FETCHES: usize = 1 << 16;
+
+/// What tells where code is: a `u32` for each entry for fetches, zero where there is none.
+pub(crate) const FETCH_IDS: usize = JUMPS + BANKS * BANK_JUMPS * JUMP_BYTES;
+
+/// The address of the page that an entry for fetches serves, and one; zero where there is none.
+pub(crate) const FETCH_TAGS: usize = FETCH_IDS + FETCHES * 4;
+
+/// The page of RAM there, 32 bits.
+pub(crate) const FETCH_PAGES: usize = FETCH_TAGS + FETCHES * 8;
+
+/// The first entry of jump caches that leads there, 32 bits; see `jumps`.
+pub(crate) const FETCH_JUMPS: usize = FETCH_PAGES + FETCHES * 4;
+
 /// Entries for loads, and as many for stores, by bits 12 to 31 of an address.
 pub(crate) const ENTRIES: usize = 1 << 20;
 
@@ -32,7 +42,7 @@ pub(crate) const ENTRIES: usize = 1 << 20;
 const SKEW: usize = 1024;
 
 /// The first byte of the page that an entry for loads serves.
-pub(crate) const LOAD_TAGS: usize = JUMPS + BANKS * BANK_JUMPS * JUMP_BYTES;
+pub(crate) const LOAD_TAGS: usize = FETCH_JUMPS + FETCHES * 4;
 
 /// What leads from an address in that page to the host's.
 pub(crate) const LOAD_ADDS: usize = LOAD_TAGS + ENTRIES * 8 + SKEW;
@@ -47,8 +57,8 @@ pub(crate) const STORE_ADDS: usize = STORE_TAGS + ENTRIES * 8 + SKEW;
 pub(crate) const SIZE: usize = (STORE_ADDS + ENTRIES * 8).next_multiple_of(4096);
 
 const _: () = assert!(SLOTS + 256 * 8 <= CONTROL);
-const _: () = assert!(CONTROL + 2048 <= FETCH_IDS);
-const _: () = assert!(FETCH_IDS + FETCHES * 4 <= JUMPS);
+const _: () = assert!(CONTROL + 2048 <= JUMPS);
+const _: () = assert!(FETCH_IDS.is_multiple_of(4096), "the tables are released by pages");
 const _: () = assert!(LOAD_TAGS.is_multiple_of(4096), "the tables are released by pages");
 
 /// The index of the entry for loads or stores of the page that `at` is in.

@@ -28,6 +28,24 @@ impl Region {
         self.0
     }
 
+    /// The word at `offset`.
+    pub(super) fn word(&self, offset: usize) -> u64 {
+        assert!(offset.is_multiple_of(8) && offset + 8 <= layout::SIZE);
+        // SAFETY: E5: the bytes are in the region.
+        let at = unsafe { self.0.add(offset) };
+        // SAFETY: E5: they are ours, aligned, and any bytes make a word.
+        unsafe { at.cast().read() }
+    }
+
+    /// The half-word of 32 bits at `offset`.
+    pub(super) fn half(&self, offset: usize) -> u32 {
+        assert!(offset.is_multiple_of(4) && offset + 4 <= layout::SIZE);
+        // SAFETY: E5: the bytes are in the region.
+        let at = unsafe { self.0.add(offset) };
+        // SAFETY: E5: as for a word.
+        unsafe { at.cast().read() }
+    }
+
     /// The `count` words from `offset` on.
     pub(super) fn words(&mut self, offset: usize, count: usize) -> &mut [u64] {
         assert!(offset.is_multiple_of(8) && offset + count * 8 <= layout::SIZE);
@@ -50,11 +68,20 @@ impl Region {
     /// Gives back the memory of all entries for loads and stores. All of them must be empty: they
     /// may stay as they are, as where the host's pages are larger, or read as zero then.
     pub(super) fn release_entries(&mut self) {
-        let count = layout::SIZE - layout::LOAD_TAGS;
+        self.release(layout::LOAD_TAGS, layout::SIZE);
+    }
+
+    /// The same for fetches, all of whose entries must be zero.
+    pub(super) fn release_fetches(&mut self) {
+        self.release(layout::FETCH_IDS, layout::LOAD_TAGS);
+    }
+
+    fn release(&mut self, from: usize, to: usize) {
+        assert!(from <= to && to <= layout::SIZE);
         // SAFETY: E5: the bytes are in the region.
-        let start = unsafe { self.0.add(layout::LOAD_TAGS) };
+        let start = unsafe { self.0.add(from) };
         // SAFETY: E5: they are ours, and no reference to them is held.
-        let _ = unsafe { madvise(start.as_ptr().cast(), count, Advice::LinuxDontNeed) };
+        let _ = unsafe { madvise(start.as_ptr().cast(), to - from, Advice::LinuxDontNeed) };
     }
 }
 

@@ -1,5 +1,6 @@
 //! One view: how a pair of address spaces, of fetches and of data, looks to a vCPU.
 
+use super::jumps::Jumps;
 use super::layout::{self, BANK_JUMPS, BANKS, ENTRIES, FETCHES, JUMP_BYTES};
 use super::region::Region;
 use crate::cache::Multiply;
@@ -15,8 +16,14 @@ const CHUNK: usize = 512;
 /// Chunks of a side.
 const CHUNKS: usize = ENTRIES / CHUNK;
 
-/// The tag of an entry for fetches that is empty: no page begins there.
-const NO_FETCH: u64 = u64::MAX;
+/// Entries for fetches that take memory together, about.
+const FETCH_CHUNK: usize = 1024;
+
+/// How many such may be used in one view: the code of ordinary guests is in a few places.
+const FETCH_CHUNKS_MAX: usize = 16;
+
+/// The memory that they take.
+const FETCH_CHUNK_BYTES: usize = FETCH_CHUNK * (layout::LOAD_TAGS - layout::FETCH_IDS) / FETCHES;
 
 /// What an entry is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -123,13 +130,13 @@ struct Parked {
     jumps: Vec<(u8, u64, u64)>,
 }
 
-/// The entries for fetches; their ids are in the region.
+/// Which entries for fetches there are; what they hold is in the region.
 struct Fetches {
-    tags: Box<[u64; FETCHES]>,
-    pages: Box<[PageNo; FETCHES]>,
-    /// The entries that are not empty, and those of them that jump caches lead to.
-    present: Bits<{ FETCHES / 64 }>,
-    jumped: Bits<{ FETCHES / 64 }>,
+    /// The entries that are not empty.
+    present: Box<Bits<{ FETCHES / 64 }>>,
+    /// Chunks that were used.
+    touched: Bits<{ FETCHES / FETCH_CHUNK / 64 }>,
+    touched_count: usize,
 }
 
 /// What the code of one mode of a vCPU sees, and the memory that machine code finds it in.
@@ -146,8 +153,8 @@ pub(super) struct View {
     resident: [Chunks; 2],
     pub(super) resident_count: usize,
     fetches: Fetches,
-    /// The entries of jump caches that are not empty, as bank and index.
-    jumps: Vec<(u8, u16)>,
+    /// The entries of jump caches that are not empty, by the entry for fetches of their page.
+    jumps: Jumps,
     /// Entries of jump caches that wait for their page's entry for fetches to come back with the
     /// same number, as bank, address and what runs it, by page; and how many.
     parked: HashMap<u64, Parked, BuildHasherDefault<Multiply>>,
@@ -168,12 +175,11 @@ impl View {
             resident: [Chunks::new(), Chunks::new()],
             resident_count: 0,
             fetches: Fetches {
-                tags: Box::new([NO_FETCH; FETCHES]),
-                pages: Box::new([PageNo(0); FETCHES]),
-                present: Bits::new(),
-                jumped: Bits::new(),
+                present: Box::new(Bits::new()),
+                touched: Bits::new(),
+                touched_count: 0,
             },
-            jumps: vec![],
+            jumps: Jumps::new(),
             parked: HashMap::default(),
             parked_count: 0,
             modes: [None; BANKS],
@@ -186,6 +192,11 @@ impl View {
 
     pub(super) fn base(&self) -> NonNull<u8> {
         self.region.base()
+    }
+
+    /// Bytes of the host's memory that it takes up, but for entries of loads and stores.
+    pub(super) fn held_bytes(&self) -> usize {
+        layout::FETCH_IDS + self.fetches.touched_count * FETCH_CHUNK_BYTES
     }
 
     /// Whether an entry here would take memory that is not held yet.
@@ -265,22 +276,36 @@ impl View {
     /// The page that code at `at` is in, if it is here.
     pub(super) fn fetch(&self, at: u64) -> Option<PageNo> {
         let index = layout::fetch_index(at);
-        let here = self.fetches.tags[index] == Range::around(at, 12).start;
-        here.then_some(self.fetches.pages[index])
+        let here = self.region.word(layout::FETCH_TAGS + index * 8) == fetch_tag(at);
+        here.then(|| PageNo(self.region.half(layout::FETCH_PAGES + index * 4).into()))
     }
 
-    /// Puts in where the code at `at` is. Says whether that took the place of another page.
+    /// The start of the page that an entry for fetches is of; not where it is empty.
+    fn fetched(&self, index: usize) -> u64 {
+        self.region.word(layout::FETCH_TAGS + index * 8) - 1
+    }
+
+    /// Puts in where the code at `at` is. Says whether that took the place of others.
     pub(super) fn insert_fetch(&mut self, at: u64, no: PageNo, id: u32) -> bool {
         let (index, page) = (layout::fetch_index(at), Range::around(at, 12));
-        let tag = self.fetches.tags[index];
-        let other = tag != NO_FETCH && tag != page.start;
+        let mut other = self.fetches.present.has(index) && self.fetched(index) != page.start;
         if other {
-            self.drop_fetches(Range::around(tag, 12));
+            self.drop_fetches(Range::around(self.fetched(index), 12));
         }
-        self.fetches.tags[index] = page.start;
-        self.fetches.pages[index] = no;
-        self.fetches.present.add(index);
+        if self.fetches.touched_count >= FETCH_CHUNKS_MAX
+            && !self.fetches.touched.has(index / FETCH_CHUNK)
+        {
+            other |= self.drop_fetches(Range::ALL);
+            self.region.release_fetches();
+            self.fetches.touched.clear();
+            self.fetches.touched_count = 0;
+        }
+        let no = u32::try_from(no.0).expect("RAM has fewer than 2^32 pages");
+        self.region.words(layout::FETCH_TAGS + index * 8, 1)[0] = fetch_tag(at);
+        self.region.halves(layout::FETCH_PAGES + index * 4, 1)[0] = no;
         self.region.halves(layout::FETCH_IDS + index * 4, 1)[0] = id;
+        self.fetches.present.add(index);
+        self.fetches.touched_count += usize::from(self.fetches.touched.add(index / FETCH_CHUNK));
         if let Some(parked) = self.parked.remove(&page.start) {
             self.parked_count -= parked.jumps.len();
             // The same number: the same page, and what runs its code is there still.
@@ -294,19 +319,23 @@ impl View {
 
     /// Drops all entries for fetches, and keeps what jump caches have for when they come back.
     pub(super) fn park_fetches(&mut self) -> bool {
-        if self.parked_count + self.jumps.len() > PARKED_MAX {
+        if self.parked_count + self.jumps.count() > PARKED_MAX {
             self.forget_parked();
         }
-        for &(bank, index) in &std::mem::take(&mut self.jumps) {
-            let (at, slot) = (usize::from(bank), usize::from(index));
-            let (pc, code) = (self.jump(at, slot)[0], self.jump(at, slot)[1]);
-            self.empty_jump(at, slot);
-            let id = self.region.halves(layout::FETCH_IDS + layout::fetch_index(pc) * 4, 1)[0];
-            let new = || Parked { id, jumps: vec![] };
-            let parked = self.parked.entry(Range::around(pc, 12).start).or_insert_with(new);
-            if parked.id == id {
-                parked.jumps.push((bank, pc, code));
-                self.parked_count += 1;
+        let mut from = 0;
+        while let Some(fetch) = self.fetches.present.next(from) {
+            from = fetch + 1;
+            let start = self.fetched(fetch);
+            let id = self.region.half(layout::FETCH_IDS + fetch * 4);
+            while let Some((bank, index)) = self.pop_jump(fetch) {
+                let (pc, code) = (self.jump(bank, index)[0], self.jump(bank, index)[1]);
+                self.empty_jump(bank, index);
+                let new = || Parked { id, jumps: vec![] };
+                let parked = self.parked.entry(start).or_insert_with(new);
+                if parked.id == id {
+                    parked.jumps.push((bank as u8, pc, code));
+                    self.parked_count += 1;
+                }
             }
         }
         self.drop_fetches(Range::ALL)
@@ -322,24 +351,22 @@ impl View {
     /// there was any.
     pub(super) fn drop_fetches(&mut self, range: Range) -> bool {
         let (first, last) = range.indices(FETCHES);
-        let (mut any, mut jumped, mut from) = (false, false, first);
+        let (mut any, mut from) = (false, first);
         while let Some(index) = self.fetches.present.next(from) {
             if index > last {
                 break;
             }
             from = index + 1;
-            if !range.has(self.fetches.tags[index]) {
+            if !range.has(self.fetched(index)) {
                 continue;
             }
             any = true;
-            jumped |= self.fetches.jumped.has(index);
-            self.fetches.tags[index] = NO_FETCH;
+            self.region.words(layout::FETCH_TAGS + index * 8, 1)[0] = 0;
             self.fetches.present.remove(index);
-            self.fetches.jumped.remove(index);
             self.region.halves(layout::FETCH_IDS + index * 4, 1)[0] = 0;
-        }
-        if jumped {
-            self.drop_jumps(|_, pc| range.has(pc));
+            while let Some((bank, jump)) = self.pop_jump(index) {
+                self.empty_jump(bank, jump);
+            }
         }
         any
     }
@@ -350,14 +377,10 @@ impl View {
         if self.fetch(pc).is_none() {
             return;
         }
-        self.fetches.jumped.add(layout::fetch_index(pc));
         let index = layout::jump_index(pc);
-        let entry = self.jump(bank, index);
-        let new = entry[0] == layout::no_pc(index);
-        entry.copy_from_slice(&[pc, code]);
-        if new {
-            self.jumps.push((bank as u8, index as u16));
-        }
+        self.jump(bank, index).copy_from_slice(&[pc, code]);
+        let heads = self.region.halves(layout::FETCH_JUMPS, FETCHES);
+        self.jumps.put(heads, bank, index, layout::fetch_index(pc));
     }
 
     /// The bank of the jump cache for a mode, taken from another if need be.
@@ -370,25 +393,26 @@ impl View {
             self.next_bank = (self.next_bank + 1) % BANKS;
             self.next_bank
         });
-        self.drop_jumps(|of, _| of == bank);
+        self.empty_bank(bank);
         self.forget_parked();
         self.modes[bank] = Some(mode);
         bank
     }
 
-    /// Empties the entries of jump caches for which this holds, of a bank and an address: as many
-    /// as there are, so that a guest that changes its mappings all the time pays for what it uses.
-    fn drop_jumps(&mut self, which: impl Fn(usize, u64) -> bool) {
-        let mut jumps = std::mem::take(&mut self.jumps);
-        jumps.retain(|&(bank, index)| {
-            let (bank, index) = (bank.into(), index.into());
-            let gone = which(bank, self.jump(bank, index)[0]);
-            if gone {
-                self.empty_jump(bank, index);
-            }
-            !gone
-        });
-        self.jumps = jumps;
+    fn empty_bank(&mut self, bank: usize) {
+        let mut from = 0;
+        loop {
+            let heads = self.region.halves(layout::FETCH_JUMPS, FETCHES);
+            let Some(index) = self.jumps.take_from(heads, bank, from) else { return };
+            self.empty_jump(bank, index);
+            from = index + 1;
+        }
+    }
+
+    /// Takes an entry of jump caches that leads to the page of an entry for fetches out of the
+    /// page's list.
+    fn pop_jump(&mut self, fetch: usize) -> Option<(usize, usize)> {
+        self.jumps.pop(self.region.halves(layout::FETCH_JUMPS, FETCHES), fetch)
     }
 
     fn empty_jump(&mut self, bank: usize, index: usize) {
@@ -398,6 +422,11 @@ impl View {
     fn jump(&mut self, bank: usize, index: usize) -> &mut [u64] {
         self.region.words(bank_start(bank) + index * JUMP_BYTES, 2)
     }
+}
+
+/// The tag of the entry for fetches of the page that `at` is in.
+fn fetch_tag(at: u64) -> u64 {
+    Range::around(at, 12).start | 1
 }
 
 pub(super) fn bank_start(bank: usize) -> usize {
