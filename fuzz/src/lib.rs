@@ -13,6 +13,8 @@ mod hot;
 mod module;
 #[cfg(feature = "outside")]
 mod outside;
+#[cfg(feature = "peer")]
+mod peer;
 mod saved;
 pub mod seeds;
 #[cfg(feature = "store")]
@@ -27,6 +29,8 @@ pub use disk::{disk_qcow2, disk_vdi, disk_vhd, disk_vhdx, disk_vmdk};
 pub use module::module;
 #[cfg(feature = "outside")]
 pub use outside::{control_frames, image_text, net_frames, overlay};
+#[cfg(feature = "peer")]
+pub use peer::{Outcome, module_of, peer};
 pub use saved::{bundle, event_log, snapshot, spec};
 #[cfg(feature = "store")]
 pub use store::store;

@@ -30,6 +30,12 @@ pub fn module(data: &[u8]) {
     assert!(plain == restored, "a restored twin goes another way");
 }
 
+/// Runs a machine plainly and with a restored twin in its place.
+#[cfg(feature = "peer")]
+pub(crate) fn twins_agree(spec: &Spec) {
+    assert!(run(spec, false) == run(spec, true), "a restored twin goes another way");
+}
+
 /// The text of the sample with bytes changed.
 fn patched(from: &mut Choices<'_>) -> Vec<u8> {
     let spec = sample_spec();

@@ -357,6 +357,13 @@ pub(crate) const FAULTS: &[Fault] = &[
         test: "-p omni-vm-wasm --test lives",
     },
     Fault {
+        name: "the root of a NaN of a program is the NaN that it was made of",
+        file: "vms/wasm/src/numeric.rs",
+        find: "if bits << 1 > $infinity << 1 {",
+        replace: "if self.is_nan() {",
+        test: "-p omni-vm-wasm --test floats",
+    },
+    Fault {
         name: "a restored story draws other random numbers",
         file: "vms/zmachine/src/kind.rs",
         find: "        vm.cpu = records.take(\"cpu\")?;\n",

@@ -107,7 +107,7 @@ static INFO: KindInfo = KindInfo {
         "wide-arithmetic",
     ],
     caps: CAPS,
-    semantics: 1,
+    semantics: 2,
     options: OPTIONS,
     files: &["image"],
     bases: &[],

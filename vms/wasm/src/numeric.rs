@@ -46,11 +46,14 @@ pub(crate) trait Float: Copy + PartialOrd {
 }
 
 macro_rules! floats {
-    ($($ty:ident $nan:literal;)*) => {$(
+    ($($ty:ident $nan:literal $infinity:literal;)*) => {$(
         impl Float for $ty {
             #[inline(always)]
             fn canonical(self) -> Self {
-                if self.is_nan() { Self::from_bits($nan) } else { self }
+                // By its bits: LLVM takes a comparison of a float for one that does not matter, as
+                // any NaN would do in its place, and leaves for example that of a square root out.
+                let bits = self.to_bits();
+                if bits << 1 > $infinity << 1 { Self::from_bits($nan) } else { self }
             }
             #[inline(always)]
             fn lesser(self, other: Self) -> Self {
@@ -80,8 +83,8 @@ macro_rules! floats {
     )*};
 }
 floats! {
-    f32 0x7fc0_0000;
-    f64 0x7ff8_0000_0000_0000;
+    f32 0x7fc0_0000 0x7f80_0000u32;
+    f64 0x7ff8_0000_0000_0000 0x7ff0_0000_0000_0000u64;
 }
 
 macro_rules! divisions {
