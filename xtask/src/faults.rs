@@ -541,8 +541,11 @@ pub(crate) const FAULTS: &[Fault] = &[
     Fault {
         name: "a remembered jump outlives the mapping it was made by",
         file: "crates/engine/src/tlb/view.rs",
-        find: "        if jumped {\n",
-        replace: "        if jumped && range == Range::ALL {\n",
+        find: "            while let Some((bank, jump)) = self.pop_jump(index) {\n                \
+               self.empty_jump(bank, jump);\n",
+        replace: "            while let Some((bank, jump)) = self.pop_jump(index) {\n                \
+                  if range == Range::ALL {\n                    self.empty_jump(bank, jump);\n                \
+                  }\n",
         test: HOSTILE,
     },
     Fault {
@@ -571,6 +574,13 @@ pub(crate) const FAULTS: &[Fault] = &[
         file: "boards/virt/src/machine.rs",
         find: "wake.min(until.0).max(self.wires.state.tick + 1)",
         replace: "wake.min(until.0 + 9).max(self.wires.state.tick + 1)",
+        test: BOARD,
+    },
+    Fault {
+        name: "a hart alone begins a turn where it ran past one",
+        file: "boards/virt/src/machine.rs",
+        find: "            Some(more) => (TURN_TICKS - more % TURN_TICKS) % TURN_TICKS,",
+        replace: "            Some(_) => 0,",
         test: BOARD,
     },
     Fault {

@@ -555,7 +555,7 @@ mod tests {
         let mut tlb = Tlb::new();
         // What machine code does.
         let jump = |tlb: &mut Tlb, bank: usize, pc: u64| {
-            let at = layout::JUMPS + (bank * layout::BANK_JUMPS + layout::jump_index(pc)) * 16;
+            let at = layout::JUMPS + (bank * layout::BANK_ENTRIES + layout::jump_index(pc)) * 16;
             // SAFETY: E5: the jump caches are in the region.
             let entry = unsafe { tlb.base().add(at) };
             // SAFETY: E5: as above.

@@ -147,6 +147,11 @@ pub(crate) struct Asm {
 }
 
 impl Asm {
+    /// With room for so many bytes.
+    pub(crate) fn with_room(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes) }
+    }
+
     pub(crate) fn here(&self) -> usize {
         self.bytes.len()
     }

@@ -90,7 +90,8 @@ pub(crate) fn compile(tier: &Tier, block: &Block, of: Of) -> Compiled {
     let shares = if sharing { Shares::of(block) } else { Shares::default() };
     let locals = if registers { local::plan(tier, block, &shares) } else { vec![] };
     let mut emit = Emit {
-        asm: Asm::default(),
+        // About what most take, so that it need not grow.
+        asm: Asm::with_room(256 + 24 * block.insts.len()),
         tier,
         block,
         id: of.id,
@@ -114,7 +115,7 @@ pub(crate) fn compile(tier: &Tier, block: &Block, of: Of) -> Compiled {
         // The instruction's second half is elsewhere now: it is looked up anew.
         emit.asm.bind(jump);
         emit.asm.mov_imm(RAX, pc);
-        emit.jump_to(tier.thunks.indirect);
+        emit.jump_to(tier.thunks.unknown);
     }
     emit.stubs();
     Compiled { bytes: emit.asm.bytes, exits: emit.exits }

@@ -6,6 +6,10 @@ pub const FETCHES: u64 = 1 << 16;
 /// Pairs in the jump cache, by bits 1 and up of an address, exclusive or those from bit 12 on.
 pub const JUMPS: u64 = 4096;
 
+/// What the low half of an address is multiplied by to find it among the second pairs of the jump
+/// cache, which follow the first: the highest bits of the product's low half are the index.
+pub const SECOND_JUMP: u32 = 0x9e37_79b1;
+
 /// Displacements from the base register, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Layout {
@@ -40,7 +44,7 @@ pub mod control {
     pub const STEP: i32 = 24;
     /// Its first argument.
     pub const CONTEXT: i32 = 32;
-    /// The jump cache: `JUMPS` pairs of address and code.
+    /// The jump cache: `JUMPS` pairs of address and code, and as many second ones.
     pub const JUMPS: i32 = 40;
     /// MXCSR of the guest's code.
     pub const MXCSR: i32 = 48;

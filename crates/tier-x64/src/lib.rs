@@ -18,7 +18,7 @@ mod share;
 mod thunks;
 
 pub use block::{Compiled, Exit};
-pub use layout::{FETCHES, JUMPS, Layout, Why, control};
+pub use layout::{FETCHES, JUMPS, Layout, SECOND_JUMP, Why, control};
 pub use map::{Beside, FloatRule, Guest};
 
 use map::Map;

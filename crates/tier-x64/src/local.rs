@@ -29,13 +29,27 @@ pub(crate) struct Local {
     pub(crate) instead: Option<(Slot, Mem)>,
 }
 
-/// How a block uses a slot.
-#[derive(Clone, Copy, Default)]
+/// How a block uses slots.
 struct Uses {
-    count: u32,
-    written: bool,
-    /// In a floating-point operation.
-    float: bool,
+    counts: [u16; 256],
+    /// Those that it writes, a bit for each.
+    written: [u64; 4],
+    /// Those in floating-point operations.
+    float: [u64; 4],
+}
+
+impl Uses {
+    fn count(&self, slot: u8) -> u32 {
+        self.counts[usize::from(slot)].into()
+    }
+}
+
+fn has(set: &[u64; 4], slot: u8) -> bool {
+    set[usize::from(slot / 64)] >> (slot % 64) & 1 == 1
+}
+
+fn add(set: &mut [u64; 4], slot: u8) {
+    set[usize::from(slot / 64)] |= 1 << (slot % 64);
 }
 
 /// The exchanges that are worth it.
@@ -47,8 +61,9 @@ pub(crate) fn plan(tier: &Tier, block: &Block, shares: &Shares) -> Vec<Local> {
         return vec![];
     }
     let repeats = repeats(block);
+    let least = if repeats { LOOP_GAIN } else { BLOCK_GAIN };
     let mut wanted: Vec<(u8, Mem)> = (0..Slot::TEMPS)
-        .filter(|slot| uses[usize::from(*slot)].count > 1 && !uses[usize::from(*slot)].float)
+        .filter(|slot| uses.count(*slot) >= least && !has(&uses.float, *slot))
         // Other operations than those that name them find these two in the file.
         .filter(|slot| *slot != tier.flags.0 && *slot != tier.reservation.0)
         .filter_map(|slot| match map.loc(Slot(slot)) {
@@ -56,25 +71,28 @@ pub(crate) fn plan(tier: &Tier, block: &Block, shares: &Shares) -> Vec<Local> {
             Loc::G(_) | Loc::X(_) => None,
         })
         .collect();
-    wanted.sort_by_key(|(slot, _)| std::cmp::Reverse(uses[usize::from(*slot)].count));
+    if wanted.is_empty() {
+        return vec![];
+    }
+    wanted.sort_by_key(|(slot, _)| std::cmp::Reverse(uses.count(*slot)));
     let free = GROUP_REGS.iter().enumerate().filter(|(group, _)| !shares.uses_group(*group));
     let free = free.map(|(_, reg)| (*reg, None));
     let mut mapped: Vec<_> = map.slots().collect();
-    mapped.sort_by_key(|(_, slot, _)| uses[usize::from(slot.0)].count);
+    mapped.sort_by_key(|(_, slot, _)| uses.count(slot.0));
     let taken = mapped.into_iter().map(|(reg, slot, home)| (reg, Some((slot, home))));
     let mut locals = vec![];
     for ((slot, home), (reg, instead)) in wanted.into_iter().zip(free.chain(taken)) {
-        let of = uses[usize::from(slot)];
-        let lost = instead.map_or(0, |(slot, _): (Slot, Mem)| uses[usize::from(slot.0)].count);
+        let lost = instead.map_or(0, |(slot, _): (Slot, Mem)| uses.count(slot.0));
         let least = match (repeats, instead) {
             (true, _) => LOOP_GAIN,
             (false, None) => BLOCK_GAIN,
             (false, Some(_)) => EXCHANGE_GAIN,
         };
-        if of.count < lost + least {
+        if uses.count(slot) < lost + least {
             break;
         }
-        locals.push(Local { reg, slot: Slot(slot), home, written: of.written, instead });
+        let written = has(&uses.written, slot);
+        locals.push(Local { reg, slot: Slot(slot), home, written, instead });
     }
     locals
 }
@@ -91,29 +109,39 @@ fn repeats(block: &Block) -> bool {
 }
 
 /// How every slot is used, and whether there are calls of helpers.
-fn uses(block: &Block) -> ([Uses; 256], bool) {
-    let mut uses = [Uses::default(); 256];
+fn uses(block: &Block) -> (Uses, bool) {
+    let mut uses = Uses { counts: [0; 256], written: [0; 4], float: [0; 4] };
     let mut calls = false;
-    let mut note = |slot: Slot, written: bool, float: bool| {
-        let of = &mut uses[usize::from(slot.0)];
-        of.count += 1;
-        (of.written, of.float) = (of.written | written, of.float | float);
-    };
-    let slot = |val| match val {
-        Val::Slot(slot) => Some(slot),
-        Val::Const(_) => None,
-    };
     for inst in &block.insts {
+        if let Inst::Start(_) = inst {
+            continue;
+        }
         calls |= matches!(inst, Inst::CompareSwap { .. } | Inst::Call(..));
+        let (dst, args) = (inst.dst(), inst.operands());
         // From and to temporaries mostly, which floating-point operations work on.
-        let moved = |slot: Slot| matches!(inst, Inst::Unary(..)) && slot.is_temp();
-        let (dst, read) = (inst.dst(), inst.operands().into_iter().flatten().filter_map(slot));
-        let float = matches!(inst, Inst::Float { .. }) || read.clone().chain(dst).any(moved);
-        read.for_each(|slot| note(slot, false, float));
-        dst.into_iter().for_each(|slot| note(slot, true, float));
+        let moves = matches!(inst, Inst::Unary(..));
+        let mut float = matches!(inst, Inst::Float { .. });
+        let mut all = [dst.map(|dst| dst.0), None, None, None, None, None];
+        for (at, arg) in args.into_iter().enumerate() {
+            if let Some(Val::Slot(slot)) = arg {
+                all[at + 1] = Some(slot.0);
+            }
+        }
+        float |= moves && all.iter().flatten().any(|slot| Slot(*slot).is_temp());
+        for slot in all.into_iter().flatten() {
+            uses.counts[usize::from(slot)] += 1;
+            if float {
+                add(&mut uses.float, slot);
+            }
+        }
+        if let Some(dst) = dst {
+            add(&mut uses.written, dst.0);
+        }
     }
-    for slot in block.term.operands().into_iter().flatten().filter_map(slot) {
-        note(slot, false, false);
+    for arg in block.term.operands().into_iter().flatten() {
+        if let Val::Slot(slot) = arg {
+            uses.counts[usize::from(slot.0)] += 1;
+        }
     }
     (uses, calls)
 }

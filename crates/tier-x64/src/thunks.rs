@@ -1,9 +1,10 @@
 //! Code that all blocks share: entering, stepping, leaving.
 
 use crate::asm::{
-    Alu, Asm, Cc, Gpr, Mem, R12, R13, R14, R15, RAX, RBP, RBX, RDI, RSI, RSP, W, offset,
+    Alu, Asm, Cc, Gpr, Mem, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, Shift, W,
+    offset,
 };
-use crate::layout::{Layout, Why, control};
+use crate::layout::{JUMPS, Layout, SECOND_JUMP, Why, control};
 use crate::map::Map;
 
 /// Registers that belong to the caller, by the System V convention.
@@ -17,8 +18,10 @@ pub(crate) struct Thunks {
     pub(crate) step: usize,
     /// Jumped to with the place in eax.
     pub(crate) exit: usize,
-    /// Jumped to with the address in rax.
+    /// Jumped to with the address in rax, where the first pairs of the jump cache have another.
     pub(crate) indirect: usize,
+    /// Jumped to with the address in rax: leaves for it.
+    pub(crate) unknown: usize,
     /// Jumped to with the place in eax.
     pub(crate) budget: usize,
     /// Jumped to with the address in rax.
@@ -35,7 +38,8 @@ pub(crate) fn make(map: &Map, layout: &Layout) -> (Thunks, Vec<u8>) {
     thunks.exit = into.reason(Why::Exit, leave);
     thunks.budget = into.reason(Why::Budget, leave);
     thunks.finish = into.reason(Why::Finish, leave);
-    thunks.indirect = into.reason(Why::Indirect, leave);
+    thunks.unknown = into.reason(Why::Indirect, leave);
+    thunks.indirect = into.second_jump(thunks.unknown);
     thunks.stop = into.reason(Why::Stop, leave);
     (thunks, into.asm.bytes)
 }
@@ -115,6 +119,24 @@ impl Maker<'_> {
         self.asm.alu_imm(Alu::Add, W::Q, RSP, 8);
         let jump = self.asm.jmp();
         self.asm.bind_to(jump, offset(leave));
+        here
+    }
+
+    /// Looks for the address in rax among the second pairs of the jump cache.
+    fn second_jump(&mut self, missed: usize) -> usize {
+        let here = self.asm.here();
+        let bits = JUMPS.trailing_zeros() as u8;
+        self.asm.mov_imm(RCX, SECOND_JUMP.into());
+        self.asm.mul(W::D, RCX, RAX);
+        // A pair is sixteen bytes: twice the index, times eight.
+        self.asm.shift_imm(Shift::Shr, W::D, RCX, 32 - bits - 1);
+        self.asm.alu_imm(Alu::And, W::D, RCX, -2);
+        self.asm.mov(W::Q, RDX, self.control(control::JUMPS));
+        self.asm.lea(W::Q, RCX, Mem::indexed(RDX, RCX, 3, 16 * JUMPS as i32));
+        self.asm.alu(Alu::Cmp, W::Q, RAX, Mem::at(RCX, 0));
+        let miss = self.asm.jcc(Cc::Ne);
+        self.asm.jmp_rm(Mem::at(RCX, 8));
+        self.asm.bind_to(miss, offset(missed));
         here
     }
 

@@ -1,10 +1,10 @@
 //! Which entries of jump caches lead to which page: a list for each entry for fetches, so that
 //! what is dropped with a page takes as long as there is of it.
 
-use super::layout::{BANK_JUMPS, BANKS};
+use super::layout::{BANK_ENTRIES, BANKS};
 
 /// Entries of all banks.
-const ENTRIES: usize = BANKS * BANK_JUMPS;
+const ENTRIES: usize = BANKS * BANK_ENTRIES;
 
 /// The lists. An entry is in one of them at most; numbers are one more than what they name, and
 /// zero is nothing. Where a list begins is kept elsewhere: `heads`, by list.
@@ -26,7 +26,7 @@ impl Jumps {
 
     /// Puts an entry into a list, out of the one that it was in.
     pub(super) fn put(&mut self, heads: &mut [u32], bank: usize, index: usize, list: usize) {
-        let entry = bank * BANK_JUMPS + index;
+        let entry = bank * BANK_ENTRIES + index;
         self.take(heads, entry);
         let next = std::mem::replace(&mut heads[list], number(entry));
         self.links[entry] = [next, number(ENTRIES + list)];
@@ -55,7 +55,7 @@ impl Jumps {
     pub(super) fn pop(&mut self, heads: &mut [u32], list: usize) -> Option<(usize, usize)> {
         let entry = heads[list].checked_sub(1)? as usize;
         self.take(heads, entry);
-        Some((entry / BANK_JUMPS, entry % BANK_JUMPS))
+        Some((entry / BANK_ENTRIES, entry % BANK_ENTRIES))
     }
 
     /// Takes the first entry of a bank, from an index on, out of its list: its index.
@@ -65,8 +65,9 @@ impl Jumps {
         bank: usize,
         index: usize,
     ) -> Option<usize> {
-        let index = (index..BANK_JUMPS).find(|at| self.links[bank * BANK_JUMPS + at][1] != 0)?;
-        self.take(heads, bank * BANK_JUMPS + index);
+        let index =
+            (index..BANK_ENTRIES).find(|at| self.links[bank * BANK_ENTRIES + at][1] != 0)?;
+        self.take(heads, bank * BANK_ENTRIES + index);
         Some(index)
     }
 }
@@ -100,8 +101,8 @@ mod tests {
         assert_eq!(jumps.take_from(&mut heads, 1, 1), None);
         assert_eq!(all(&mut jumps, &mut heads, 5), [(0, 0), (0, 2), (0, 8)]);
         assert_eq!((jumps.count(), all(&mut jumps, &mut heads, 4)), (0, vec![]));
-        jumps.put(&mut heads, BANKS - 1, BANK_JUMPS - 1, 99);
-        assert_eq!(all(&mut jumps, &mut heads, 99), [(BANKS - 1, BANK_JUMPS - 1)]);
+        jumps.put(&mut heads, BANKS - 1, BANK_ENTRIES - 1, 99);
+        assert_eq!(all(&mut jumps, &mut heads, 99), [(BANKS - 1, BANK_ENTRIES - 1)]);
         assert_eq!(heads, [0; 100]);
     }
 }

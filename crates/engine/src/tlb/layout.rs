@@ -15,6 +15,10 @@ pub(crate) const BANKS: usize = 4;
 /// Entries of one bank, by the bits of an address from the first on and from the twelfth on.
 pub(crate) const BANK_JUMPS: usize = 4096;
 
+/// Entries of one bank in all: after those come as many for what was displaced there, by another
+/// function of the address.
+pub(crate) const BANK_ENTRIES: usize = 2 * BANK_JUMPS;
+
 /// Bytes of an entry of a jump cache.
 pub(crate) const JUMP_BYTES: usize = 16;
 
@@ -23,7 +27,7 @@ pub(crate) const JUMP_BYTES: usize = 16;
 pub(crate) const FETCHES: usize = 1 << 16;
 
 /// What tells where code is: a `u32` for each entry for fetches, zero where there is none.
-pub(crate) const FETCH_IDS: usize = JUMPS + BANKS * BANK_JUMPS * JUMP_BYTES;
+pub(crate) const FETCH_IDS: usize = JUMPS + BANKS * BANK_ENTRIES * JUMP_BYTES;
 
 /// The address of the page that an entry for fetches serves, and one; zero where there is none.
 pub(crate) const FETCH_TAGS: usize = FETCH_IDS + FETCHES * 4;
@@ -78,6 +82,12 @@ pub(crate) const fn jump_index(pc: u64) -> usize {
     (pc >> 1 ^ pc >> 12) as usize & (BANK_JUMPS - 1)
 }
 
+/// The index of code at `pc` among the second entries of a bank, where it was displaced.
+pub(crate) const fn second_jump_index(pc: u64) -> usize {
+    let mixed = (pc as u32).wrapping_mul(omni_tier_x64::SECOND_JUMP);
+    BANK_JUMPS + (mixed >> (32 - BANK_JUMPS.trailing_zeros())) as usize
+}
+
 /// The tag of an empty entry for loads or stores, which no access with its index matches.
 pub(crate) const fn no_tag(index: usize) -> u64 {
     if index == 0 { 4096 } else { 0 }
@@ -85,5 +95,7 @@ pub(crate) const fn no_tag(index: usize) -> u64 {
 
 /// The address in an empty entry of a jump cache, which none with its index equals.
 pub(crate) const fn no_pc(index: usize) -> u64 {
-    if index == 0 { 2 } else { 0 }
+    if index.is_multiple_of(BANK_JUMPS) { 2 } else { 0 }
 }
+
+const _: () = assert!(second_jump_index(2) != second_jump_index(0), "see `no_pc`");

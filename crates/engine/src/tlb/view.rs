@@ -1,7 +1,7 @@
 //! One view: how a pair of address spaces, of fetches and of data, looks to a vCPU.
 
 use super::jumps::Jumps;
-use super::layout::{self, BANK_JUMPS, BANKS, ENTRIES, FETCHES, JUMP_BYTES};
+use super::layout::{self, BANK_ENTRIES, BANK_JUMPS, BANKS, ENTRIES, FETCHES, JUMP_BYTES};
 use super::region::Region;
 use crate::cache::Multiply;
 use crate::{Context, Mode};
@@ -186,7 +186,10 @@ impl View {
             next_bank: 0,
         };
         Side::BOTH.into_iter().for_each(|side| view.empty(side, 0));
-        (0..BANKS).for_each(|bank| view.empty_jump(bank, 0));
+        for bank in 0..BANKS {
+            view.empty_jump(bank, 0);
+            view.empty_jump(bank, BANK_JUMPS);
+        }
         view
     }
 
@@ -378,6 +381,14 @@ impl View {
             return;
         }
         let index = layout::jump_index(pc);
+        let old = [self.jump(bank, index)[0], self.jump(bank, index)[1]];
+        if old[0] != pc && old[0] != layout::no_pc(index) {
+            self.put_jump(bank, layout::second_jump_index(old[0]), old);
+        }
+        self.put_jump(bank, index, [pc, code]);
+    }
+
+    fn put_jump(&mut self, bank: usize, index: usize, [pc, code]: [u64; 2]) {
         self.jump(bank, index).copy_from_slice(&[pc, code]);
         let heads = self.region.halves(layout::FETCH_JUMPS, FETCHES);
         self.jumps.put(heads, bank, index, layout::fetch_index(pc));
@@ -431,5 +442,5 @@ fn fetch_tag(at: u64) -> u64 {
 
 pub(super) fn bank_start(bank: usize) -> usize {
     assert!(bank < BANKS);
-    layout::JUMPS + bank * BANK_JUMPS * JUMP_BYTES
+    layout::JUMPS + bank * BANK_ENTRIES * JUMP_BYTES
 }
