@@ -34,6 +34,11 @@ impl Code {
         self.ends.last().copied().unwrap_or(0).into()
     }
 
+    /// The room that it takes, in instructions: what stands beside them counts for two or three.
+    pub(crate) fn weight(&self) -> usize {
+        self.insns.len() + 2 * self.vectors.len() + 2 * self.cold.len() + 2 * self.handlers.len()
+    }
+
     /// What is done once the instruction before `pc` is.
     pub(crate) fn done_before(&self, pc: usize) -> i64 {
         pc.checked_sub(1).and_then(|at| self.ends.get(at)).copied().unwrap_or(0).into()

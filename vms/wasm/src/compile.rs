@@ -17,12 +17,15 @@ use crate::types::{Signature, Value, slots, value_of};
 use std::collections::BTreeMap;
 use wasmparser::{BlockType, FunctionBody, Operator};
 
-/// Instructions of a function in the register form. A branch may copy a thousand values, so a
-/// function of a megabyte could be a thousand of them otherwise.
+/// Instructions of a function in the register form, with what stands beside them. A branch may copy
+/// a thousand values, so a function of a megabyte could be a thousand of them otherwise.
 pub(crate) const INSNS_MAX: usize = 4 << 20;
 
 /// Blocks within each other.
 const BLOCKS_MAX: usize = 1 << 16;
+
+/// What may catch exceptions in a function: a throw looks at all of it in all functions that wait.
+const HANDLERS_MAX: usize = 1 << 14;
 
 /// Why a function cannot be compiled: it has more values at a time than a frame has slots, or more
 /// instructions or blocks than there may be.
@@ -684,7 +687,11 @@ impl<'a> Compiler<'a> {
         );
         self.ticks += u32::from(!free);
         self.translate(operator)?;
-        if self.full || self.controls.len() > BLOCKS_MAX { Err(TooLarge) } else { Ok(()) }
+        let fits = !self.full
+            && self.code.weight() <= INSNS_MAX
+            && self.controls.len() <= BLOCKS_MAX
+            && self.code.handlers.len() <= HANDLERS_MAX;
+        if fits { Ok(()) } else { Err(TooLarge) }
     }
 
     pub(crate) fn otherwise(&mut self) {

@@ -83,10 +83,15 @@ impl Store {
         let here = self.state.at;
         let (mut func, mut pc, mut base) = (here.func, here.pc, here.base);
         let mut left = self.state.frames.len();
+        let mut missed = None;
         let handler = loop {
-            let code = self.prepared(func)?;
-            if let Some(handler) = code.handlers.iter().find(|handler| handler.catches(pc, tag)) {
-                break *handler;
+            // In a recursion all that wait stand at the same place.
+            if missed != Some((func, pc)) {
+                let handlers = &self.prepared(func)?.handlers;
+                if let Some(handler) = handlers.iter().find(|handler| handler.catches(pc, tag)) {
+                    break *handler;
+                }
+                missed = Some((func, pc));
             }
             left = left.checked_sub(1).ok_or(Trap::Exception)?;
             let frame = self.state.frames[left];

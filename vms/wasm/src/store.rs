@@ -19,9 +19,9 @@ use std::sync::Arc;
 /// Ticks between two looks at the kick, more or less.
 const KICK_TICKS: i64 = 50_000;
 
-/// Instructions of the register form that are kept, of all functions together; two functions of
-/// the largest size fit.
-const CODE_INSNS_MAX: usize = 4 * INSNS_MAX;
+/// The weight of the code that is kept, of all functions together; two functions of the largest
+/// size fit, so a caller and what it calls do.
+const CODE_WEIGHT_MAX: usize = 4 * INSNS_MAX;
 
 /// The number of no function: the outermost one has returned.
 pub(crate) const NOWHERE: u32 = u32::MAX;
@@ -104,8 +104,8 @@ pub struct Store {
     pub(crate) ns_per_tick: u64,
     // Derived from here on.
     pub(crate) code: Vec<Option<Box<Code>>>,
-    /// Instructions of the register form in all of it.
-    insns: usize,
+    /// The weight of all of it.
+    weight: usize,
     /// The slots of each function's frame, as far as it was compiled.
     pub(crate) slots: Vec<u16>,
 }
@@ -127,7 +127,7 @@ impl Store {
             heap: None,
             ns_per_tick: 1,
             code: Vec::new(),
-            insns: 0,
+            weight: 0,
             slots: Vec::new(),
         }
     }
@@ -161,10 +161,10 @@ impl Store {
         let signature = self.signature(func);
         let made = compile(&layout, signature, &instance.module.body(body as usize));
         let code = made.map_err(|_| Trap::TooLarge)?;
-        self.insns += code.insns.len();
-        if self.insns > CODE_INSNS_MAX {
+        self.weight += code.weight();
+        if self.weight > CODE_WEIGHT_MAX {
             self.code.iter_mut().for_each(|code| *code = None);
-            self.insns = code.insns.len();
+            self.weight = code.weight();
         }
         self.slots.resize(self.funcs.len(), 0);
         self.slots[func as usize] = code.slots;
@@ -187,7 +187,7 @@ impl Store {
     /// Drops what was compiled of a function.
     pub(crate) fn unprepare(&mut self, func: usize) {
         let dropped = self.code[func].take();
-        self.insns -= dropped.map_or(0, |code| code.insns.len());
+        self.weight -= dropped.map_or(0, |code| code.weight());
     }
 
     /// Compiles the present function where that is not done; what is dropped of it is made again.

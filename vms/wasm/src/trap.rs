@@ -79,7 +79,8 @@ impl fmt::Display for Trap {
             Self::Stack => "call stack exhausted",
             Self::TooLarge => {
                 "a function is too large to run here: it has more than 65,000 values at a time, \
-                 4,000,000 instructions, or 65,000 blocks within each other"
+                 4,000,000 instructions, 65,000 blocks within each other, or 16,000 of what \
+                 catches exceptions"
             }
             Self::NullStructure => "null structure reference",
             Self::NullArray => "null array reference",
