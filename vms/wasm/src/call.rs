@@ -26,6 +26,21 @@ impl Store {
         arguments: &[u64],
         ticks: u64,
     ) -> Result<Vec<u64>, CallError> {
+        self.call_reliving(func, arguments, ticks, (ticks, 0))
+    }
+
+    /// The same, with all derived from what a snapshot holds after each part of so many ticks, and
+    /// so many times: nobody can tell.
+    ///
+    /// # Errors
+    /// As `call`.
+    pub fn call_reliving(
+        &mut self,
+        func: u32,
+        arguments: &[u64],
+        ticks: u64,
+        (part, mut times): (u64, u32),
+    ) -> Result<Vec<u64>, CallError> {
         let signature = self.signature(func);
         let results = slots(&signature.results) as usize;
         if let Body::Host(_) = self.funcs[func as usize].body {
@@ -34,13 +49,18 @@ impl Store {
         self.begin(func, arguments).map_err(CallError::Trap)?;
         let until = self.state.tick.saturating_add(ticks);
         loop {
-            match self.run(until, None) {
+            let end = if times > 0 { self.state.tick.saturating_add(part) } else { until };
+            match self.run(end.min(until), None) {
                 Ran::Done => return Ok(self.state.stack[..results].to_vec()),
                 Ran::Host(call) => {
                     let ty = self.types.signature(call.ty);
                     let count = ty.map_or(0, |ty| slots(&ty.results)) as usize;
                     self.state.stack[call.first..call.first + count].fill(0);
                     self.host_done(call);
+                }
+                Ran::Reached if times > 0 && self.state.tick < until => {
+                    times -= 1;
+                    self.relive();
                 }
                 Ran::Trapped(trap) => return Err(CallError::Trap(trap)),
                 Ran::Reached | Ran::Kicked(_) => return Err(CallError::Unfinished),

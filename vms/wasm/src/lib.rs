@@ -27,6 +27,7 @@ mod ops;
 mod records;
 mod reference;
 mod sample;
+mod saved;
 mod state;
 mod store;
 mod translate;

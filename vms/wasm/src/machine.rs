@@ -2,7 +2,7 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "what a retried call does not give is a fault")]
 
 use crate::records::{Answer, Core, System, Wait};
-use crate::state::{At, Frame};
+use crate::state::Frame;
 use crate::store::{HostCall, Ran, Store};
 use crate::trap::Trap;
 use crate::types::{Value, slots};
@@ -363,42 +363,14 @@ impl Machine for Vm {
 impl Vm {
     /// The record of what the program is doing.
     pub(crate) fn core(&self) -> Core {
-        let state = &self.store.state;
-        Core {
-            tick: state.tick,
-            slept: self.slept,
-            phase: self.phase,
-            halted: self.halted,
-            func: state.at.func,
-            pc: state.at.pc,
-            base: state.at.base,
-            origin: state.at.origin,
-            frames: state.frames.iter().map(|frame| (frame.func, frame.pc, frame.base)).collect(),
-            stack: state.stack[..self.store.stack_top()].to_vec(),
-            globals: state.globals.clone(),
-            memories: state.memories.iter().map(|memory| memory.pages).collect(),
-            tables: state.tables.iter().map(|table| table.slots.clone()).collect(),
-            elements_dropped: state.elements_dropped.clone(),
-            data_dropped: state.data_dropped.clone(),
-        }
+        let Self { slept, phase, halted, .. } = *self;
+        Core { slept, phase, halted, ..self.store.core() }
     }
 
     /// Takes what a record says, which was found sound.
     pub(crate) fn set_core(&mut self, core: Core) {
         (self.slept, self.phase, self.halted) = (core.slept, core.phase, core.halted);
-        let state = &mut self.store.state;
-        let (func, pc, base, origin) = (core.func, core.pc, core.base, core.origin);
-        state.tick = core.tick;
-        state.at = At { func, pc, base, origin };
-        let frame = |(func, pc, base)| Frame { func, pc, base };
-        state.frames = core.frames.into_iter().map(frame).collect();
-        state.stack[..core.stack.len()].copy_from_slice(&core.stack);
-        state.globals = core.globals;
-        for (table, slots) in state.tables.iter_mut().zip(core.tables) {
-            table.slots = slots;
-        }
-        state.elements_dropped = core.elements_dropped;
-        state.data_dropped = core.data_dropped;
+        self.store.set_core(core);
     }
 }
 

