@@ -16,6 +16,10 @@ const TRIES_MAX: u32 = 64;
 /// Parts of such a stretch, which one copy looks at one after the other.
 const PARTS: u64 = 16;
 
+/// How many times as far back as the last each look is: what is looked at in parts then is at most
+/// so many times as long as the idle time.
+const FARTHER: u64 = 4;
+
 /// Ticks looked at one by one, at most, in search of a thread's last.
 const TURNS_MAX: u64 = 1 << 19;
 
@@ -183,7 +187,7 @@ fn last_busy(history: &mut History, idle: Tick, asked: Asked<'_>) -> Result<Tick
             Doing::Nothing(_) if probe == begin.tick => return Ok(idle),
             Doing::Nothing(_) => high = probe,
         }
-        gap = gap.saturating_mul(PARTS);
+        gap = gap.saturating_mul(FARTHER);
     };
     for _ in 0..TRIES_MAX {
         if low.0 + 1 >= high.0 {
