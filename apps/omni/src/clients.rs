@@ -527,20 +527,17 @@ impl Client {
 
     /// Puts the memory of the machine into the store, from where it comes when it is touched.
     fn send_out(&self) -> Result<Value, Failure> {
-        let runs = || Failure::new(code::WRONG_STATE, "the machine runs: pause it first");
-        if !self.shared.is_held() {
-            return Err(runs());
-        }
-        let snapshot = self.visit(|machine| omni_lifecycle::take(KINDS, machine))??;
-        let images = self.shared.keeper.put_away(&snapshot)?;
-        // Its pages are in memory as long as this is.
-        drop(snapshot);
+        let sealed = self.visit(|machine| omni_lifecycle::take(KINDS, machine))??;
+        let kept = self.shared.keeper.put_away(&sealed)?;
         let send = move |machine: &mut dyn Machine| {
-            let spaces = machine.memory().spaces.iter_mut().zip(&images);
-            spaces.fold(true, |all, (space, image)| space.send_out(image) && all)
+            let spaces = machine.memory().spaces.iter_mut().zip(sealed.spaces).zip(kept);
+            spaces.fold(true, |all, ((space, sealed), kept)| {
+                space.send_out(&sealed.image, kept) && all
+            })
         };
         if !self.visit(send)? {
-            return Err(runs());
+            let text = "a page of the machine cannot be read, or what was kept of it is not it";
+            return Err(Failure::new(code::DAMAGED, text));
         }
         self.shared.set_cold();
         Ok(json!({ "held_bytes": anonymous_bytes(std::process::id()) }))

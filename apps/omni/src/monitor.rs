@@ -141,11 +141,6 @@ impl Shared {
         }
     }
 
-    /// Whether the machine is held.
-    pub(crate) fn is_held(&self) -> bool {
-        self.life().state.state == Phase::Paused
-    }
-
     /// Notes that the memory of the machine, where it is held still, is in the store.
     pub(crate) fn set_cold(&self) {
         let mut life = self.life();

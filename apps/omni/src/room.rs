@@ -7,6 +7,7 @@ use omni_host::{anonymous_bytes, host_memory};
 use omni_kinds::kind_of;
 use omni_machine::Spec;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// The variable that says how many times the host's memory is let be promised.
 const VARIABLE: &str = "OMNI_OVERCOMMIT";
@@ -17,6 +18,15 @@ const OVERCOMMIT: f64 = 2.0;
 
 /// The part of the host's memory that must be available for anything to be started.
 const RESERVE: u64 = 32;
+
+/// How long a machine is watched, to see whether it idles.
+const WATCH: Duration = Duration::from_millis(500);
+
+/// The part of that time that it may run: 1/64.
+const IDLE: u128 = 64;
+
+/// The memory that a machine must hold for it to be worth sending out.
+const WORTH: u64 = 8 << 20;
 
 /// What a fork is taken to need at least: it shares all that it does not write.
 const FORK_BYTES: u64 = 1 << 20;
@@ -38,17 +48,23 @@ fn is_of(entries: &[Entry], id: &str) -> bool {
 }
 
 fn check_beside(wanted: u64, but: &[Entry], registry: &Registry) -> Result<(), Failure> {
-    let Some(text) = refusal(wanted, but, registry)? else { return Ok(()) };
+    let Some(mut refused) = refusal(wanted, but, registry)? else { return Ok(()) };
     // Those that are held do without their memory before anybody is refused.
-    let text = if send_out(but, registry)? { refusal(wanted, but, registry)? } else { Some(text) };
-    text.map_or(Ok(()), |text| {
-        let text = format!("{text}; stop machines, or have their guests give memory back");
-        Err(Failure::new(code::UNSUPPORTED, text))
-    })
+    if send_out(but, registry)? {
+        let Some(still) = refusal(wanted, but, registry)? else { return Ok(()) };
+        refused = still;
+    }
+    // Those that run may come to use what they are promised, but need not hold it while they idle.
+    if refused.is_short && send_out_idle(but, registry)? {
+        let Some(still) = refusal(wanted, but, registry)? else { return Ok(()) };
+        refused = still;
+    }
+    let text = refused.text + "; stop machines, or have their guests give memory back";
+    Err(Failure::new(code::UNSUPPORTED, text))
 }
 
 /// Why there is no room for so much more, beside all machines that live but these.
-fn refusal(wanted: u64, but: &[Entry], registry: &Registry) -> Result<Option<String>, Failure> {
+fn refusal(wanted: u64, but: &[Entry], registry: &Registry) -> Result<Option<Refusal>, Failure> {
     // A host that says nothing of its memory has to be believed.
     let Some((total, available)) = host_memory() else { return Ok(None) };
     let factor = overcommit(std::env::var(VARIABLE).ok().as_deref())?;
@@ -70,6 +86,45 @@ fn send_out(but: &[Entry], registry: &Registry) -> Result<bool, Failure> {
         }
     }
     Ok(any)
+}
+
+/// Has machines that run and have nothing to do put their memory into the store, until the host
+/// has enough of it. Says whether any did.
+fn send_out_idle(but: &[Entry], registry: &Registry) -> Result<bool, Failure> {
+    let runs =
+        |entry: &Entry| entry.state.state == Phase::Running && !is_of(but, &entry.machine.id);
+    let mut running = registry.list()?;
+    running.retain(runs);
+    let before: Vec<Option<Use>> = running.iter().map(use_of).collect();
+    std::thread::sleep(WATCH);
+    let mut any = false;
+    for (entry, before) in running.iter().zip(before) {
+        if !before.zip(use_of(entry)).is_some_and(is_idle) {
+            continue;
+        }
+        // One that cannot stays as it is.
+        let sent = Client::connect(entry).and_then(|mut it| it.ask(&Request::SendOut));
+        any |= sent.is_ok();
+        if host_memory().is_none_or(|(total, available)| available >= total / RESERVE * 2) {
+            break;
+        }
+    }
+    Ok(any)
+}
+
+/// What a machine has used of the host's time, in milliseconds, and what it holds.
+type Use = (u64, u64);
+
+fn use_of(entry: &Entry) -> Option<Use> {
+    let said = Client::connect(entry).ok()?.ask(&Request::Stats).ok()?;
+    Some((said["host_cpu_ms"].as_u64()?, said["resident_bytes"].as_u64()?))
+}
+
+/// Whether a machine used so little between two looks that it will hardly miss what it holds, and
+/// that is worth to be had.
+fn is_idle(((before, _), (after, held)): (Use, Use)) -> bool {
+    let ran = u128::from(after.saturating_sub(before));
+    held >= WORTH && ran <= WATCH.as_millis() / IDLE
 }
 
 /// The memory that a machine may come to use that is about to start.
@@ -105,7 +160,8 @@ fn live_bytes<'e>(live: impl Iterator<Item = &'e Entry>, held: impl Fn(u32) -> O
 pub(crate) fn check_forks() -> Result<(), Failure> {
     let Some((total, available)) = host_memory() else { return Ok(()) };
     let room = Room { total, available, factor: OVERCOMMIT, live: 0 };
-    room.refusal(0).map_or(Ok(()), |text| Err(Failure::new(code::UNSUPPORTED, text)))
+    let refused = room.refusal(0);
+    refused.map_or(Ok(()), |refused| Err(Failure::new(code::UNSUPPORTED, refused.text)))
 }
 
 /// How many times the host's memory may be promised.
@@ -137,13 +193,22 @@ struct Room {
     live: u64,
 }
 
+/// Why there is no room.
+#[derive(PartialEq, Eq, Debug)]
+struct Refusal {
+    text: String,
+    /// The host has next to no memory left; otherwise too much of it is promised.
+    is_short: bool,
+}
+
 impl Room {
     /// Why so much more is refused, if it is.
-    fn refusal(&self, more: u64) -> Option<String> {
+    fn refusal(&self, more: u64) -> Option<Refusal> {
         let Self { total, available, factor, live } = *self;
         if available < total / RESERVE {
             let (available, total) = (size_text(available), size_text(total));
-            return Some(format!("the host has {available} of its {total} of memory left"));
+            let text = format!("the host has {available} of its {total} of memory left");
+            return Some(Refusal { text, is_short: true });
         }
         // Sizes of memory are exact enough as such numbers.
         let may = total as f64 * factor;
@@ -151,10 +216,11 @@ impl Room {
             return None;
         }
         let [more, live, total] = [more, live, total].map(size_text);
-        Some(format!(
+        let text = format!(
             "{more} of memory is too much beside the {live} of machines that run: the host has \
              {total}, and lets {factor} times that be promised ({VARIABLE} changes it)"
-        ))
+        );
+        Some(Refusal { text, is_short: false })
     }
 }
 
@@ -173,15 +239,22 @@ mod tests {
     fn memory_is_promised_up_to_the_factor_and_not_beyond() {
         assert_eq!(room(4 * GIB, 12 * GIB).refusal(4 * GIB), None);
         let refusal = room(4 * GIB, 12 * GIB).refusal(4 * GIB + 1).expect("too much");
-        assert!(refusal.contains("12G"), "{refusal}");
-        assert!(refusal.contains(VARIABLE));
+        assert!(refusal.text.contains("12G") && !refusal.is_short, "{refusal:?}");
+        assert!(refusal.text.contains(VARIABLE));
         assert!(room(4 * GIB, 1).refusal(u64::MAX).is_some());
     }
 
     #[test]
     fn what_shares_its_pages_is_started_while_the_host_has_any_left() {
         assert_eq!(room(GIB, 900 * GIB).refusal(0), None);
-        assert!(room(GIB / 8, 0).refusal(0).is_some());
+        assert!(room(GIB / 8, 0).refusal(0).is_some_and(|refusal| refusal.is_short));
+    }
+
+    #[test]
+    fn who_runs_a_64th_of_the_time_idles_and_who_runs_more_does_not() {
+        let judged = |before, after, held| is_idle(((before, held), (after, held)));
+        assert!(judged(5, 5, WORTH) && judged(5, 12, GIB) && judged(7, 5, GIB));
+        assert!(!judged(5, 13, GIB) && !judged(0, 500, GIB) && !judged(5, 5, WORTH - 1));
     }
 
     fn entry(memory: &str, pid: u32, fork: bool, state: Phase) -> Entry {

@@ -4,6 +4,7 @@
 mod home;
 
 use home::{Home, elf, text, typed_by};
+use omni_control::{Client, Entry, Request};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -111,6 +112,32 @@ fn a_restored_machine_has_the_same_future() {
     assert_eq!(one["ticks"], other["ticks"]);
     assert_eq!(text(one, "digest"), text(other, "digest"));
     assert!(home.objects(&["diff", "m@s1", "m@s2"]).iter().all(|space| space["pages"] == 0));
+}
+
+#[test]
+fn a_machine_whose_memory_goes_to_the_store_while_it_runs_has_the_same_future() {
+    let home = home("snap-out");
+    home.run("m", &["--memory", "16M", "--snapshot-on-exit", "walker"]);
+    home.check(&["snapshot", "m", "middle"]);
+    assert_eq!(home.check(&["wait", "m"]), "0\n");
+    home.check(&["restore", "m@middle"]);
+    let folder = text(&home.json(&["inspect", "m"]), "directory").to_owned();
+    let mut sent = 0;
+    while sent < 10
+        && let Ok(mut client) =
+            Entry::load(Path::new(&folder)).and_then(|entry| Client::connect(&entry))
+    {
+        // It may end meanwhile.
+        sent += u32::from(client.ask(&Request::SendOut).is_ok());
+    }
+    assert!(sent > 0, "it ended before");
+    home.check(&["gc"]);
+    assert_eq!(home.check(&["wait", "m"]), "0\n");
+    let all = home.objects(&["snapshots", "m"]);
+    let ends: Vec<&Value> = all.iter().filter(|one| one["tag"] != "middle").collect();
+    let [one, other] = &ends[..] else { panic!("two ends: {all:?}") };
+    assert_eq!(one["ticks"], other["ticks"]);
+    assert_eq!(text(one, "digest"), text(other, "digest"));
 }
 
 #[test]

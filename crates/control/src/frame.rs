@@ -166,7 +166,8 @@ pub enum Request {
         /// Ports of the host that lead into each.
         publish: Vec<String>,
     },
-    /// Put the memory of the machine, which is held, into the store, and give it back to the host.
+    /// Put the memory of the machine into the store, and give it back to the host until it is
+    /// touched.
     SendOut,
     /// Tell when it has ended.
     Wait,

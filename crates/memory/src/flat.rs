@@ -132,7 +132,7 @@ mod tests {
         space.clear([PageNo(1)]);
         assert_eq!(space.flat_load::<8>(edge), Some([1, 1, 1, 1, 0, 0, 0, 0]));
         let kept = space.seal().image;
-        assert!(space.send_out(&kept));
+        assert!(space.send_out(&kept, kept.clone()));
         assert_eq!(space.flat_load::<1>(0), Some([2]));
         space.watch(PageNo(0));
         assert_eq!(space.flat_store(0, [3]), Some(()));

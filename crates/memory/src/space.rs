@@ -245,15 +245,17 @@ impl Space {
         let_go(frames);
     }
 
-    /// Lets go of all pages that `kept` has elsewhere: they come back when they are touched. Says
-    /// whether it could: nothing was written since the last seal, whose content `kept` has, and
-    /// all of it was read so far. What the machine can observe does not change; but nobody may run
-    /// it meanwhile.
-    pub fn send_out(&mut self, kept: &Image) -> bool {
-        if !self.dirty.is_empty() || self.damage().is_some() {
+    /// Lets go of all pages that `kept` has elsewhere: they come back when they are touched. `kept`
+    /// has what `sealed` was, an image of this space; what was written since stays in memory. Says
+    /// whether it could: the two have that content, and all of it was read so far. Seals. What the
+    /// machine can observe does not change; but nobody may run it meanwhile.
+    pub fn send_out(&mut self, sealed: &Image, mut kept: Image) -> bool {
+        if self.damage().is_some() {
             return false;
         }
-        if self.image.digest() != kept.digest() {
+        let (now, mut whole) = (self.seal().image, true);
+        let stays = &mut |no, page: &PageRef| whole &= kept.set(no, page.clone()).is_ok();
+        if now.changed_since(sealed, stays).is_err() || !whole || now.digest() != kept.digest() {
             return false;
         }
         for (at, group) in self.groups.iter_mut().enumerate() {
@@ -267,7 +269,7 @@ impl Space {
         }
         self.flat.forget();
         self.epoch += 1;
-        self.image = kept.clone();
+        self.image = kept;
         true
     }
 

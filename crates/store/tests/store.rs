@@ -2,7 +2,7 @@
 
 mod world;
 
-use omni_base::{Gpa, PageNo};
+use omni_base::{Gpa, PAGE_SIZE_U64, PageNo};
 use omni_memory::Space;
 use omni_store::{GcOptions, SpaceRef, Store, StoreError, StoreSource};
 use proptest::collection::vec;
@@ -44,17 +44,24 @@ fn what_is_sent_out_is_the_same_and_comes_back_when_it_is_touched() {
         StoreSource(store.clone()).image(&manifest.spaces[0], None)
     };
     let before = stored(&mut space, "before");
+    let sealed = space.seal().image;
     age(&mut space, 4);
-    assert!(!space.send_out(&before), "it was written since");
     let now = stored(&mut space, "now");
-    assert!(!space.send_out(&before), "that is another");
+    let digest = space.sealed_image().digest();
+    let other = space.sealed_image().clone();
+    assert!(!space.send_out(&other, before.clone()), "that is another");
+    drop(other);
+    // What was written since stays, and nothing else.
+    assert!(space.send_out(&sealed, before));
+    assert_eq!(space.own_bytes(), 2 * PAGE_SIZE_U64);
+    assert_eq!(space.seal().image.digest(), digest);
     let (lent, watched) = (PageNo(60), PageNo(61));
     assert!(space.read_ptr(lent).is_some());
     space.watch(watched);
     drop(space.take_changes());
-    let digest = space.sealed_image().digest();
     assert!(space.own_bytes() > 0);
-    assert!(space.send_out(&now));
+    let sealed = space.seal().image;
+    assert!(space.send_out(&sealed, now));
     assert_eq!(space.own_bytes(), 0, "nothing is held");
     assert_eq!(space.take_changes().moved, [lent], "who had a pointer hears of it");
     assert!(space.is_watched(watched) && !space.is_watched(lent));
