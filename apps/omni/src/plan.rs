@@ -33,9 +33,14 @@ const ARCH_DEFAULT: &str = "riscv64";
 /// What the kernel of an image of ours is told to leave out, so that a guest that has nothing to do
 /// sleeps for seconds and not for parts of one: a watchdog over its CPUs, which would bark at
 /// pauses that it cannot know of; averages of how long tasks waited; memory put together ahead of
-/// need; statistics of memory each second. What the user adds comes later, and counts.
-const QUIET: &str =
-    "nowatchdog psi=0 sysctl.vm.compaction_proactiveness=0 sysctl.vm.stat_interval=10";
+/// need; statistics of memory each second; a look every five seconds for neighbours that are to be
+/// known always, of which there are none; more calls for an IPv6 router than the three of RFC 4861.
+/// What the user adds comes later, and counts.
+const QUIET: &str = "nowatchdog psi=0 sysctl.vm.compaction_proactiveness=0 \
+    sysctl.vm.stat_interval=10 \
+    sysctl.net.ipv4.neigh.default.interval_probe_time_ms=60000 \
+    sysctl.net.ipv6.neigh.default.interval_probe_time_ms=60000 \
+    sysctl.net.ipv6.conf.default.router_solicitations=3";
 
 /// What a machine is to be made from.
 pub(crate) struct Plan {

@@ -13,6 +13,9 @@ const PAGE_REFS_MAX: usize = 64;
 /// References at most: two MiB. Beyond, the TLB drops its entries and begins anew.
 const REFS_MAX: usize = 1 << 18;
 
+/// References that room is kept for while there are none.
+const KEPT_MAX: usize = 1 << 12;
+
 /// The end of a list.
 const END: u32 = u32::MAX;
 
@@ -64,8 +67,15 @@ impl Reverse {
         self.heads.contains_key(&no)
     }
 
+    /// Forgets all. What a machine needs that is awake for a moment stays allocated for the next.
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        if self.nodes.capacity() > KEPT_MAX {
+            *self = Self::default();
+            return;
+        }
+        self.heads.clear();
+        self.nodes.clear();
+        self.free.clear();
     }
 
     /// Notes that an entry leads to a page. Gives the entry that must be dropped for that.

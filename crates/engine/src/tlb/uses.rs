@@ -10,6 +10,9 @@ use std::hash::BuildHasherDefault;
 /// Uses of one table at most; beyond, the oldest gives way and what was made by it is dropped.
 const TABLE_USES_MAX: usize = 32;
 
+/// Lists that stay allocated while no table has them.
+const SPARE_MAX: usize = 64;
+
 /// Bits of the offset in a page, and so in a table.
 const PAGE_BITS: u32 = 12;
 
@@ -74,6 +77,8 @@ impl Known {
 #[derive(Default)]
 pub(super) struct Uses {
     by_table: HashMap<PageNo, Vec<Use>, BuildHasherDefault<Multiply>>,
+    /// Empty lists, for tables to come.
+    spare: Vec<Vec<Use>>,
     /// The walk that was noted last.
     known: Option<Known>,
 }
@@ -89,8 +94,9 @@ impl Uses {
         let mut full = full;
         for level in 0..mapping.depth {
             let table = mapping.tables[usize::from(level)];
-            let (used, uses) =
-                (Use::of(view, at, mapping, level), self.by_table.entry(table).or_default());
+            let used = Use::of(view, at, mapping, level);
+            let new = || self.spare.pop().unwrap_or_default();
+            let uses = self.by_table.entry(table).or_insert_with(new);
             if uses.contains(&used) {
                 continue;
             }
@@ -119,6 +125,11 @@ impl Uses {
     }
 
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        self.known = None;
+        for (_, mut uses) in self.by_table.drain().take(SPARE_MAX) {
+            uses.clear();
+            self.spare.push(uses);
+        }
+        self.spare.truncate(SPARE_MAX);
     }
 }

@@ -159,6 +159,8 @@ pub(super) struct View {
     /// same number, as bank, address and what runs it, by page; and how many.
     parked: HashMap<u64, Parked, BuildHasherDefault<Multiply>>,
     parked_count: usize,
+    /// Empty lists, for pages to come.
+    spare: Vec<Vec<(u8, u64, u64)>>,
     /// What mode each bank is of.
     modes: [Option<Mode>; BANKS],
     next_bank: usize,
@@ -182,6 +184,7 @@ impl View {
             jumps: Jumps::new(),
             parked: HashMap::default(),
             parked_count: 0,
+            spare: vec![],
             modes: [None; BANKS],
             next_bank: 0,
         };
@@ -311,11 +314,14 @@ impl View {
         self.fetches.touched_count += usize::from(self.fetches.touched.add(index / FETCH_CHUNK));
         if let Some(parked) = self.parked.remove(&page.start) {
             self.parked_count -= parked.jumps.len();
-            // The same number: the same page, and what runs its code is there still.
-            let jumps = if parked.id == id { parked.jumps } else { vec![] };
-            for (bank, pc, code) in jumps {
-                self.insert_jump(bank.into(), pc, code);
+            let mut jumps = parked.jumps;
+            for (bank, pc, code) in jumps.drain(..) {
+                // The same number: the same page, and what runs its code is there still.
+                if parked.id == id {
+                    self.insert_jump(bank.into(), pc, code);
+                }
             }
+            self.spare.push(jumps);
         }
         other
     }
@@ -333,7 +339,7 @@ impl View {
             while let Some((bank, index)) = self.pop_jump(fetch) {
                 let (pc, code) = (self.jump(bank, index)[0], self.jump(bank, index)[1]);
                 self.empty_jump(bank, index);
-                let new = || Parked { id, jumps: vec![] };
+                let new = || Parked { id, jumps: self.spare.pop().unwrap_or_default() };
                 let parked = self.parked.entry(start).or_insert_with(new);
                 if parked.id == id {
                     parked.jumps.push((bank as u8, pc, code));
@@ -347,6 +353,7 @@ impl View {
     /// What runs code is no longer there, or means something else.
     pub(super) fn forget_parked(&mut self) {
         self.parked.clear();
+        self.spare.clear();
         self.parked_count = 0;
     }
 
