@@ -541,11 +541,12 @@ pub(crate) const FAULTS: &[Fault] = &[
     Fault {
         name: "a remembered jump outlives the mapping it was made by",
         file: "crates/engine/src/tlb/view.rs",
-        find: "            while let Some((bank, jump)) = self.pop_jump(index) {\n                \
-               self.empty_jump(bank, jump);\n",
-        replace: "            while let Some((bank, jump)) = self.pop_jump(index) {\n                \
-                  if range == Range::ALL {\n                    self.empty_jump(bank, jump);\n                \
-                  }\n",
+        find: "            while let Some((bank, jump)) = self.pop_jump(index) {\n\
+               \x20               self.empty_jump(bank, jump);\n",
+        replace: "            while let Some((bank, jump)) = self.pop_jump(index) {\n\
+                  \x20               if range == Range::ALL {\n\
+                  \x20                   self.empty_jump(bank, jump);\n\
+                  \x20               }\n",
         test: HOSTILE,
     },
     Fault {
