@@ -544,6 +544,11 @@ impl Asm {
     }
 
     /// `dst = 0`
+    /// Bytes that are equal in both become all ones, others zero.
+    pub(crate) fn equal_bytes(&mut self, dst: Xmm, src: Xmm) {
+        self.float(0x66, 0x74, dst, src);
+    }
+
     pub(crate) fn clear_xmm(&mut self, dst: Xmm) {
         self.encode(form(&[0x0f, 0x57], W::D), dst.0, dst.into());
     }

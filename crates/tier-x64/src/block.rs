@@ -222,7 +222,7 @@ impl Emit<'_> {
         let mut first = None;
         for inst in rest.iter().take_while(|inst| !matches!(inst, Inst::Start(_))) {
             let dst = match *inst {
-                Inst::Unary(op, dst, _) if !matches!(op, Unary::OrCombine | Unary::Unbox16) => dst,
+                Inst::Unary(op, dst, _) if op != Unary::Unbox16 => dst,
                 Inst::Binary(op, width, dst, _, _) if is_plain(op, width) => dst,
                 Inst::Deposit { dst, .. } => dst,
                 Inst::ExitIf(..) | Inst::Fence(_) => continue,

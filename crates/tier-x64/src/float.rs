@@ -14,7 +14,7 @@ use omni_ir::{Binary, FloatOp, Format, Inst, Slot, Unary, Val, Width};
 
 /// What operations work in.
 const WORK: Xmm = Xmm(15);
-const SPARE: [Xmm; 3] = [Xmm(13), Xmm(14), Xmm(15)];
+pub(crate) const SPARE: [Xmm; 3] = [Xmm(13), Xmm(14), Xmm(15)];
 
 /// Opcodes of scalar operations.
 mod opcode {

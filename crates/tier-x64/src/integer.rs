@@ -2,6 +2,7 @@
 
 use crate::asm::{Alu, Cc, Gpr, Mem, RAX, RCX, RDX, Rm, Shift, W};
 use crate::block::Emit;
+use crate::float::SPARE;
 use crate::map::Loc;
 use omni_ir::{Binary, Cond, Inst, Slot, Unary, Val, Width};
 
@@ -44,7 +45,8 @@ impl Emit<'_> {
             Unary::Box32 => self.put_box(dst, a, !LOW_32),
             Unary::Box16 => self.put_box(dst, a, !0xffff),
             Unary::Unbox32 => self.unbox(dst, a),
-            Unary::Unbox16 | Unary::OrCombine => self.step(dst),
+            Unary::OrCombine => self.in_place(dst, a, |emit, d| emit.or_combine(d)),
+            Unary::Unbox16 => self.step(dst),
         }
     }
 
@@ -83,6 +85,16 @@ impl Emit<'_> {
         let target = self.target(dst);
         self.asm.extend(bytes, signed, target, src);
         self.done(dst, target);
+    }
+
+    /// Bytes that are not zero become all ones.
+    fn or_combine(&mut self, reg: Gpr) {
+        let [zero, bytes, _] = SPARE;
+        self.asm.xmm_from_gpr(W::Q, bytes, reg);
+        self.asm.clear_xmm(zero);
+        self.asm.equal_bytes(zero, bytes);
+        self.asm.gpr_from_xmm(W::Q, reg, zero);
+        self.asm.not(W::Q, reg);
     }
 
     fn in_place(&mut self, dst: Slot, a: Val, change: impl FnOnce(&mut Self, Gpr)) {
