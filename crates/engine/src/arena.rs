@@ -15,14 +15,17 @@ pub(crate) const SIZE: usize = 32 << 20;
 /// How much is written before the pages of the writing side are given back.
 const WRITTEN_MAX: usize = 1 << 20;
 
-/// An arena of machine code, filled from the start.
+/// An arena of machine code, filled from the start with what is run often, and from the end with
+/// what is not.
 pub(crate) struct Arena {
     /// The mapping that is written.
     write: NonNull<u8>,
     /// The mapping that is run.
     run: NonNull<u8>,
     used: usize,
-    /// From where on the writing side holds pages.
+    /// Where what is rarely run begins.
+    rest: usize,
+    /// How much was in use when the writing side held no pages.
     held: usize,
 }
 
@@ -117,8 +120,8 @@ impl Arena {
         for way in ways {
             match way.map_twice() {
                 Ok((write, run)) => {
-                    let mut arena = Self { write, run, used: 0, held: 0 };
-                    arena.put(prologue);
+                    let mut arena = Self { write, run, used: 0, rest: SIZE, held: 0 };
+                    arena.put(prologue, &[], SIZE);
                     return Ok((arena, *way));
                 }
                 Err(error) => last = error,
@@ -127,35 +130,45 @@ impl Arena {
         Err(last)
     }
 
-    /// Where the next code goes.
+    /// Bytes in use.
     pub(crate) fn used(&self) -> usize {
-        self.used
+        self.used + (SIZE - self.rest)
+    }
+
+    /// Where the next code goes, and where what is rarely run of it is to end.
+    pub(crate) fn next(&self) -> (usize, usize) {
+        (self.used, self.rest)
     }
 
     /// Whether so many bytes more fit.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
-        bytes <= SIZE - self.used
+        bytes + 32 <= self.rest - self.used
     }
 
-    /// Appends code.
-    pub(crate) fn put(&mut self, bytes: &[u8]) {
-        assert!(self.has_room(bytes.len()), "asked before");
+    /// Puts code where `next` said, and what is rarely run of it at `rest_at`.
+    pub(crate) fn put(&mut self, bytes: &[u8], rest: &[u8], rest_at: usize) {
+        assert!(self.has_room(bytes.len() + rest.len()), "asked before");
+        let fits = rest_at >= self.used + bytes.len() && rest_at + rest.len() <= self.rest;
+        assert!(fits, "it ends where it was to end, or a little before");
         self.write_at(self.used, bytes);
-        self.used = (self.used + bytes.len()).next_multiple_of(16).min(SIZE);
-        if self.used - self.held > WRITTEN_MAX {
+        self.write_at(rest_at, rest);
+        self.used = (self.used + bytes.len()).next_multiple_of(16).min(rest_at);
+        self.rest = rest_at;
+        if self.used() - self.held > WRITTEN_MAX {
             self.give_back();
         }
     }
 
     /// Forgets all code from `start` on.
     pub(crate) fn truncate(&mut self, start: usize) {
-        self.used = start;
+        (self.used, self.rest) = (start, SIZE);
         self.held = 0;
     }
 
     /// Replaces a word of code: a displacement or an immediate, which nobody is running.
     pub(crate) fn patch(&mut self, at: usize, word: u32) {
-        assert!(at + 4 <= self.used, "only code that was put is patched");
+        let put = at + 4 <= self.used || at >= self.rest && at + 4 <= SIZE;
+        assert!(put, "only code that was put is patched");
         self.write_at(at, &word.to_le_bytes());
     }
 
@@ -177,7 +190,7 @@ impl Arena {
         // SAFETY: E8: a whole mapping of ours, shared: no content is lost.
         let done = unsafe { madvise(self.write.as_ptr().cast(), SIZE, Advice::LinuxDontNeed) };
         if done.is_ok() {
-            self.held = self.used;
+            self.held = self.used();
         }
     }
 }
@@ -220,11 +233,15 @@ mod tests {
             assert_eq!(run(&arena, 0), 43);
             // Far on, after the pages of the writing side were given back.
             while arena.used() < 2 * WRITTEN_MAX {
-                arena.put(&[0xcc; 4096]);
+                let (_, end) = arena.next();
+                arena.put(&[0xcc; 4096], &[0xcc; 1000], end - 1008);
             }
-            let at = arena.used();
-            arena.put(&CODE);
-            assert_eq!((run(&arena, at), run(&arena, 0)), (42, 43));
+            let (at, end) = arena.next();
+            arena.put(&CODE, &CODE, end - 16);
+            let all = [at, end - 16, 0].map(|at| run(&arena, at));
+            assert_eq!(all, [42, 42, 43]);
+            arena.patch(end - 16 + NUMBER, 44);
+            assert_eq!(run(&arena, end - 16), 44);
         }
     }
 

@@ -98,6 +98,8 @@ pub(crate) struct Jit {
     arena: Arena,
     /// How many slots are registers.
     slots: usize,
+    /// Offsets and sizes of the code that was made last.
+    last: [(usize, usize); 2],
 }
 
 /// Relative to the base register.
@@ -150,7 +152,7 @@ impl Jit {
         let arena = Arena::new(tier.prologue()).ok()?;
         let last = front.registers().iter().map(|reg| usize::from(reg.slot.0)).max();
         let own = usize::from(front.reservation().0.max(front.float_flags().0));
-        Some(Self { tier, arena, slots: last.unwrap_or(0).max(own) + 1 })
+        Some(Self { tier, arena, slots: last.unwrap_or(0).max(own) + 1, last: [(0, 0); 2] })
     }
 
     /// Whether the host has what it takes for any guest.
@@ -232,19 +234,26 @@ impl Jit {
         id: BlockId,
         second: Option<(u64, u32)>,
     ) -> Option<Native> {
-        let at = self.arena.used();
-        let compiled = self.tier.compile(block, Of { id, at, second })?;
+        let (at, end) = self.arena.next();
+        let compiled = self.tier.compile(block, Of { id, at, end, second })?;
         if !self.arena.has_room(compiled.bytes.len()) {
             return None;
         }
-        self.arena.put(&compiled.bytes);
-        let offset = |within: usize| u32::try_from(at + within).expect("an arena is small");
+        let (often, rest) = compiled.bytes.split_at(compiled.split);
+        self.arena.put(often, rest, compiled.rest_at);
+        self.last = [(at, often.len()), (compiled.rest_at, rest.len())];
+        let offset = |at: usize| u32::try_from(at).expect("an arena is small");
         let exits = compiled.exits.iter().map(|exit| NativeExit {
             pc: exit.pc,
             jump: offset(exit.jump),
             guard: exit.guard.map(offset),
         });
-        Some(Native { entry: offset(0), exits: exits.collect() })
+        Some(Native { entry: offset(at), exits: exits.collect() })
+    }
+
+    /// Where the code made last is, and its bytes: what is run often, and the rest.
+    pub(crate) fn last_made(&self) -> [(u64, u64); 2] {
+        self.last.map(|(at, bytes)| (self.arena.address(at), bytes as u64))
     }
 
     /// The address of a block's code.

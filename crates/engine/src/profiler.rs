@@ -25,7 +25,8 @@ pub trait Profiler: Sync {
     /// Nanoseconds by a clock that never goes back.
     fn now_ns(&self) -> u64;
 
-    /// Hears of machine code that was made just now.
+    /// Hears of machine code that was made just now: of each block what is run often, and then
+    /// the rest.
     fn made(&self, code: &MadeCode);
 
     /// Whether it asks threads what they are at, by [`phase_here`]: it is asked once.

@@ -442,7 +442,7 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
     #[inline(never)]
     fn make_code(&mut self, id: BlockId, ticks: u64) -> bool {
         let Some(jit) = self.jit.as_mut().filter(|jit| !jit.is_full()) else { return false };
-        let (began, used) = (now_ns(), jit.used());
+        let began = now_ns();
         let key = self.mem.pages.running(id).key();
         // Its code could lead back to its start without a look at where to stop.
         if self.mem.stops.is_cut(key.pc) {
@@ -480,12 +480,7 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
             self.mem.pages.buffer = block.insts;
             Some(native)
         });
-        let made = native.as_ref().map(|native| MadeCode {
-            address: jit.address(native),
-            bytes: (jit.used() - used) as u64,
-            pc: key.pc,
-            mode: key.mode,
-        });
+        let made = native.is_some().then(|| jit.last_made());
         let time = self.mem.pages.time(ticks);
         let block = self.mem.pages.running_mut(id);
         (block.native, block.made) = (native.map(Box::new), time);
@@ -499,9 +494,11 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
         };
         self.mem.counters.blocks_compiled += 1;
         self.mem.counters.instructions_given_code += insns;
-        self.mem.counters.code_made_bytes += made.bytes;
-        if let Some(profiler) = profiler() {
-            profiler.made(&made);
+        for (address, bytes) in made {
+            self.mem.counters.code_made_bytes += bytes;
+            if let Some(profiler) = profiler() {
+                profiler.made(&MadeCode { address, bytes, pc: key.pc, mode: key.mode });
+            }
         }
         true
     }

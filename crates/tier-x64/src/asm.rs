@@ -144,12 +144,32 @@ fn sse(prefix: u8, opcode: &[u8]) -> Form<'_> {
 #[derive(Default, Debug)]
 pub(crate) struct Asm {
     pub(crate) bytes: Vec<u8>,
+    /// Displacements and the offsets that they lead to, until `settle`.
+    bound: Vec<(Jump, i64)>,
+}
+
+/// Where bytes will be: those from `split` on apart from the others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Place {
+    pub(crate) split: usize,
+    /// Offsets in the arena.
+    pub(crate) at: usize,
+    pub(crate) rest_at: usize,
+}
+
+impl Place {
+    /// The offset in the arena of one in the bytes, or outside of them, from where they begin.
+    pub(crate) fn arena(self, within: i64) -> i64 {
+        let split = offset(self.split);
+        let (at, rest) = (offset(self.at), offset(self.rest_at) - split);
+        within + if within < split { at } else { rest }
+    }
 }
 
 impl Asm {
     /// With room for so many bytes.
     pub(crate) fn with_room(bytes: usize) -> Self {
-        Self { bytes: Vec::with_capacity(bytes) }
+        Self { bytes: Vec::with_capacity(bytes), bound: Vec::with_capacity(32) }
     }
 
     pub(crate) fn here(&self) -> usize {
@@ -451,11 +471,19 @@ impl Asm {
         Jump(self.here() - 4)
     }
 
-    /// Makes a jump lead to an offset, which may lie outside these bytes.
+    /// Makes a jump lead to an offset, which may lie before these bytes.
     pub(crate) fn bind_to(&mut self, jump: Jump, to: i64) {
-        let by = to - (offset(jump.0) + 4);
-        let by = i32::try_from(by).expect("code lies in one arena of less than 2 GiB");
-        self.bytes[jump.0..jump.0 + 4].copy_from_slice(&by.to_le_bytes());
+        self.bound.push((jump, to));
+    }
+
+    /// The bytes, once it is known where they will be.
+    pub(crate) fn settle(mut self, place: Place) -> Vec<u8> {
+        for (jump, to) in self.bound {
+            let by = place.arena(to) - (place.arena(offset(jump.0)) + 4);
+            let by = i32::try_from(by).expect("code lies in one arena of less than 2 GiB");
+            self.bytes[jump.0..jump.0 + 4].copy_from_slice(&by.to_le_bytes());
+        }
+        self.bytes
     }
 
     /// Makes a jump lead here.

@@ -1,7 +1,7 @@
 //! A block: its frame of budget and exits, and the dispatch over its operations.
 
 use crate::asm::{
-    Alu, Asm, Cc, Gpr, Jump, Mem, R15, RAX, RBP, RCX, RDX, Rm, Shift, W, Xmm, offset,
+    Alu, Asm, Cc, Gpr, Jump, Mem, Place, R15, RAX, RBP, RCX, RDX, Rm, Shift, W, Xmm, offset,
 };
 use crate::layout::{FETCHES, JUMPS, control};
 use crate::local::{self, Local};
@@ -23,8 +23,13 @@ const NAN_32: u64 = 0xffff_ffff_7fc0_0000;
 /// Code of a block.
 #[derive(Debug)]
 pub struct Compiled {
-    /// The bytes, for the offset they were made for.
+    /// The bytes, for the offsets they were made for.
     pub bytes: Vec<u8>,
+    /// How many of them are for the first offset; the others, which are rarely run, are for
+    /// `rest_at`.
+    pub split: usize,
+    /// Where those go in the arena.
+    pub rest_at: usize,
     /// The ways out to known addresses, by number.
     pub exits: Vec<Exit>,
 }
@@ -34,10 +39,10 @@ pub struct Compiled {
 pub struct Exit {
     /// The address.
     pub pc: u64,
-    /// The offset in the bytes of the 32-bit displacement that leads there.
+    /// The offset in the arena of the 32-bit displacement that leads there.
     pub jump: usize,
-    /// Where the target is in another page: the offset of the 32-bit number that the mapping of
-    /// that page must have for the jump to be taken.
+    /// Where the target is in another page: the offset there of the 32-bit number that the mapping
+    /// of that page must have for the jump to be taken.
     pub guard: Option<usize>,
 }
 
@@ -54,6 +59,8 @@ pub(crate) enum Stub {
     Finish { from: Jump, inst: usize },
     /// Leaves to a known address, `back` ticks short of the block's end.
     Exit { from: Jump, pc: u64, back: u32 },
+    /// Leaves by the exit of this number, which leads nowhere yet or whose guard says no.
+    Leave { from: Jump, guard: Option<Jump>, exit: usize },
 }
 
 /// A block in the making.
@@ -81,6 +88,8 @@ pub(crate) struct Emit<'a> {
     twin: Vec<(usize, usize)>,
     /// Where a round of the block begins: after registers were exchanged.
     round: usize,
+    /// Where what is rarely run begins.
+    split: usize,
     /// The operation that is being made.
     pub(crate) inst: usize,
 }
@@ -107,6 +116,7 @@ pub(crate) fn compile(tier: &Tier, block: &Block, of: Of) -> Compiled {
         shares,
         twin: vec![],
         round: 0,
+        split: 0,
         inst: 0,
     };
     let elsewhere = of.second.map(|(pc, number)| emit.guard(pc, number).1);
@@ -118,7 +128,7 @@ pub(crate) fn compile(tier: &Tier, block: &Block, of: Of) -> Compiled {
         emit.jump_to(tier.thunks.unknown);
     }
     emit.stubs();
-    Compiled { bytes: emit.asm.bytes, exits: emit.exits }
+    emit.place_all(of)
 }
 
 impl Emit<'_> {
@@ -129,6 +139,8 @@ impl Emit<'_> {
         self.asm.alu_imm(Alu::Sub, W::Q, R15, ticks.cast_signed());
         let short = self.asm.jcc(Cc::B);
         self.insts(0);
+        self.near_exits();
+        self.split = self.asm.here();
         self.twin();
         self.asm.bind(short);
         self.asm.alu_imm(Alu::Add, W::Q, R15, ticks.cast_signed());
@@ -172,7 +184,11 @@ impl Emit<'_> {
     fn twin(&mut self) {
         let from = |stub: &Stub| match *stub {
             Stub::Twin { inst, .. } => Some(inst),
-            Stub::Step { .. } | Stub::Nan { .. } | Stub::Finish { .. } | Stub::Exit { .. } => None,
+            Stub::Step { .. }
+            | Stub::Nan { .. }
+            | Stub::Finish { .. }
+            | Stub::Exit { .. }
+            | Stub::Leave { .. } => None,
         };
         self.twin = self.stubs.iter().filter_map(from).map(|inst| (inst, 0)).collect();
         let Some(&(first, _)) = self.twin.iter().min_by_key(|(inst, _)| *inst) else { return };
@@ -297,27 +313,17 @@ impl Emit<'_> {
             self.take_flags();
         }
         match term {
-            Term::Jump(to) => {
-                let jump = self.asm.jmp();
-                self.exit(jump, to, 0);
-            }
+            Term::Jump(to) => self.leave_for(to),
             Term::Branch(cond, a, b, to, or) => match self.compare(cond, a, b) {
                 Ok(cc) => {
                     let jump = self.asm.jcc(cc);
                     self.exit(jump, to, 0);
-                    let jump = self.asm.jmp();
-                    self.exit(jump, or, 0);
+                    self.leave_for(or);
                 }
-                Err(holds) => {
-                    let jump = self.asm.jmp();
-                    self.exit(jump, if holds { to } else { or }, 0);
-                }
+                Err(holds) => self.leave_for(if holds { to } else { or }),
             },
             Term::Indirect(to) => match self.value_of(to) {
-                Some(to) => {
-                    let jump = self.asm.jmp();
-                    self.exit(jump, to, 0);
-                }
+                Some(to) => self.leave_for(to),
                 None => self.indirect(to),
             },
             Term::Trap(_) => {
@@ -363,7 +369,22 @@ impl Emit<'_> {
         self.stubs.push(Stub::Exit { from, pc, back });
     }
 
+    /// Exits, which are run often, next to what leads to them.
+    fn near_exits(&mut self) {
+        for stub in std::mem::take(&mut self.stubs) {
+            match stub {
+                Stub::Exit { from, pc, back } => self.exit_stub(from, pc, back),
+                Stub::Step { .. }
+                | Stub::Nan { .. }
+                | Stub::Finish { .. }
+                | Stub::Twin { .. }
+                | Stub::Leave { .. } => self.stubs.push(stub),
+            }
+        }
+    }
+
     fn stubs(&mut self) {
+        self.near_exits();
         for stub in std::mem::take(&mut self.stubs) {
             match stub {
                 Stub::Step { from, inst, count, resume } => {
@@ -395,40 +416,81 @@ impl Emit<'_> {
                     self.place(inst);
                     self.jump_to(self.tier.thunks.finish);
                 }
-                Stub::Exit { from, pc, back } => self.exit_stub(from, pc, back),
+                Stub::Leave { from, guard, exit } => {
+                    self.asm.bind(from);
+                    if let Some(guard) = guard {
+                        self.asm.bind(guard);
+                    }
+                    self.place(exit);
+                    self.jump_to(self.tier.thunks.exit);
+                }
+                Stub::Exit { .. } => unreachable!("they were made before"),
             }
         }
     }
 
     fn exit_stub(&mut self, from: Jump, pc: u64, back: u32) {
-        let Some(&Inst::Start(start)) = self.block.insts.first() else { return };
-        let same_page = start / PAGE == pc / PAGE;
-        if pc == start && back == 0 {
+        if pc == self.start() && back == 0 {
             return self.asm.bind_to(from, offset(self.round));
+        }
+        if back == 0 && self.is_near(pc) {
+            return self.leave(from, None, pc);
         }
         self.asm.bind(from);
         if back > 0 {
             self.asm.alu_imm(Alu::Add, W::Q, R15, back.cast_signed());
         }
-        if pc == start {
+        self.leave_for(pc);
+    }
+
+    /// Goes on at a known address, after all of the block's ticks.
+    fn leave_for(&mut self, pc: u64) {
+        if pc == self.start() {
             let again = self.asm.jmp();
             return self.asm.bind_to(again, offset(self.round));
         }
         self.give_registers();
-        let exit = if same_page && back == 0 && self.locals.is_empty() {
-            Exit { pc, jump: from.0, guard: None }
-        } else {
-            let guard = (!same_page).then(|| self.guard(pc, NO_ID));
-            let jump = self.asm.jmp();
-            self.asm.bind(jump);
-            if let Some((_, other)) = guard {
-                self.asm.bind(other);
-            }
-            Exit { pc, jump: jump.0, guard: guard.map(|(at, _)| at) }
-        };
-        self.place(self.exits.len());
-        self.exits.push(exit);
-        self.jump_to(self.tier.thunks.exit);
+        let same_page = self.start() / PAGE == pc / PAGE;
+        let guard = (!same_page).then(|| self.guard(pc, NO_ID));
+        let jump = self.asm.jmp();
+        self.leave(jump, guard, pc);
+    }
+
+    /// Makes a jump, after a guard if there is one, an exit.
+    fn leave(&mut self, jump: Jump, guard: Option<(usize, Jump)>, pc: u64) {
+        let (from, exit) = (jump, self.exits.len());
+        self.exits.push(Exit { pc, jump: jump.0, guard: guard.map(|(at, _)| at) });
+        self.stubs.push(Stub::Leave { from, guard: guard.map(|(_, jump)| jump), exit });
+    }
+
+    /// The address of the block.
+    fn start(&self) -> u64 {
+        match self.block.insts.first() {
+            Some(&Inst::Start(pc)) => pc,
+            _ => unreachable!("a block begins with a guest instruction"),
+        }
+    }
+
+    /// Whether there is nothing to do on the way to an address.
+    fn is_near(&self, pc: u64) -> bool {
+        self.start() / PAGE == pc / PAGE && self.locals.is_empty()
+    }
+
+    /// The bytes for where they will be.
+    fn place_all(self, of: Of) -> Compiled {
+        let split = self.split;
+        // From an even place on, as code is faster to run by whole lines.
+        let rest_at = (of.end - (self.asm.here() - split)) & !15;
+        let place = Place { split, at: of.at, rest_at };
+        let arena =
+            |at: usize| usize::try_from(place.arena(offset(at))).expect("the arena begins at zero");
+        let exits = self.exits.iter().map(|exit| Exit {
+            pc: exit.pc,
+            jump: arena(exit.jump),
+            guard: exit.guard.map(arena),
+        });
+        let exits = exits.collect();
+        Compiled { bytes: self.asm.settle(place), split, rest_at, exits }
     }
 
     /// Compares the number of the mapping of the page of `pc`; jumps where it is another.

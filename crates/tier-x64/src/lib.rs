@@ -39,6 +39,8 @@ pub struct Of {
     pub id: u32,
     /// The offset in the arena that its code will be at.
     pub at: usize,
+    /// The offset in the arena that what is rarely run of it will end before.
+    pub end: usize,
     /// A second page that the block's bytes are in: an address there, and the number that its
     /// mapping must have.
     pub second: Option<(u64, u32)>,

@@ -1,8 +1,8 @@
 //! Code that all blocks share: entering, stepping, leaving.
 
 use crate::asm::{
-    Alu, Asm, Cc, Gpr, Mem, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, Shift, W,
-    offset,
+    Alu, Asm, Cc, Gpr, Mem, Place, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP,
+    Shift, W, offset,
 };
 use crate::layout::{JUMPS, Layout, SECOND_JUMP, Why, control};
 use crate::map::Map;
@@ -41,7 +41,8 @@ pub(crate) fn make(map: &Map, layout: &Layout) -> (Thunks, Vec<u8>) {
     thunks.unknown = into.reason(Why::Indirect, leave);
     thunks.indirect = into.second_jump(thunks.unknown);
     thunks.stop = into.reason(Why::Stop, leave);
-    (thunks, into.asm.bytes)
+    let split = into.asm.here();
+    (thunks, into.asm.settle(Place { split, at: 0, rest_at: split }))
 }
 
 struct Maker<'a> {
