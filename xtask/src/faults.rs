@@ -622,6 +622,13 @@ pub(crate) const FAULTS: &[Fault] = &[
         test: DEBUG,
     },
     Fault {
+        name: "copies in the past translate all for themselves",
+        file: "crates/debug/src/history.rs",
+        find: "drop(self.machine.exchange_caches(Some(caches)));",
+        replace: "drop(caches);",
+        test: DEBUG,
+    },
+    Fault {
         name: "the past is replayed without its events",
         file: "crates/debug/src/history.rs",
         find: "            let Some((_, event)) = next else { return Ok(None) };\n            \

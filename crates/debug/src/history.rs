@@ -6,8 +6,9 @@ use omni_base::Tick;
 use omni_lifecycle::{
     Difference, Divergence, Log, Moment, Outcome, Pulse, Rung, Snapshot, restore, run_to, take,
 };
-use omni_machine::{Event, Hit, Kick, Machine, MachineKind, StopPoint};
+use omni_machine::{Caches, Event, Hit, Kick, Machine, MachineKind, StopPoint};
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Ticks between two rungs of the present. A replay of them takes a fraction of a second.
 const RUNG_TICKS: u64 = 1 << 26;
@@ -44,11 +45,52 @@ pub struct Traveller {
     began: Moment,
     /// Where its records were last seen to be as recorded.
     same: Option<Moment>,
+    warm: Warm,
+    /// It had what is warm, if there was something.
+    seated: bool,
+}
+
+/// What copies derived from their states, which one has after the other: they run much the same
+/// code, and to translate that takes longer than to run it.
+#[derive(Clone, Default)]
+struct Warm(Arc<Mutex<Option<Caches>>>);
+
+impl Warm {
+    fn exchange(&self, caches: Option<Caches>) -> Option<Caches> {
+        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut now, caches)
+    }
+}
+
+impl Drop for Traveller {
+    fn drop(&mut self) {
+        self.rest();
+    }
 }
 
 impl Traveller {
-    fn new(machine: Box<dyn Machine>, now: Moment) -> Self {
-        Self { machine, now, began: now, same: None }
+    fn new(machine: Box<dyn Machine>, now: Moment, warm: Warm) -> Self {
+        Self { machine, now, began: now, same: None, warm, seated: false }
+    }
+
+    /// Is about to run: goes on with what another copy derived.
+    fn sit(&mut self) {
+        if !std::mem::replace(&mut self.seated, true)
+            && let Some(caches) = self.warm.exchange(None)
+        {
+            drop(self.machine.exchange_caches(Some(caches)));
+        }
+    }
+
+    /// Will not run for a while, and has no stop points from now on: others may go on with what it
+    /// derived.
+    pub(crate) fn rest(&mut self) {
+        if std::mem::take(&mut self.seated) {
+            self.arm(&[]);
+            if let Some(caches) = self.machine.exchange_caches(None) {
+                drop(self.warm.exchange(Some(caches)));
+            }
+        }
     }
 
     /// Replays up to a moment, or to a stop point that the copy was given.
@@ -56,6 +98,7 @@ impl Traveller {
     /// # Errors
     /// Where the replay goes another way than the machine has gone.
     pub fn run(&mut self, known: Known<'_>, to: Moment) -> Result<Option<Hit>, DebugError> {
+        self.sit();
         loop {
             let next = known.events.get(self.now.events).filter(|_| self.now.events < to.events);
             let until = next.map_or(to.tick, |(tick, _)| *tick);
@@ -139,6 +182,7 @@ impl Traveller {
 
     /// Lets the events of the present tick in.
     pub(crate) fn let_in(&mut self, events: &[(Tick, Event)]) {
+        self.sit();
         let now = self.now.tick;
         while let Some((_, event)) = events.get(self.now.events).filter(|(at, _)| *at == now) {
             self.machine.apply(event, &mut Outcome::new());
@@ -148,6 +192,10 @@ impl Traveller {
 
     /// Gives it stop points.
     pub(crate) fn arm(&mut self, stops: &[StopPoint]) {
+        if !stops.is_empty() {
+            // Nobody takes anything over who is to stop somewhere.
+            self.sit();
+        }
         if let Some(inspect) = self.machine.inspect() {
             inspect.set_stops(stops);
         }
@@ -164,6 +212,7 @@ pub struct History {
     /// Rungs left by visits, and the number of the visit.
     near: BTreeMap<Moment, (u64, Snapshot)>,
     visits: u64,
+    warm: Warm,
     /// Whatever keeps the rungs that are kept elsewhere.
     _lease: Option<Box<dyn Send>>,
 }
@@ -193,6 +242,7 @@ impl History {
             rungs,
             near: BTreeMap::new(),
             visits: 0,
+            warm: Warm::default(),
             _lease: None,
         })
     }
@@ -304,7 +354,8 @@ impl History {
             (_, Some((at, kept))) => (*at, kept.snapshot()?),
             _ => return Ok(None),
         };
-        Ok(Some(Traveller::new(restore(self.kinds, &snapshot)?, now)))
+        let machine = restore(self.kinds, &snapshot)?;
+        Ok(Some(Traveller::new(machine, now, self.warm.clone())))
     }
 
     /// A copy at the last rung before a moment, if there is one.

@@ -76,6 +76,7 @@ impl Scan {
                 }
                 // Kept: whoever is interrupted on the way there asks again.
                 if let Some((moment, hit)) = self.found {
+                    traveller.rest();
                     return Ok(Scanned::Found(moment, hit));
                 }
                 self.end = *began;
@@ -152,6 +153,7 @@ pub(crate) fn last_tick_of(
     }
     let mut traveller = history.visit(history.at(before).max(history.begin()), asked)?;
     if let Doing::Nothing(_) = doing(history, &mut traveller) {
+        traveller.rest();
         let busy = last_busy(history, before, asked)?;
         traveller = history.visit(history.at(busy).max(history.begin()), asked)?;
     }
@@ -161,6 +163,7 @@ pub(crate) fn last_tick_of(
         return Ok(Some(traveller));
     }
     let before = traveller.now.tick;
+    traveller.rest();
     let mut back = 64;
     while back <= TURNS_MAX {
         let from = before.0.saturating_sub(back).max(history.begin().tick.0);

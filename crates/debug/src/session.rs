@@ -311,8 +311,14 @@ impl<'p> Session<'p> {
         if moment > present {
             return Err(DebugError::NoMoment(moment));
         }
+        self.rest();
         self.past = if moment == present { None } else { Some(self.history.visit(moment, asked)?) };
         Ok(())
+    }
+
+    /// The copy that is looked at stands still while others are on their way.
+    fn rest(&mut self) {
+        self.past.iter_mut().for_each(Traveller::rest);
     }
 
     /// Begins to go; `poll` says when it has arrived.
@@ -534,6 +540,7 @@ impl<'p> Session<'p> {
 
     fn back(&mut self, scan: &mut Scan, asked: Asked<'_>) -> Result<Option<Stopped>, DebugError> {
         self.hear();
+        self.rest();
         match scan.poll(&self.history, &self.stops)? {
             Scanned::Searching => Ok(None),
             Scanned::Found(moment, hit) => {
@@ -549,6 +556,7 @@ impl<'p> Session<'p> {
 
     fn step_back(&mut self, thread: ThreadId, asked: Asked<'_>) -> Result<Stopped, DebugError> {
         let now = self.now();
+        self.rest();
         match crate::scan::last_tick_of(&mut self.history, now, thread, asked)? {
             Some(traveller) => {
                 self.past = Some(traveller);

@@ -6,7 +6,7 @@ use omni_base::{Digest, Tick};
 use omni_debug::{DebugError, Go, History, Life, Present, Session, Stopped};
 use omni_kinds::Sample;
 use omni_lifecycle::{Log, Moment, Rung, take};
-use omni_machine::{Event, Hit, PortId, StopPoint, ThreadId, WatchOn, digest};
+use omni_machine::{Event, Hit, PortId, Spec, StopPoint, ThreadId, WatchOn, digest};
 
 fn sessions(mut each: impl FnMut(&Sample, &mut Session<'_>)) {
     for sample in debugged() {
@@ -289,6 +289,45 @@ fn a_past_that_is_not_as_recorded_is_told_of_at_the_first_mark_that_differs() {
             }
         }
     }
+}
+
+/// A program for the board that counts along many branches, for ever.
+fn branches() -> Vec<u8> {
+    // addi t0, t0, 1; andi t1, t0, 7; beqz t1, over the next; addi t2, t2, 1
+    let round = [0x0012_8293_u32, 0x0072_f313, 0x0003_0463, 0x0013_8393];
+    // And a jump back over 64 of them.
+    let code: Vec<u32> = [round; 64].concat().into_iter().chain([0xc01f_f06f]).collect();
+    let (start, size) = (0x8000_0000_u64, 4 * code.len() as u64);
+    let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xf3\0\x01\0\0\0".to_vec();
+    file.extend([start, 64, 0].iter().flat_map(|word| word.to_le_bytes()));
+    file.extend([0, 0, 64, 56, 1, 64, 0, 0].iter().flat_map(|half: &u16| half.to_le_bytes()));
+    file.resize(64, 0);
+    file.extend([1, 0, 0, 0, 7, 0, 0, 0]);
+    let segment = [0x1000, start, start, size, size, 0x1000];
+    file.extend(segment.iter().flat_map(|word| word.to_le_bytes()));
+    file.resize(0x1000, 0);
+    file.extend(code.iter().flat_map(|insn| insn.to_le_bytes()));
+    file
+}
+
+#[test]
+fn a_copy_goes_on_with_what_another_one_translated() {
+    let mut spec = Spec::new("riscv-virt");
+    spec.options.insert("memory".into(), "16M".into());
+    spec.files.insert("image".into(), branches().into());
+    let mut alive = Alive::with(&spec, 200_000);
+    let mut history = History::new(kinds(), alive.machine()).expect("it replays");
+    while alive.live() != Life::Ended {}
+    let mut translated = |tick: u64| {
+        let moment = history.at(Tick(tick));
+        let traveller = history.visit(moment, &mut || false).expect("it is recorded");
+        let all = traveller.machine.counters();
+        all.iter().find(|(name, _)| *name == "blocks_translated").map(|(_, count)| *count)
+    };
+    let first = translated(100_000).expect("it counts");
+    // It is on the way of the first, and begins where that began.
+    let second = translated(50_000).expect("it counts");
+    assert!(first > 10 && second * 2 < first, "{first}, {second}");
 }
 
 #[test]
