@@ -530,6 +530,8 @@ impl Client {
         let sealed = self.visit(|machine| omni_lifecycle::take(KINDS, machine))??;
         let kept = self.shared.keeper.put_away(&sealed)?;
         let send = move |machine: &mut dyn Machine| {
+            // What was derived of its pages holds memory too, and comes back with them.
+            drop(machine.exchange_caches(None));
             let spaces = machine.memory().spaces.iter_mut().zip(sealed.spaces).zip(kept);
             spaces.fold(true, |all, ((space, sealed), kept)| {
                 space.send_out(&sealed.image, kept) && all
