@@ -135,19 +135,7 @@ impl MachineKind for Wasm {
     }
 
     fn create(&self, spec: &Spec) -> Result<Box<dyn Machine>, CreateError> {
-        let (mut vm, instance) = build(spec)?;
-        let filled = vm.store.fill(instance);
-        filled.map_err(|error| no_image(error.to_string()))?;
-        let main = vm.store.prepared(vm.main).map(|_| ());
-        main.map_err(|trap| no_image(format!("its function '{}': {trap}", invoked(spec))))?;
-        match vm.store.start(instance) {
-            Some(start) => {
-                let begun = vm.store.begin(start, &[]);
-                begun.map_err(|trap| no_image(format!("its start function: {trap}")))?;
-            }
-            None => vm.begin_main(),
-        }
-        Ok(Box::new(vm))
+        Ok(Box::new(created(spec)?))
     }
 
     fn restore(
@@ -174,6 +162,23 @@ impl MachineKind for Wasm {
         vm.system = system;
         Ok(Box::new(vm))
     }
+}
+
+/// A new machine.
+pub(crate) fn created(spec: &Spec) -> Result<Vm, CreateError> {
+    let (mut vm, instance) = build(spec)?;
+    let filled = vm.store.fill(instance);
+    filled.map_err(|error| no_image(error.to_string()))?;
+    let main = vm.store.prepared(vm.main).map(|_| ());
+    main.map_err(|trap| no_image(format!("its function '{}': {trap}", invoked(spec))))?;
+    match vm.store.start(instance) {
+        Some(start) => {
+            let begun = vm.store.begin(start, &[]);
+            begun.map_err(|trap| no_image(format!("its start function: {trap}")))?;
+        }
+        None => vm.begin_main(),
+    }
+    Ok(vm)
 }
 
 fn no_image(why: String) -> CreateError {
@@ -230,6 +235,7 @@ impl From<ModuleError> for Refused {
 fn build(spec: &Spec) -> Result<(Vm, u32), CreateError> {
     let module = module_of(spec)?;
     let mut store = Store::new(spec.number("memory", 4 << 30)?);
+    store.shares_code = true;
     store.ns_per_tick = spec.ns_per_tick.into();
     let mut imports = Imports::new();
     for (host, (name, params, _)) in (0..).zip(CALLS) {

@@ -1,8 +1,12 @@
-//! Modules that are in use, so that machines of one program share what was parsed and validated.
+//! Modules that are in use, so that machines of one program share what was parsed, validated and
+//! compiled.
 
+use crate::code::Code;
 use crate::module::{Module, ModuleError};
+use crate::store::CODE_WEIGHT_MAX;
 use omni_base::Digest;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 /// A module, as long as somebody has it, by the bytes or the text that it was made from.
 struct Known {
@@ -45,6 +49,41 @@ pub(crate) fn module<E: From<ModuleError>>(
     Ok(module)
 }
 
+/// What was compiled of a module, for all machines of it: each of them would make the same.
+#[derive(Default, Debug)]
+pub(crate) struct Made {
+    code: Vec<OnceLock<Arc<Code>>>,
+    /// The weight of all of it.
+    weight: AtomicUsize,
+}
+
+impl Made {
+    /// For a module of so many functions.
+    pub(crate) fn new(bodies: usize) -> Self {
+        let code = (0..bodies).map(|_| OnceLock::new()).collect();
+        Self { code, weight: AtomicUsize::new(0) }
+    }
+
+    /// The code of a function, which is kept where there is room.
+    pub(crate) fn code<E>(
+        &self,
+        body: usize,
+        make: impl FnOnce() -> Result<Code, E>,
+    ) -> Result<Arc<Code>, E> {
+        let place = &self.code[body];
+        if let Some(code) = place.get() {
+            return Ok(code.clone());
+        }
+        let code = Arc::new(make()?);
+        let before = self.weight.fetch_add(code.weight(), Ordering::Relaxed);
+        if before + code.weight() <= CODE_WEIGHT_MAX {
+            return Ok(place.get_or_init(|| code).clone());
+        }
+        self.weight.fetch_sub(code.weight(), Ordering::Relaxed);
+        Ok(code)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,5 +107,17 @@ mod tests {
         drop((first, again));
         assert!(weak.upgrade().is_none());
         known(&source);
+    }
+
+    #[test]
+    fn a_function_is_compiled_once_for_all_machines_of_a_program() {
+        let text = r#"(module (func (export "_start") (loop (br 0))))"#;
+        let mut spec = omni_machine::Spec::new("wasm");
+        spec.files.insert("image".into(), text.as_bytes().into());
+        let made = || crate::kind::created(&spec).expect("the program is sound");
+        let (one, other) = (made(), made());
+        let code = |vm: &crate::machine::Vm| vm.store.code[vm.main as usize].clone();
+        let (one, other) = (code(&one).expect("compiled"), code(&other).expect("compiled"));
+        assert!(Arc::ptr_eq(&one, &other));
     }
 }

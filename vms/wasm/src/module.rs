@@ -4,6 +4,7 @@
     reason = "sections and operators that are not of use are passed over"
 )]
 
+use crate::known::Made;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
@@ -183,6 +184,8 @@ pub struct Module {
     pub(crate) elements: Vec<Elements>,
     pub(crate) data: Vec<Data>,
     pub(crate) names: BTreeMap<u32, String>,
+    // Derived from here on.
+    pub(crate) made: Made,
 }
 
 fn offset(at: u64) -> usize {
@@ -227,6 +230,7 @@ impl Module {
             }
             module.take(payload)?;
         }
+        module.made = Made::new(module.bodies.len());
         Ok(module)
     }
 

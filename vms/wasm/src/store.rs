@@ -21,7 +21,7 @@ const KICK_TICKS: i64 = 50_000;
 
 /// The weight of the code that is kept, of all functions together; two functions of the largest
 /// size fit, so a caller and what it calls do.
-const CODE_WEIGHT_MAX: usize = 4 * INSNS_MAX;
+pub(crate) const CODE_WEIGHT_MAX: usize = 4 * INSNS_MAX;
 
 /// The number of no function: the outermost one has returned.
 pub(crate) const NOWHERE: u32 = u32::MAX;
@@ -102,8 +102,11 @@ pub struct Store {
     pub(crate) heap: Option<u32>,
     /// Nanoseconds of a tick, for what waits.
     pub(crate) ns_per_tick: u64,
+    /// Whether there is but one way to make a store of its module, so that code of another is code
+    /// of this one.
+    pub(crate) shares_code: bool,
     // Derived from here on.
-    pub(crate) code: Vec<Option<Box<Code>>>,
+    pub(crate) code: Vec<Option<Arc<Code>>>,
     /// The weight of all of it.
     weight: usize,
     /// The slots of each function's frame, as far as it was compiled.
@@ -126,6 +129,7 @@ impl Store {
             memory_max,
             heap: None,
             ns_per_tick: 1,
+            shares_code: false,
             code: Vec::new(),
             weight: 0,
             slots: Vec::new(),
@@ -158,8 +162,12 @@ impl Store {
             tags: &self.externs.tags,
             funcs: &|number| funcs[number as usize].ty,
         };
-        let signature = self.signature(func);
-        let made = compile(&layout, signature, &instance.module.body(body as usize));
+        let (module, signature) = (&instance.module, self.signature(func));
+        let make = || compile(&layout, signature, &module.body(body as usize));
+        let made = match self.shares_code {
+            true => module.made.code(body as usize, make),
+            false => make().map(Arc::new),
+        };
         let code = made.map_err(|_| Trap::TooLarge)?;
         self.weight += code.weight();
         if self.weight > CODE_WEIGHT_MAX {
@@ -168,7 +176,7 @@ impl Store {
         }
         self.slots.resize(self.funcs.len(), 0);
         self.slots[func as usize] = code.slots;
-        self.code[func as usize] = Some(Box::new(code));
+        self.code[func as usize] = Some(code);
         Ok(())
     }
 
