@@ -275,7 +275,20 @@ impl Store {
         count: u64,
     ) -> Result<(), Trap> {
         let bytes = element_bytes(storage);
-        (0..count).try_for_each(|nth| self.store_value(at + nth * bytes, storage, value))
+        let all: Vec<u8> = value.iter().flat_map(|slot| slot.to_le_bytes()).collect();
+        let heap = self.heap.ok_or(Trap::Damage)? as usize;
+        let step = count.min(COPY_BYTES / bytes);
+        // Lossless: a step is small.
+        let pattern = all[..bytes as usize].repeat(step as usize);
+        let mut done = 0;
+        while done < count {
+            let now = (count - done).min(step);
+            let part = &pattern[..(now * bytes) as usize];
+            let space = &mut self.memory.spaces[heap];
+            space.store(Gpa(at + done * bytes), part).map_err(|_| Trap::Damage)?;
+            done += now;
+        }
+        Ok(())
     }
 
     /// Copies bytes within the heap, as if all were read before one is written.
