@@ -367,3 +367,35 @@ fn addresses(frame: &[u8]) -> Option<(Mac, Mac)> {
     let sound = !is_group(from) && from != [0; 6];
     sound.then_some((to, from))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    /// Counts what is sent there.
+    struct Way(Rc<Cell<u32>>);
+
+    impl Link for Way {
+        fn send(&mut self, _: &[u8]) -> Sent {
+            self.0.set(self.0.get() + 1);
+            Sent::Done
+        }
+    }
+
+    #[test]
+    fn a_member_that_comes_again_is_there_once_and_hears_each_frame_once() {
+        let hello = Packet::Hello("b1").to_bytes();
+        let ways: [Rc<Cell<u32>>; 2] = Default::default();
+        let mut port = Port::new("a0");
+        let keys = ways.each_ref().map(|way| {
+            let key = port.connect(Way(way.clone()), None);
+            assert_eq!(port.take(key, &hello, 0), Arrival::Nothing);
+            key
+        });
+        assert_eq!(port.links().map(|(key, ..)| key).collect::<Vec<_>>(), [keys[1]]);
+        port.send(&[&[0xff; 6][..], &[2; 6], &[0; 2]].concat(), 0);
+        assert_eq!(ways.map(|way| way.get()), [0, 1]);
+    }
+}
