@@ -28,7 +28,7 @@ const WORTH_TICKS: u64 = 4096;
 
 /// How far a page may cool: its blocks are interpreted so many times more often, in powers of two,
 /// before they get code.
-const COOL_MAX: u8 = 6;
+const COOL_MAX: u8 = 7;
 
 /// Pages known to be cool at most; beyond, all are as good as new.
 const COOL_PAGES_MAX: usize = 1 << 14;

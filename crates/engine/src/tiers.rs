@@ -16,7 +16,7 @@ pub enum Tiers {
 }
 
 /// How often a block is interpreted before it gets code: a third of the blocks of a boot run once.
-const COMPILE_AFTER: u32 = 64;
+const COMPILE_AFTER: u32 = 32;
 
 /// What new engines begin with: zero for the interpreter, else one more than `after`.
 static TIERS: AtomicU32 = AtomicU32::new(COMPILE_AFTER + 1);
