@@ -17,6 +17,10 @@ use std::time::{Duration, Instant};
 /// How many clients type at consoles at a time.
 const CLIENTS: usize = 16;
 
+/// How long the guest has after its boot: it goes on giving back memory that the boot has freed
+/// for ten seconds, and forks made meanwhile would each do the rest of that work.
+const BOOTED: Duration = Duration::from_secs(15);
+
 /// How long forks may become idle, and are then looked at.
 const SETTLE: Duration = Duration::from_secs(45);
 const LOOK: Duration = Duration::from_secs(30);
@@ -75,7 +79,7 @@ pub(crate) fn measure(
     let home = Home::new(images).map_err(|error| failed("a home", &error))?;
     audience.doing("forks: boot");
     boot(&home, image, &[])?;
-    thread::sleep(Duration::from_secs(2));
+    thread::sleep(BOOTED);
     let inspected = home.asks(&["inspect", "m"])?;
     let pid = inspected["pid"].as_u64().ok_or_else(|| failed("inspect", &"no process"))?;
     let before = private_mib(pid)?;
