@@ -29,6 +29,7 @@ const IMAGES: &str = "-p omni-memory --test images";
 const TIERS: &str = "-p omni-engine --test tiers";
 const FLOAT: &str = "-p omni-engine --test float";
 const BESIDE: &str = "-p omni-board-virt --test parallel harts_side";
+const TURNS: &str = "-p omni-board-virt --test turns";
 const DEBUG: &str = "-p omni-debug --test suite back::";
 const FAMILY: &str = "-p omni --test family";
 const CUT: &str = "-p omni-net --test cut";
@@ -582,7 +583,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         file: "boards/virt/src/machine.rs",
         find: "            Some(more) => (TURN_TICKS - more % TURN_TICKS) % TURN_TICKS,",
         replace: "            Some(_) => 0,",
-        test: BOARD,
+        test: TURNS,
     },
     Fault {
         name: "a restore gives the hart a whole turn",
