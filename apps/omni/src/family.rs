@@ -9,7 +9,7 @@ use crate::monitor::{Begun, Birth, Shared};
 use crate::origin::Made;
 use crate::room;
 use crate::saved;
-use omni_control::{Entry, Nursery, Phase, Registry, StateFile, now_text};
+use omni_control::{Cradle, Entry, Nursery, Phase, Registry, StateFile, now_text};
 use omni_host::{Begin, Disk, Doors, FileLock, Item, Pool, monotonic_ns};
 use omni_kinds::KINDS;
 use omni_lifecycle::{Snapshot, restore};
@@ -35,6 +35,8 @@ pub(crate) struct Family {
     pub(crate) pool: Arc<Pool>,
     members: Mutex<Members>,
     left: Condvar,
+    /// The folder of the next fork, from the first one on.
+    cradle: Mutex<Option<Cradle>>,
 }
 
 #[derive(Default)]
@@ -49,9 +51,9 @@ pub(crate) struct Member(Arc<Family>);
 
 impl Family {
     pub(crate) fn open() -> io::Result<Arc<Self>> {
-        let (members, left) = Default::default();
+        let (members, left, cradle) = Default::default();
         let pool = Pool::new(thread::available_parallelism()?.get());
-        Ok(Arc::new(Self { doors: Doors::open()?, pool, members, left }))
+        Ok(Arc::new(Self { doors: Doors::open()?, pool, members, left, cradle }))
     }
 
     /// One more, or nothing where the process is about to end.
@@ -76,6 +78,11 @@ impl Family {
             members = self.left.wait(members).unwrap_or_else(PoisonError::into_inner);
         }
         members.over = true;
+        self.cradle().take();
+    }
+
+    fn cradle(&self) -> MutexGuard<'_, Option<Cradle>> {
+        self.cradle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn members(&self) -> MutexGuard<'_, Members> {
@@ -111,7 +118,8 @@ pub(crate) fn fork(
     let _stay = parent.family.join().ok_or_else(over)?;
     room::check_forks()?;
     let registry = Registry::open(&crate::monitor::dirs()?)?;
-    let mut nursery = registry.nursery(&parent.entry.machine.name)?;
+    let cradle = parent.family.cradle().take();
+    let mut nursery = registry.nursery(&parent.entry.machine.name)?.with_cradle(cradle);
     // None of them takes time from the others before all are there.
     let shut = parent.family.pool.shut();
     let (tell, told) = channel();
@@ -129,6 +137,8 @@ pub(crate) fn fork(
         return Err(failure);
     }
     let started = starts(&told, children.len());
+    // Where there is none, the next fork takes a moment longer.
+    *parent.family.cradle() = registry.cradle().ok();
     let forks = children.iter().zip(started).map(|(child, started)| {
         json!({
             "id": child.entry.machine.id,

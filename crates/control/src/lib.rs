@@ -11,6 +11,7 @@ mod error;
 mod files;
 mod frame;
 mod group;
+mod nursery;
 mod registry;
 
 pub use client::{Client, Message};
@@ -22,4 +23,5 @@ pub use files::{
 };
 pub use frame::{CutStep, Frame, FrameError, Reply, Request, read_frame, write_frame};
 pub use group::{GroupFile, GroupMember};
-pub use registry::{Entry, Nursery, Registry};
+pub use nursery::{Cradle, Nursery};
+pub use registry::{Entry, Registry};

@@ -1,7 +1,8 @@
 //! The machines of this user: one directory each.
 
+use crate::nursery::{Cradle, FRESH, Nursery};
 use crate::{ControlError, Dirs, MachineFile, OriginFile, Phase, StateFile};
-use omni_host::{FileLock, private_dir, read_bounded, replace_file, show_file, sync, sync_all};
+use omni_host::{FileLock, private_dir, read_bounded, replace_file, show_file};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,12 +10,6 @@ use std::path::{Path, PathBuf};
 
 /// A file of a machine, in bytes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
-
-/// The files that a machine is known by.
-const FILES: [&str; 3] = ["machine.json", "state.json", "origin.json"];
-
-/// Machines that are made durable file by file; for more of them it is the whole file system.
-const SYNCS_MAX: usize = 8;
 
 /// Hexadecimal digits of an id.
 const ID_DIGITS: usize = 12;
@@ -113,7 +108,7 @@ impl Entry {
 /// All machines of this user.
 #[derive(Clone, Debug)]
 pub struct Registry {
-    dirs: Dirs,
+    pub(crate) dirs: Dirs,
 }
 
 impl Registry {
@@ -166,8 +161,33 @@ impl Registry {
     /// Where the directory cannot be read.
     pub fn nursery(&self, stem: &str) -> Result<Nursery<'_>, ControlError> {
         let lock = self.lock()?;
-        let taken = self.names()?;
-        Ok(Nursery { registry: self, _lock: lock, stem: tame(stem), taken, number: 0 })
+        Ok(Nursery::new(self, lock, tame(stem), self.names()?))
+    }
+
+    /// Makes the files of a machine to come, which nobody sees, so that it takes less time to add
+    /// it. Removes those that a monitor has left behind.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn cradle(&self) -> Result<Cradle, ControlError> {
+        let _lock = self.lock()?;
+        self.sweep()?;
+        Cradle::new(&self.dirs.machines())
+    }
+
+    /// Removes what was to be a machine or has been one, where nobody is at it any more. Whoever
+    /// calls this holds the lock under which such folders are made.
+    fn sweep(&self) -> Result<(), ControlError> {
+        let machines = self.dirs.machines();
+        for item in fs::read_dir(&machines).map_err(ControlError::io(&machines))? {
+            let dir = item.map_err(ControlError::io(&machines))?.path();
+            let left = dir.extension().is_some_and(|end| end == FRESH);
+            if left && !FileLock::is_held(&lock_path(&dir)) {
+                // It is in nobody's way.
+                let _ = fs::remove_dir_all(&dir);
+            }
+        }
+        Ok(())
     }
 
     /// All machines, oldest first. One whose files are damaged is shown as failed, so that it can
@@ -289,94 +309,6 @@ impl Registry {
     }
 }
 
-/// Where machines are added that live from their first moment on.
-#[derive(Debug)]
-pub struct Nursery<'r> {
-    registry: &'r Registry,
-    _lock: FileLock,
-    stem: String,
-    taken: BTreeSet<String>,
-    number: u64,
-}
-
-impl Nursery<'_> {
-    /// Adds a machine of a new name and id, and holds its lock. Others see it at once and whole,
-    /// but a loss of power may undo it until `settle`.
-    ///
-    /// # Errors
-    /// What the host says.
-    pub fn add(
-        &mut self,
-        machine: MachineFile,
-        origin: OriginFile,
-        state: StateFile,
-    ) -> Result<(Entry, FileLock), ControlError> {
-        let name = loop {
-            self.number += 1;
-            let name = format!("{}-{}", self.stem, self.number);
-            if self.taken.insert(name.clone()) {
-                break name;
-            }
-        };
-        let machine = MachineFile { id: new_id()?, name, ..machine };
-        let socket = Some(self.registry.dirs.socket(&machine.id)?);
-        let state = StateFile { socket, ..state };
-        let dir = self.registry.dirs.machines().join(&machine.id);
-        // Under a name that no machine has, until it is whole.
-        let fresh = dir.with_extension("new");
-        let made = write_new(&fresh, &machine, &origin, &state).and_then(|lock| {
-            fs::rename(&fresh, &dir).map_err(ControlError::io(&dir))?;
-            Ok(lock)
-        });
-        let lock = made.inspect_err(|_| {
-            // The first error is the one to tell of.
-            let _ = fs::remove_dir_all(&fresh);
-        })?;
-        Ok((Entry { dir, machine, state, origin }, lock))
-    }
-
-    /// Makes machines that were added survive a loss of power.
-    ///
-    /// # Errors
-    /// What the host says.
-    pub fn settle(&self, entries: &[Entry]) -> Result<(), ControlError> {
-        let machines = self.registry.dirs.machines();
-        if entries.len() > SYNCS_MAX {
-            return sync_all(&machines).map_err(ControlError::io(&machines));
-        }
-        for entry in entries {
-            for path in FILES.map(|name| entry.dir.join(name)).iter().chain([&entry.dir]) {
-                if path.exists() {
-                    sync(path).map_err(ControlError::io(path))?;
-                }
-            }
-        }
-        sync(&machines).map_err(ControlError::io(&machines))
-    }
-}
-
-/// The files of a machine in a new directory, and its lock, held.
-fn write_new(
-    dir: &Path,
-    machine: &MachineFile,
-    origin: &OriginFile,
-    state: &StateFile,
-) -> Result<FileLock, ControlError> {
-    private_dir(dir).map_err(ControlError::io(dir))?;
-    let path = lock_path(dir);
-    let taken = FileLock::try_take(&path).map_err(ControlError::io(&path))?;
-    let write = |name: &str, bytes: Vec<u8>| {
-        let path = dir.join(name);
-        fs::write(&path, bytes).map_err(ControlError::io(&path))
-    };
-    write("machine.json", to_json(machine))?;
-    write("state.json", to_json(state))?;
-    if *origin != OriginFile::default() {
-        write("origin.json", to_json(origin))?;
-    }
-    taken.ok_or_else(|| ControlError::Exists(machine.name.clone()))
-}
-
 fn damaged(dir: &Path, id: &str, error: &ControlError) -> Entry {
     let machine = MachineFile { id: id.into(), name: id.into(), ..MachineFile::default() };
     let state =
@@ -384,7 +316,7 @@ fn damaged(dir: &Path, id: &str, error: &ControlError) -> Entry {
     Entry { dir: dir.into(), machine, state, origin: OriginFile::default() }
 }
 
-fn lock_path(dir: &Path) -> PathBuf {
+pub(crate) fn lock_path(dir: &Path) -> PathBuf {
     dir.join("monitor.lock")
 }
 
@@ -403,7 +335,7 @@ fn tame(stem: &str) -> String {
     if text.is_empty() { "machine".into() } else { text }
 }
 
-fn new_id() -> Result<String, ControlError> {
+pub(crate) fn new_id() -> Result<String, ControlError> {
     let mut random = [0; ID_DIGITS / 2];
     let flags = rustix::rand::GetRandomFlags::empty();
     let filled = rustix::rand::getrandom(&mut random, flags);
@@ -430,7 +362,7 @@ fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), ControlE
     replace_file(path, &to_json(value)).map_err(ControlError::io(path))
 }
 
-fn to_json(value: &impl serde::Serialize) -> Vec<u8> {
+pub(crate) fn to_json(value: &impl serde::Serialize) -> Vec<u8> {
     let mut bytes = serde_json::to_vec_pretty(value).expect("plain data");
     bytes.push(b'\n');
     bytes
@@ -474,6 +406,35 @@ mod tests {
         assert!(matches!(clash, Err(ControlError::Exists(_))));
         registry.remove(&registry.find("uno").expect("there")).expect("not live");
         assert_eq!(registry.list().expect("readable").len(), 1);
+    }
+
+    #[test]
+    fn a_folder_that_waits_for_its_machine_is_seen_by_nobody_and_swept_away_once_it_is_left() {
+        let dir = TempDir::new("registry-cradle").expect("a writable host");
+        let registry = registry(&dir);
+        let folders = || {
+            let all = fs::read_dir(registry.dirs.machines()).expect("readable");
+            all.filter(|item| item.as_ref().expect("readable").path().is_dir()).count()
+        };
+        let cradle = registry.cradle().expect("writable");
+        let left = registry.dirs.machines().join("0123456789ab.new");
+        fs::create_dir(&left).expect("writable");
+        assert!(registry.list().expect("readable").is_empty());
+        assert_eq!(folders(), 2);
+        drop(registry.cradle().expect("writable"));
+        assert_eq!(folders(), 1, "only what somebody is at stays");
+        let live = StateFile { state: Phase::Running, ..StateFile::default() };
+        let origin = OriginFile { generation: 1, ..OriginFile::default() };
+        for origin in [OriginFile::default(), origin] {
+            let cradle = registry.cradle().expect("writable");
+            let mut nursery = registry.nursery("m").expect("readable").with_cradle(Some(cradle));
+            let (entry, _lock) =
+                nursery.add(named("m"), origin, live.clone()).expect("it has room");
+            drop(nursery);
+            assert_eq!(registry.find(&entry.machine.id).expect("there"), entry);
+        }
+        drop(cradle);
+        assert_eq!(folders(), 2);
     }
 
     #[test]
