@@ -153,6 +153,11 @@ impl Compiler<'_> {
     }
 }
 
+/// The low bytes of a value.
+fn narrow(value: u64, bytes: u8) -> u64 {
+    value & (u64::MAX >> (64 - 8 * u32::from(bytes)))
+}
+
 impl Store {
     /// Does an atomic access, whose operands are in slots from the first on.
     pub(crate) fn atomic(&mut self, atomic: Atomic, first: usize) -> Result<Step, Trap> {
@@ -177,7 +182,8 @@ impl Store {
             AtomicOp::And => Some(old & one),
             AtomicOp::Or => Some(old | one),
             AtomicOp::Xor => Some(old ^ one),
-            AtomicOp::Compare => (old == one).then_some(two),
+            // What is expected is as narrow as what is compared with it.
+            AtomicOp::Compare => (old == narrow(one, bytes)).then_some(two),
         };
         if let Some(new) = new {
             let written = space.store(Gpa(at), &new.to_le_bytes()[..count]);

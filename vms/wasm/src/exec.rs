@@ -193,19 +193,23 @@ impl Store {
                 enter!(number, next, now);
             }};
         }
+        // Results are given once it is sure that the instruction is not run again for them: what
+        // they are made of may be where they go.
         macro_rules! back {
-            () => {{
+            ($give:expr) => {{
                 let now = origin.wrapping_add(code.ends[pc - 1].into());
-                let Some(frame) = frames.pop() else {
+                let Some(frame) = frames.last().copied() else {
+                    $give;
                     // Nothing of the function is left, so that all that have ended are the same.
                     (func, base, origin) = (NOWHERE, 0, now);
                     leave!(0, Exit::Done);
                 };
                 let Some(Some(next)) = codes.get(frame.func as usize) else {
                     // It was dropped while it waited.
-                    frames.push(frame);
                     leave!(pc - 1, Exit::Uncompiled(frame.func));
                 };
+                $give;
+                frames.pop();
                 pc = frame.pc as usize;
                 base = frame.base as usize;
                 fr = window(stack, base);
@@ -349,18 +353,9 @@ impl Store {
                             let (low, high) = (fr[from], fr[from + 1]);
                             (fr[d], fr[d + 1]) = (low, high);
                         }
-                        Op::Return => {
-                            fr.copy_within(a..a + b, 0);
-                            back!();
-                        }
-                        Op::ReturnOne => {
-                            fr[0] = fr[a];
-                            back!();
-                        }
-                        Op::ReturnConst => {
-                            fr[0] = insn.imm;
-                            back!();
-                        }
+                        Op::Return => back!(fr.copy_within(a..a + b, 0)),
+                        Op::ReturnOne => back!(fr[0] = fr[a]),
+                        Op::ReturnConst => back!(fr[0] = insn.imm),
                         Op::Call => call!(insn.imm as u32, insn.a),
                         Op::CallIndirect => {
                             let number = indirect!(insn);

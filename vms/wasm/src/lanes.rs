@@ -155,12 +155,12 @@ pub(crate) fn dot16(a: I16, b: I16) -> I32 {
     })
 }
 
-/// The same of bytes.
+/// The same of bytes, whose sums end at the most that a lane can have (`ivdotsat`).
 #[inline(always)]
 pub(crate) fn dot8(a: I8, b: I8) -> I16 {
     from_fn(|lane| {
         let product = |at: usize| i16::from(a[at]) * i16::from(b[at]);
-        product(2 * lane).wrapping_add(product(2 * lane + 1))
+        product(2 * lane).saturating_add(product(2 * lane + 1))
     })
 }
 

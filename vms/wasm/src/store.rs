@@ -292,6 +292,11 @@ impl Store {
                         self.pass();
                         return Ran::Trapped(trap);
                     }
+                    // What was prepared may have taken the place of the present function.
+                    self.ready();
+                    if kick.is_some_and(Kick::taken) {
+                        return Ran::Kicked(self.ends_at().min(until).cast_unsigned());
+                    }
                 }
                 Exit::Cold => {
                     self.pass();
@@ -349,7 +354,7 @@ impl Store {
     /// Goes on after a call of the host's, whose results are where its arguments were.
     pub(crate) fn host_done(&mut self, call: HostCall) {
         self.pass();
-        let at = &mut self.state.at;
+        let at = self.state.at;
         let Some(Some(code)) = self.code.get(at.func as usize) else { return };
         let insn = code.insns[at.pc as usize];
         match insn.op {
@@ -359,17 +364,17 @@ impl Store {
                 let stack = &mut self.state.stack;
                 stack.copy_within(call.first..call.first + count, at.base as usize);
                 let now = self.state.tick.cast_signed();
-                match self.state.frames.pop() {
-                    Some(frame) => {
-                        let code = self.code[frame.func as usize].as_ref();
-                        let along = code.map_or(0, |code| code.done_before(frame.pc as usize));
-                        let origin = now.wrapping_sub(along);
-                        *at = At { func: frame.func, pc: frame.pc, base: frame.base, origin };
+                self.state.at = match self.state.frames.pop() {
+                    Some(Frame { func, pc, base }) => {
+                        // It may have been dropped while it waited; it can be compiled again.
+                        let code = self.prepared(func);
+                        let along = code.map_or(0, |code| code.done_before(pc as usize));
+                        At { func, pc, base, origin: now.wrapping_sub(along) }
                     }
-                    None => *at = At { func: NOWHERE, pc: 0, base: 0, origin: now },
-                }
+                    None => At { func: NOWHERE, pc: 0, base: 0, origin: now },
+                };
             }
-            _ => at.pc += 1,
+            _ => self.state.at.pc += 1,
         }
     }
 }

@@ -271,6 +271,71 @@ fn a_program_restored_at_any_tick_has_the_state_of_one_that_was_not() {
     }
 }
 
+/// Gives several values back from where they are in each other's way, and calls the system last.
+const RETURNS: &str = r#"
+(module
+  (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
+  (func $two (param i32) (result i32 i32) (i32.const 7) (i32.const 8))
+  (func $last (result i32) (return_call $yield))
+  (func (export "_start")
+    (call $two (i32.const 1))
+    (if (i32.ne (i32.const 8)) (then (unreachable)))
+    (if (i32.ne (i32.const 7)) (then (unreachable)))
+    (drop (i32.add (i32.const 1) (call $last)))
+    (call $two (call $last))
+    (drop)
+    (drop)))"#;
+
+#[test]
+fn a_program_whose_code_is_dropped_at_any_tick_has_the_same_end() {
+    for text in [HIGH, EXCEPTIONS, RETURNS] {
+        let mut whole = program(text);
+        assert_eq!(run(&mut *whole), (String::new(), 0));
+        for tick in 0..whole.tick().0 {
+            let mut other = program(text);
+            other.run(Tick(tick), &Kick::default(), &mut Vec::new());
+            other.drop_caches(0);
+            assert_eq!(run(&mut *other), (String::new(), 0), "dropped at {tick}");
+            assert_eq!(other.tick(), whole.tick(), "dropped at {tick}");
+            assert_eq!(digest(&mut *whole), digest(&mut *other), "dropped at {tick}");
+        }
+    }
+}
+
+#[test]
+fn a_kick_is_seen_where_a_function_is_compiled() {
+    let mut machine = program(HIGH);
+    let kick = Kick::default();
+    kick.kick();
+    assert_eq!(machine.run(Tick(1 << 40), &kick, &mut Vec::new()), Stop::Kicked);
+    assert_eq!(run(&mut *machine), (String::new(), 0));
+}
+
+#[test]
+fn a_narrow_exchange_compares_with_the_low_bits_of_what_is_expected() {
+    let text = r#"(module
+        (memory 1 1 shared)
+        (func (export "_start")
+          (i64.store (i32.const 0) (i64.const 0x1111111111111111))
+          (drop (i32.atomic.rmw8.cmpxchg_u (i32.const 0) (i32.const 0x2211) (i32.const 0xffcd)))
+          (drop (i32.atomic.rmw16.cmpxchg_u (i32.const 2) (i32.const 0x221111) (i32.const 0)))
+          (drop (i64.atomic.rmw32.cmpxchg_u (i32.const 4) (i64.const 0x2211111111)
+            (i64.const 5)))
+          (if (i64.ne (i64.load (i32.const 0)) (i64.const 0x5000011cd)) (then (unreachable)))))"#;
+    assert_eq!(run(&mut *program(text)), (String::new(), 0));
+}
+
+#[test]
+fn a_sum_of_products_of_bytes_ends_at_the_most_that_a_lane_can_have() {
+    let text = r#"(module
+        (func (export "_start") (local $v v128)
+          (local.set $v (i8x16.splat (i32.const -128)))
+          (if (i32.ne (i32.const 0x7fff) (i16x8.extract_lane_s 3
+              (i16x8.relaxed_dot_i8x16_i7x16_s (local.get $v) (local.get $v))))
+            (then (unreachable)))))"#;
+    assert_eq!(run(&mut *program(text)), (String::new(), 0));
+}
+
 fn restored_at_any_tick(text: &str) {
     let mut whole = program(text);
     assert_eq!(run(&mut *whole), (String::new(), 0));
