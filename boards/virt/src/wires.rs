@@ -347,10 +347,12 @@ impl Wires {
             }
         }
         let moved = (self.levels, self.state.lines, self.deadline()) != before;
+        // A clock that is set moves what is due for every hart, also by timers of their own.
+        let timed = write.is_some() && matches!(self.fixed(at), Some((Fixed::Aclint, _)));
         let sswi = matches!(self.fixed(at), Some((Fixed::Sswi, _)));
         let ended = self.state.halted.is_some() || self.state.reset;
         let touched = self.watched.has_touched();
-        Some(Reply { value, stop: moved || sswi || ended || touched })
+        Some(Reply { value, stop: moved || timed || sswi || ended || touched })
     }
 
     fn htif_page(&self) -> Option<PageNo> {

@@ -391,7 +391,7 @@ impl History {
             traveller.travel(self.known(), place, asked)?;
             let rung = take(self.kinds, &mut *traveller.machine)?;
             self.keep_near(place, rung);
-            // Whoever asks again begins here, so that it ends however often it is asked.
+            // Whoever asks again begins here.
             if asked() {
                 return Err(DebugError::Interrupted);
             }

@@ -48,6 +48,7 @@ const _: () = {
     assert!(size_of::<Control>() <= layout::JUMPS - layout::CONTROL);
     assert!(layout::FETCHES as u64 == omni_tier_x64::FETCHES);
     assert!(layout::BANK_JUMPS as u64 == omni_tier_x64::JUMPS);
+    assert!(layout::SECOND_JUMP == omni_tier_x64::SECOND_JUMP);
 };
 
 /// What the low bits of MXCSR are to the guest.

@@ -717,6 +717,9 @@ impl<F: Frontend> Looking<'_, F> {
         // The instruction goes on in the next page, wherever that is now.
         let second = self.page(mem, next_page(pc))?;
         key.second = Some(second);
+        // Room for the second may have been made by dropping the first, which code must not run
+        // without: what takes its mapping away would not be noticed.
+        self.page(mem, pc)?;
         if let Some(id) = mem.pages.find(&key) {
             mem.counters.blocks_found += 1;
             return Ok((id, false));

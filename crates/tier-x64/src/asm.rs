@@ -571,12 +571,12 @@ impl Asm {
         self.encode(form(&[0x0f, 0x56], W::D), dst.0, src.into());
     }
 
-    /// `dst = 0`
     /// Bytes that are equal in both become all ones, others zero.
     pub(crate) fn equal_bytes(&mut self, dst: Xmm, src: Xmm) {
         self.float(0x66, 0x74, dst, src);
     }
 
+    /// `dst = 0`
     pub(crate) fn clear_xmm(&mut self, dst: Xmm) {
         self.encode(form(&[0x0f, 0x57], W::D), dst.0, dst.into());
     }

@@ -82,9 +82,12 @@ pub(crate) const fn jump_index(pc: u64) -> usize {
     (pc >> 1 ^ pc >> 12) as usize & (BANK_JUMPS - 1)
 }
 
+/// What the second place of a jump is mixed with: 2^32 by the golden ratio, as machine code has it.
+pub(crate) const SECOND_JUMP: u32 = 0x9e37_79b1;
+
 /// The index of code at `pc` among the second entries of a bank, where it was displaced.
 pub(crate) const fn second_jump_index(pc: u64) -> usize {
-    let mixed = (pc as u32).wrapping_mul(omni_tier_x64::SECOND_JUMP);
+    let mixed = (pc as u32).wrapping_mul(SECOND_JUMP);
     BANK_JUMPS + (mixed >> (32 - BANK_JUMPS.trailing_zeros())) as usize
 }
 

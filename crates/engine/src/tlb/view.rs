@@ -123,6 +123,10 @@ type Chunks = Bits<{ CHUNKS / 64 }>;
 /// Entries of jump caches that are kept apart at most, in one view.
 const PARKED_MAX: usize = 4 * BANKS * BANK_JUMPS;
 
+/// Lists of jumps that stay allocated while no page has them, and how long they may be.
+const SPARE_MAX: usize = 256;
+const SPARE_JUMPS_MAX: usize = 64;
+
 /// What jump caches had for a page.
 struct Parked {
     /// The number of its mapping.
@@ -200,7 +204,8 @@ impl View {
         self.region.base()
     }
 
-    /// Bytes of the host's memory that it takes up, but for entries of loads and stores.
+    /// Bytes of the host's memory that it takes up, but for entries of loads and stores, and for
+    /// what the lists of jumps take, which are bounded.
     pub(super) fn held_bytes(&self) -> usize {
         layout::FETCH_IDS + self.fetches.touched_count * FETCH_CHUNK_BYTES
     }
@@ -321,7 +326,9 @@ impl View {
                     self.insert_jump(bank.into(), pc, code);
                 }
             }
-            self.spare.push(jumps);
+            if self.spare.len() < SPARE_MAX && jumps.capacity() <= SPARE_JUMPS_MAX {
+                self.spare.push(jumps);
+            }
         }
         other
     }
