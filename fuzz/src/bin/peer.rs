@@ -1,5 +1,5 @@
-//! Compares WebAssembly with another engine for a while: `peer SECONDS [SEED]`; or writes the module
-//! of a seed to a file: `peer 0 SEED FILE`.
+//! Compares WebAssembly with another engine for a while: `peer SECONDS [SEED]`; or writes the
+//! module of a seed to a file: `peer 0 SEED FILE`.
 
 use omni_fuzz::{Outcome, module_of, peer};
 use std::io::Write;

@@ -34,7 +34,7 @@ impl Code {
         self.ends.last().copied().unwrap_or(0).into()
     }
 
-    /// The room that it takes, in instructions: what stands beside them counts for two or three.
+    /// The room that it takes, in instructions: each of what stands beside them counts for two.
     pub(crate) fn weight(&self) -> usize {
         self.insns.len() + 2 * self.vectors.len() + 2 * self.cold.len() + 2 * self.handlers.len()
     }

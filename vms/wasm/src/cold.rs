@@ -38,7 +38,7 @@ impl Store {
         let first = at.base as usize + usize::from(insn.a);
         match self.cold_step(cold, first)? {
             Step::Done => self.state.at.pc += 1,
-            Step::Again => self.state.at.origin += 1,
+            Step::Again => self.state.at.origin = self.state.at.origin.saturating_add(1),
             Step::Later(ticks) => {
                 let later = self.state.at.origin.saturating_add_unsigned(ticks);
                 self.state.at.origin = later;

@@ -8,6 +8,7 @@ use crate::state::At;
 use crate::store::Store;
 use crate::trap::Trap;
 use crate::types::slots;
+use std::collections::BTreeSet;
 use wasmparser::Catch;
 
 /// A block that catches, and is open.
@@ -83,15 +84,15 @@ impl Store {
         let here = self.state.at;
         let (mut func, mut pc, mut base) = (here.func, here.pc, here.base);
         let mut left = self.state.frames.len();
-        let mut missed = None;
+        let mut missed = BTreeSet::new();
         let handler = loop {
-            // In a recursion all that wait stand at the same place.
-            if missed != Some((func, pc)) {
+            // In a recursion many that wait stand at the same place. It is looked at once, as its
+            // code may have to be made for that.
+            if missed.insert((func, pc)) {
                 let handlers = &self.prepared(func)?.handlers;
                 if let Some(handler) = handlers.iter().find(|handler| handler.catches(pc, tag)) {
                     break *handler;
                 }
-                missed = Some((func, pc));
             }
             left = left.checked_sub(1).ok_or(Trap::Exception)?;
             let frame = self.state.frames[left];

@@ -231,7 +231,7 @@ impl Store {
         let list = list_of(bytes);
         let first = self.heap_word(list)?;
         if first != 0 {
-            let next = self.heap_word(first + WORD)?;
+            let next = self.heap_word(first.checked_add(WORD).ok_or(Trap::Damage)?)?;
             self.set_heap_word(list, next)?;
             return Ok(Some(first));
         }
@@ -245,12 +245,13 @@ impl Store {
             }
         }
         let after = left.checked_sub(bytes).ok_or(Trap::Damage)?;
+        let end = at.checked_add(bytes).ok_or(Trap::Damage)?;
         if after > 0 {
             // Lossless: less than `SMALL_BYTES`, or it does not matter.
             let words = (after / WORD) as u32;
-            self.set_heap_word(at + bytes, Object::Free { words }.word())?;
+            self.set_heap_word(end, Object::Free { words }.word())?;
         }
-        self.set_heap_word(SMALL, at + bytes)?;
+        self.set_heap_word(SMALL, end)?;
         self.set_heap_word(SMALL_LEFT, after)?;
         Ok(Some(at))
     }
@@ -416,5 +417,37 @@ impl Store {
             next += field_slots(storage) * WORD;
         }
         Ok(Box::new(found.into_iter()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BYTES_MIN, LISTS, Object, SMALL, SMALL_LEFT, list_of};
+    use crate::kind::created;
+    use crate::trap::Trap;
+    use omni_machine::Spec;
+
+    #[test]
+    fn a_heap_whose_own_numbers_are_wild_is_damaged_and_nothing_worse() {
+        let mut spec = Spec::new("wasm");
+        let text = r#"(module (type $one (struct (field i64)))
+            (func (export "_start") (drop (struct.new $one (i64.const 1)))))"#;
+        spec.files.insert("image".into(), text.as_bytes().into());
+        let mut store = created(&spec).expect("the program is sound").store;
+        let one = Object::Data { ty: store.instances[0].numbers.types[0], length: 0 };
+        assert!(store.new_object(one, false).is_ok());
+        for wild in [u64::MAX, u64::MAX - 8, 1 << 63] {
+            for at in [list_of(BYTES_MIN), SMALL] {
+                let (before, left) = (store.heap_word(at), store.heap_word(SMALL_LEFT));
+                store.set_heap_word(SMALL_LEFT, 64).expect("it is there");
+                store.set_heap_word(at, wild).expect("it is there");
+                assert_eq!(store.new_object(one, false), Err(Trap::Damage), "{wild:#x} at {at}");
+                store.set_heap_word(at, before.expect("it is there")).expect("it is there");
+                store.set_heap_word(SMALL_LEFT, left.expect("it is there")).expect("it is there");
+            }
+            store.set_heap_word(LISTS, wild).expect("it is there");
+            let large = Object::Free { words: 1 << 10 };
+            assert_eq!(store.new_object(large, false), Err(Trap::Damage), "{wild:#x}");
+        }
     }
 }

@@ -41,13 +41,14 @@ const OPTIONS: &[OptionSpec] = &[
         name: "memory",
         ty: OptionType::Size,
         default: "4G",
-        about: "what all memories of the program may have together",
+        about: "what all memories of the program and its objects may have together",
     },
     OptionSpec {
         name: "fuel",
         ty: OptionType::Number,
         default: "",
-        about: "instructions after which the program is ended; without it, it may go on for ever",
+        about: "instructions, and ticks of atomic waits, after which the program is ended; without \
+                it, it may go on for ever",
     },
     OptionSpec {
         name: "invoke",
@@ -402,5 +403,42 @@ fn check(vm: &mut Vm, core: &Core, system: &System) -> Result<(), CreateError> {
             return Err(wrong);
         }
     }
+    if core.phase != ENDED && !is_in_time(vm, core, system.wait) {
+        return Err(wrong);
+    }
     Ok(())
+}
+
+/// Whether the next instruction ends when it can: what waits has had its time, and else it is to
+/// come.
+fn is_in_time(vm: &mut Vm, core: &Core, wait: Wait) -> bool {
+    let code = vm.store.prepared(core.func).ok();
+    let along = code.and_then(|code| code.ends.get(core.pc as usize)).copied();
+    let ends = along.and_then(|along| core.origin.checked_add(along.into()));
+    let now = core.tick.cast_signed();
+    ends.is_some_and(|ends| if wait == Wait::None { ends >= now } else { ends <= now })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{blank_system, check, created};
+    use omni_machine::Spec;
+
+    #[test]
+    fn records_whose_next_instruction_is_out_of_time_are_refused() {
+        let mut spec = Spec::new("wasm");
+        let text = r#"(module (func (export "_start") (local i32) (local.set 0 (i32.const 1))))"#;
+        spec.files.insert("image".into(), text.as_bytes().into());
+        let mut vm = created(&spec).expect("the program is sound");
+        let system = blank_system(&spec, &[]);
+        assert!({
+            let core = vm.core();
+            check(&mut vm, &core, &system).is_ok()
+        });
+        for origin in [i64::MIN, -100, i64::MAX] {
+            let mut core = vm.core();
+            core.origin = origin;
+            assert!(check(&mut vm, &core, &system).is_err(), "from {origin}");
+        }
+    }
 }

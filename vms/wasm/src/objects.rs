@@ -109,7 +109,7 @@ impl Store {
                 self.state.stack[first] = Reference::data(at).0;
             }
             Gc::ArrayNewData { ty, storage, data } => {
-                let bytes = two * element_bytes(storage);
+                let bytes = two.checked_mul(element_bytes(storage)).ok_or(Trap::Memory)?;
                 within(one, bytes, self.data_length(data)).ok_or(Trap::Memory)?;
                 let at = self.new_array(ty, two)?;
                 self.array_data(at + 8, data, one, bytes)?;

@@ -49,7 +49,8 @@ pub(crate) struct MemorySize {
 /// All of it.
 #[derive(Debug)]
 pub(crate) struct State {
-    /// Slots of frames; those above the present frame are nothing.
+    /// Slots of frames; those above all frames are nothing. A frame that waits may end above the
+    /// present one.
     pub(crate) stack: Vec<u64>,
     pub(crate) frames: Vec<Frame>,
     pub(crate) at: At,

@@ -206,7 +206,8 @@ impl Store {
 
     /// Has the present instruction end a tick from now.
     pub(crate) fn again(&mut self) {
-        let shift = self.state.tick.cast_signed() + 1 - self.ends_at();
+        let next = self.state.tick.cast_signed().wrapping_add(1);
+        let shift = next.wrapping_sub(self.ends_at());
         self.state.at.origin = self.state.at.origin.wrapping_add(shift);
     }
 

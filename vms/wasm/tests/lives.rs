@@ -2,7 +2,9 @@
 
 use omni_base::Tick;
 use omni_lifecycle::{restore, take};
-use omni_machine::{CreateError, Effect, Kick, Machine, MachineKind, PortId, Spec, Stop, digest};
+use omni_machine::{
+    CreateError, Effect, Event, Kick, Machine, MachineKind, PortId, Spec, Stop, digest,
+};
 use omni_vm_wasm::Wasm;
 
 const KINDS: &[&dyn MachineKind] = &[&Wasm];
@@ -300,6 +302,29 @@ fn a_program_whose_code_is_dropped_at_any_tick_has_the_same_end() {
             assert_eq!(digest(&mut *whole), digest(&mut *other), "dropped at {tick}");
         }
     }
+}
+
+#[test]
+fn a_program_that_waits_can_be_restored_and_goes_on() {
+    let text = r#"(module
+        (import "wasi_snapshot_preview1" "fd_read"
+          (func $read (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (func (export "_start")
+          (i64.store (i32.const 0) (i64.const 0x800000010))
+          (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+          (if (i32.ne (i32.load8_u (i32.const 16)) (i32.const 0x61)) (then (unreachable)))))"#;
+    let mut machine = program(text);
+    for tick in [20, 1000] {
+        let stop = machine.run(Tick(tick), &Kick::default(), &mut Vec::new());
+        assert_eq!(stop, Stop::Idle { wake: None });
+        let mut other = again(&mut *machine);
+        assert_eq!(digest(&mut *machine), digest(&mut *other));
+        machine = other;
+    }
+    let typed = Event::Input { port: PortId(0), bytes: b"a\n".to_vec() };
+    machine.apply(&typed, &mut Vec::new());
+    assert_eq!(run(&mut *again(&mut *machine)), (String::new(), 0));
 }
 
 #[test]
