@@ -10,14 +10,16 @@ use omni_control::{Frame, Reply};
 use omni_debug::{DebugError, End, History, Life, Present, Received, Wire, serve};
 use omni_host::{Held, Item, Lived, Queue};
 use omni_kinds::KINDS;
-use omni_lifecycle::Timeline;
+use omni_lifecycle::{Divergence, Moment, Timeline};
 use omni_machine::{Event, Machine, Schedule};
 use omni_recording::Recorder;
+use omni_store::Lease;
 use std::io;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, TryLockError};
+use std::thread;
 use std::time::Duration;
 
 /// Parts of what a debugger says that may wait; beyond, it has to.
@@ -28,6 +30,9 @@ const WAIT: Duration = Duration::from_millis(10);
 
 /// How long it may take to find what was recorded.
 const PAST_WAIT: Duration = Duration::from_secs(60);
+
+/// Is held while a divergence is looked into, which takes a CPU for as long as it takes.
+static LOOKING: Mutex<()> = Mutex::new(());
 
 /// The debugger at the other end of a client's connection.
 pub(crate) struct Remote {
@@ -93,6 +98,36 @@ pub(crate) struct Hands {
     pub(crate) recorder: Recorder,
 }
 
+/// What was recorded of a machine, whose rungs stay as long as this is here.
+struct Past {
+    timeline: Timeline,
+    _lease: Arc<Lease>,
+}
+
+/// The last that a debugger hears: once this is dropped, the debugging is over.
+struct Last {
+    wire: Remote,
+    failure: Failure,
+}
+
+impl Last {
+    /// Says more of why a replay differed, unless that of another machine is being looked into.
+    fn explain(mut self, found: &Divergence, from: Moment, past: &Past) {
+        let looking = LOOKING.try_lock();
+        if !matches!(looking, Err(TryLockError::WouldBlock)) {
+            self.failure.text = parted::explained(found, &past.timeline, from);
+        }
+    }
+}
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        let (code, text) = (self.failure.code, std::mem::take(&mut self.failure.text));
+        send(&self.wire.writer, &Reply::Error { code, text });
+        self.wire.close();
+    }
+}
+
 /// The machine as the library wants it.
 struct Alive<'a> {
     held: &'a mut dyn Held,
@@ -141,7 +176,7 @@ impl Present for Alive<'_> {
 
 impl Hands {
     /// Lets the debugger have the machine until it leaves.
-    pub(crate) fn stay(mut self, held: &mut dyn Held) {
+    pub(crate) fn stay(self, held: &mut dyn Held) {
         // Whoever looks at harts one by one wants them one after the other.
         let side_by_side = !held.machine().caps().exact_ticks;
         if side_by_side {
@@ -153,9 +188,9 @@ impl Hands {
             Err(error) => {
                 let _ = self.began.send(Err(failure(&error)));
             }
-            Ok((history, recorded)) => {
+            Ok((history, past)) => {
                 let _ = self.began.send(Ok(()));
-                self.serve(&mut alive, history, recorded.as_ref());
+                self.serve(&mut alive, history, past);
             }
         }
         if side_by_side {
@@ -163,10 +198,7 @@ impl Hands {
         }
     }
 
-    fn history(
-        &self,
-        machine: &mut dyn Machine,
-    ) -> Result<(History, Option<Timeline>), DebugError> {
+    fn history(&self, machine: &mut dyn Machine) -> Result<(History, Option<Past>), DebugError> {
         match self.past.recv_timeout(PAST_WAIT).ok().flatten() {
             Some(Recording { mut timeline, lease, .. }) => {
                 for rung in self.recorder.near() {
@@ -175,28 +207,31 @@ impl Hands {
                     }
                 }
                 let history = History::recorded(KINDS, machine, &timeline.log, timeline.rungs())?;
-                Ok((history.with_lease(Box::new(lease)), Some(timeline)))
+                let lease = Arc::new(lease);
+                let history = history.with_lease(Box::new(lease.clone()));
+                Ok((history, Some(Past { timeline, _lease: lease })))
             }
             None => Ok((History::new(KINDS, machine)?, None)),
         }
     }
 
-    fn serve(&mut self, alive: &mut Alive<'_>, history: History, recorded: Option<&Timeline>) {
-        match serve(alive, history, &mut self.wire) {
-            Ok(End::Detached) => {}
-            Ok(End::Kill) => {
-                self.queue.push(Item::Kill);
-            }
-            Err(error) => {
-                let mut failure = failure(&error);
-                if let (DebugError::Diverged { found, from }, Some(timeline)) = (&error, recorded) {
-                    failure.text = parted::explained(found, timeline, *from);
+    fn serve(mut self, alive: &mut Alive<'_>, history: History, past: Option<Past>) {
+        let error = match serve(alive, history, &mut self.wire) {
+            Ok(end) => {
+                if matches!(end, End::Kill) {
+                    self.queue.push(Item::Kill);
                 }
-                let Failure { code, text } = failure;
-                send(&self.wire.writer, &Reply::Error { code, text });
+                return self.wire.close();
             }
+            Err(error) => error,
+        };
+        let last = Last { wire: self.wire, failure: failure(&error) };
+        if let (DebugError::Diverged { found, from }, Some(past)) = (error, past) {
+            // The machine goes on, and is stopped where somebody wants that. Where there is no
+            // thread to be had, what is known is told at once.
+            let look = move || last.explain(&found, from, &past);
+            let _ = thread::Builder::new().name("parted".into()).spawn(look);
         }
-        self.wire.close();
     }
 }
 

@@ -21,11 +21,8 @@ fn as_here(snapshot: &Snapshot) -> Result<Box<dyn omni_machine::Machine>, Lifecy
 
 /// Makes a machine in the other way: interpreted, or translated where this process interprets.
 fn otherwise(snapshot: &Snapshot) -> Result<Box<dyn omni_machine::Machine>, LifecycleError> {
-    let here = Tiers::default();
-    other_tiers(here).make_default();
-    let made = restore(KINDS, snapshot);
-    here.make_default();
-    made
+    // Others of this process make machines meanwhile.
+    other_tiers(Tiers::default()).within(|| restore(KINDS, snapshot))
 }
 
 fn other_tiers(here: Tiers) -> Tiers {

@@ -1,6 +1,7 @@
 //! Which tiers run code, and what machine code is made without.
 
 use crate::jit::Jit;
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Which tiers run code. No choice can be noticed but by the time it takes.
@@ -20,6 +21,11 @@ const COMPILE_AFTER: u32 = 32;
 
 /// What new engines begin with: zero for the interpreter, else one more than `after`.
 static TIERS: AtomicU32 = AtomicU32::new(COMPILE_AFTER + 1);
+
+thread_local! {
+    /// What those begin with instead that this thread makes now.
+    static HERE: Cell<Option<Tiers>> = const { Cell::new(None) };
+}
 
 impl Tiers {
     /// Whether this host can run machine code that is made here.
@@ -44,10 +50,21 @@ impl Tiers {
         };
         TIERS.store(word, Ordering::Relaxed);
     }
+
+    /// Makes something whose engines begin with it; those that other threads make do not.
+    pub fn within<T>(self, make: impl FnOnce() -> T) -> T {
+        let before = HERE.replace(Some(self));
+        let made = make();
+        HERE.set(before);
+        made
+    }
 }
 
 impl Default for Tiers {
     fn default() -> Self {
+        if let Some(here) = HERE.get() {
+            return here;
+        }
         match TIERS.load(Ordering::Relaxed) {
             0 => Self::Interpreter,
             more => Self::Compiled { after: more - 1 },
