@@ -438,6 +438,7 @@ impl Client {
         let (ticks, bytes, counters, own) = self.visit(look)?;
         let counters: Map<String, Value> =
             counters.into_iter().map(|(name, count)| (name.to_owned(), json!(count))).collect();
+        let own_pages = own.0;
         let (resident, private) = if self.shared.family.is_single() {
             // One monitor, one machine: all frames of this process are its own.
             (frames_used() * PAGE_SIZE_U64, private_bytes(std::process::id()))
@@ -450,6 +451,7 @@ impl Client {
             "host_cpu_ms": self.shared.stats.cpu_us() / 1000,
             "memory_bytes": bytes,
             "resident_bytes": resident,
+            "own_bytes": own_pages,
             "private_bytes": private,
             "merged_bytes": merged_bytes(),
             "other_bytes": private.map(|bytes| bytes.saturating_sub(resident)),

@@ -183,6 +183,8 @@ fn made(
     lock: FileLock,
     (at, tell): (u32, Sender<(u32, u64)>),
 ) -> Result<(Begun, u64), Failure> {
+    // First, as it keeps what the machine reads.
+    let keeper = parent.keeper.forked(entry)?;
     let mut machine = restore(KINDS, snapshot)?;
     let (_, own_bytes) = own_bytes_of(&mut *machine);
     let image = |name: &String| {
@@ -196,7 +198,7 @@ fn made(
         spec: snapshot.spec.clone(),
         disks: disks.collect(),
         machine,
-        keeper: parent.keeper.forked(entry),
+        keeper,
         in_flight: Vec::new(),
     };
     let (entry, family) = (entry.clone(), parent.family.clone());

@@ -14,6 +14,10 @@ use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// How often the memory of one machine goes into the store: what was there before stays, as pages
+/// of it may be read.
+const SENT_OUT_MAX: usize = 64;
+
 /// Takes the snapshots of one machine, one at a time.
 pub(crate) struct Keeper {
     pub(crate) recorder: Recorder,
@@ -66,12 +70,13 @@ impl Keeper {
         OriginFile { generation: 1, fork: false, ..self.inner().origin.clone() }
     }
 
-    /// The keeper of a machine that was forked from this one: it reads pages of the same.
-    pub(crate) fn forked(&self, entry: &Entry) -> Self {
-        let inner = self.inner();
+    /// The keeper of a machine that was forked from this one: it reads pages of the same, which may
+    /// be gone once this one has ended.
+    pub(crate) fn forked(&self, entry: &Entry) -> Result<Self, Failure> {
+        let inner = self.living()?;
         let (lease, sent_out) = (inner.lease.clone(), inner.sent_out.clone());
         let (store, origin) = (inner.store.clone(), entry.origin.clone());
-        Self::with(entry, Inner { store, origin, lease, sent_out, over: false })
+        Ok(Self::with(entry, Inner { store, origin, lease, sent_out, over: false }))
     }
 
     /// No page of what the machine was restored from is read any more, nor of what was sent out,
@@ -85,6 +90,10 @@ impl Keeper {
     /// gives the images of its spaces as they are there.
     pub(crate) fn put_away(&self, snapshot: &Snapshot) -> Result<Vec<Image>, Failure> {
         let mut inner = self.living()?;
+        if inner.sent_out.len() >= SENT_OUT_MAX {
+            let text = "its memory has gone into the store too often since it was started";
+            return Err(Failure::new(code::UNSUPPORTED, text));
+        }
         let store = self.opened(&mut inner)?;
         let (lease, images) = saved::put_away(&store, snapshot, &self.entry.machine.id)?;
         // Beside those of earlier times, of which pages may be left.
@@ -218,6 +227,7 @@ mod tests {
         let kept = keeper.keep(Some("late"), || Ok(taken)).expect_err("others have its files now");
         assert_eq!(kept.code, code::WRONG_STATE);
         assert!(keeper.put_away(&snapshot).is_err());
+        assert!(keeper.forked(&entry).is_err(), "it would read what is kept no longer");
         let tree = store.tree("0a1b2c").expect("there");
         assert!(tree.tagged("alive").is_some() && tree.tagged("late").is_none());
     }

@@ -28,6 +28,12 @@ const IDLE: u128 = 64;
 /// The memory that a machine must hold for it to be worth sending out.
 const WORTH: u64 = 8 << 20;
 
+/// How long a machine has to say what it uses.
+const SAYS: Duration = Duration::from_secs(5);
+
+/// How long a machine has to put its memory into the store.
+const SENDS: Duration = Duration::from_secs(60);
+
 /// What a fork is taken to need at least: it shares all that it does not write.
 const FORK_BYTES: u64 = 1 << 20;
 
@@ -81,8 +87,7 @@ fn send_out(but: &[Entry], registry: &Registry) -> Result<bool, Failure> {
         let held = entry.state.state == Phase::Paused && !entry.state.cold;
         if held && !is_of(but, &entry.machine.id) {
             // One that cannot stays as it is, and counts as it did.
-            let sent = Client::connect(&entry).and_then(|mut it| it.ask(&Request::SendOut));
-            any |= sent.is_ok();
+            any |= ask(&entry, &Request::SendOut, SENDS).is_some();
         }
     }
     Ok(any)
@@ -91,20 +96,18 @@ fn send_out(but: &[Entry], registry: &Registry) -> Result<bool, Failure> {
 /// Has machines that run and have nothing to do put their memory into the store, until the host
 /// has enough of it. Says whether any did.
 fn send_out_idle(but: &[Entry], registry: &Registry) -> Result<bool, Failure> {
-    let runs =
-        |entry: &Entry| entry.state.state == Phase::Running && !is_of(but, &entry.machine.id);
-    let mut running = registry.list()?;
-    running.retain(runs);
+    let mut running = alone(registry.list()?);
+    running.retain(|entry| !is_of(but, &entry.machine.id));
     let before: Vec<Option<Use>> = running.iter().map(use_of).collect();
     std::thread::sleep(WATCH);
     let mut any = false;
     for (entry, before) in running.iter().zip(before) {
-        if !before.zip(use_of(entry)).is_some_and(is_idle) {
+        let Some(before) = before else { continue };
+        if !use_of(entry).is_some_and(|after| is_idle((before, after))) {
             continue;
         }
         // One that cannot stays as it is.
-        let sent = Client::connect(entry).and_then(|mut it| it.ask(&Request::SendOut));
-        any |= sent.is_ok();
+        any |= ask(entry, &Request::SendOut, SENDS).is_some();
         if host_memory().is_none_or(|(total, available)| available >= total / RESERVE * 2) {
             break;
         }
@@ -112,12 +115,32 @@ fn send_out_idle(but: &[Entry], registry: &Registry) -> Result<bool, Failure> {
     Ok(any)
 }
 
-/// What a machine has used of the host's time, in milliseconds, and what it holds.
+/// The machines that run and have a process of their own: those of a family share what they hold,
+/// and would no longer.
+fn alone(all: Vec<Entry>) -> Vec<Entry> {
+    let mut live: BTreeMap<Option<u32>, usize> = BTreeMap::new();
+    for entry in all.iter().filter(|entry| entry.state.state.is_live()) {
+        *live.entry(entry.state.pid).or_default() += 1;
+    }
+    let is_alone = |entry: &Entry| live.get(&entry.state.pid) == Some(&1);
+    let runs = |entry: &Entry| entry.state.state == Phase::Running && is_alone(entry);
+    all.into_iter().filter(runs).collect()
+}
+
+/// What a machine answers, unless it has gone, says no or takes too long.
+fn ask(entry: &Entry, request: &Request, most: Duration) -> Option<serde_json::Value> {
+    let mut client = Client::connect(entry).ok()?;
+    client.set_patience(most).ok()?;
+    client.ask(request).ok()
+}
+
+/// What a machine has used of the host's time, in milliseconds, and what it alone holds: what was
+/// sent out already, and has not been written since, is not of that.
 type Use = (u64, u64);
 
 fn use_of(entry: &Entry) -> Option<Use> {
-    let said = Client::connect(entry).ok()?.ask(&Request::Stats).ok()?;
-    Some((said["host_cpu_ms"].as_u64()?, said["resident_bytes"].as_u64()?))
+    let said = ask(entry, &Request::Stats, SAYS)?;
+    Some((said["host_cpu_ms"].as_u64()?, said["own_bytes"].as_u64()?))
 }
 
 /// Whether a machine used so little between two looks that it will hardly miss what it holds, and
@@ -284,6 +307,15 @@ mod tests {
         assert_eq!(wanted(&entry("1G", 0, true, Phase::Created)), FORK_BYTES);
         assert_eq!(wanted(&entry("1G", 0, true, Phase::Stopped)), GIB, "it boots");
         assert_eq!(wanted(&restored), GIB);
+    }
+
+    #[test]
+    fn machines_that_share_a_process_are_not_sent_out_while_they_run() {
+        let running = |pid| entry("1G", pid, false, Phase::Running);
+        let mut all = vec![running(1), running(2), running(2), running(3), running(4)];
+        all.extend([entry("1G", 3, true, Phase::Paused), entry("1G", 4, true, Phase::Stopped)]);
+        let alone: Vec<_> = alone(all).iter().map(|entry| entry.state.pid).collect();
+        assert_eq!(alone, [Some(1), Some(4)]);
     }
 
     #[test]
