@@ -175,8 +175,8 @@ impl Registry {
         Cradle::new(&self.dirs.machines())
     }
 
-    /// Removes what was to be a machine or has been one, where nobody is at it any more. Whoever
-    /// calls this holds the lock under which such folders are made.
+    /// Removes what was to be a machine, where nobody is at it any more. Whoever calls this holds
+    /// the lock under which such folders are made.
     fn sweep(&self) -> Result<(), ControlError> {
         let machines = self.dirs.machines();
         for item in fs::read_dir(&machines).map_err(ControlError::io(&machines))? {
