@@ -1,4 +1,4 @@
-//! Turns of harts: whose they are, and when they are interrupted, does not depend on where runs end.
+//! Turns of harts: whose they are, and when they are interrupted, depends on no end of a run.
 
 #[allow(dead_code, reason = "the fuzz targets use the rest")]
 #[path = "../../../fuzz/src/asm.rs"]
