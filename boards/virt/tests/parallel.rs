@@ -50,8 +50,10 @@ fn finish(machine: &mut dyn Machine, case: &str) {
 
 #[test]
 fn harts_side_by_side_keep_the_memory_model() {
+    // Tests of other hosts are run by an emulator, in which a round takes fifty times as long.
+    let part = if cfg!(target_arch = "x86_64") { 1 } else { 4 };
     for (harts, rounds) in [(2, 800), (3, 60), (8, 8)] {
-        let mut machine = litmus(harts, rounds);
+        let mut machine = litmus(harts, rounds / part);
         assert!(machine.set_schedule(Schedule::Parallel));
         finish(&mut *machine, &format!("{harts} harts"));
     }
