@@ -106,9 +106,15 @@ impl<const WORDS: usize> Bits<WORDS> {
 
     /// The least number from `at` on.
     fn next(&self, at: usize) -> Option<usize> {
+        self.next_before(at, WORDS * 64)
+    }
+
+    /// The same below `end`, a multiple of 64.
+    fn next_before(&self, at: usize, end: usize) -> Option<usize> {
         let word = at / 64;
-        let first = *self.0.get(word)? & u64::MAX << (at % 64);
-        let rest = self.0[word + 1..].iter().copied();
+        let words = &self.0[..end / 64];
+        let first = *words.get(word)? & u64::MAX << (at % 64);
+        let rest = words[word + 1..].iter().copied();
         let (nth, bits) = std::iter::once(first).chain(rest).enumerate().find(|(_, w)| *w != 0)?;
         Some((word + nth) * 64 + bits.trailing_zeros() as usize)
     }
@@ -141,6 +147,23 @@ struct Fetches {
     /// Chunks that were used.
     touched: Bits<{ FETCHES / FETCH_CHUNK / 64 }>,
     touched_count: usize,
+}
+
+impl Fetches {
+    /// The first entry from `at` on that is not empty. Most guests use a few chunks, and only those
+    /// are looked through: all is dropped whenever a guest flushes.
+    fn next(&self, at: usize) -> Option<usize> {
+        let mut at = at;
+        loop {
+            let chunk = self.touched.next(at / FETCH_CHUNK)?;
+            let end = (chunk + 1) * FETCH_CHUNK;
+            let found = self.present.next_before(at.max(chunk * FETCH_CHUNK), end);
+            if found.is_some() {
+                return found;
+            }
+            at = end;
+        }
+    }
 }
 
 /// What the code of one mode of a vCPU sees, and the memory that machine code finds it in.
@@ -339,7 +362,7 @@ impl View {
             self.forget_parked();
         }
         let mut from = 0;
-        while let Some(fetch) = self.fetches.present.next(from) {
+        while let Some(fetch) = self.fetches.next(from) {
             from = fetch + 1;
             let start = self.fetched(fetch);
             let id = self.region.half(layout::FETCH_IDS + fetch * 4);
@@ -369,7 +392,7 @@ impl View {
     pub(super) fn drop_fetches(&mut self, range: Range) -> bool {
         let (first, last) = range.indices(FETCHES);
         let (mut any, mut from) = (false, first);
-        while let Some(index) = self.fetches.present.next(from) {
+        while let Some(index) = self.fetches.next(from) {
             if index > last {
                 break;
             }
