@@ -11,6 +11,7 @@ const LAYERS: &[&[&str]] = &[
         "omni-host",
         "omni-net",
         "omni-image",
+        "omni-runtimes",
         "omni-lifecycle",
         "omni-guest-*",
         "omni-vm-*",

@@ -16,6 +16,7 @@ const OUTSIDE: &[&str] = &[
     "crates/store/",
     "crates/net/",
     "crates/image/",
+    "crates/runtimes/",
     "crates/control/",
     "crates/recording/",
     "crates/bench/",

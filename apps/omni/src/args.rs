@@ -529,6 +529,17 @@ pub(crate) struct MachineArgs {
     pub(crate) choices: ChoiceArgs,
 }
 
+impl MachineArgs {
+    /// An image, and nothing else that is asked for.
+    pub(crate) fn of(image: &str) -> Self {
+        let parsed = Cli::try_parse_from(["omni", "create", image]);
+        match parsed.map(|cli| cli.verb) {
+            Ok(Verb::Create(args)) => args,
+            other => unreachable!("a name is an image: {other:?}"),
+        }
+    }
+}
+
 /// A size in bytes: `512M`, `4G`.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     let wrong = "a size is a number and K, M, G or T, such as 4G";

@@ -14,6 +14,7 @@ use omni_base::{PAGE_SIZE_U64, Tick};
 use omni_control::{CutStep, Frame, Phase, Reply, Request, read_frame, write_frame};
 use omni_host::{Chunk, Doors, Item, Subscription, anonymous_bytes, merged_bytes, private_bytes};
 use omni_kinds::KINDS;
+use omni_lifecycle::Snapshot;
 use omni_machine::{Control, Event, Machine, digest};
 use omni_memory::frames_used;
 use omni_recording::moment_text;
@@ -236,12 +237,9 @@ impl Client {
                 Ok(json!({ "kept": kept }))
             }
             Request::Fork { count, publish } => {
-                // Before its twins are there, it has given what they go on with.
-                self.shared.family.pool.open();
-                let take = |machine: &mut dyn Machine| omni_lifecycle::take(KINDS, machine);
-                let snapshot = self.visit(take)??;
-                family::fork(&self.shared, &snapshot, *count, publish)
+                family::fork(&self.shared, &self.sealed()?, *count, publish)
             }
+            Request::Launch { machine } => family::launch(&self.shared, self.sealed()?, machine),
             Request::Stats => self.stats(),
             &Request::Balloon { bytes } => self.balloon(bytes),
             Request::SendOut => self.send_out(),
@@ -269,6 +267,13 @@ impl Client {
                 Ok(Value::Null)
             }
         }
+    }
+
+    /// What twins of the machine are made of.
+    fn sealed(&self) -> Result<Snapshot, Failure> {
+        // Before they are there, it has given what they go on with.
+        self.shared.family.pool.open();
+        Ok(self.visit(|machine: &mut dyn Machine| omni_lifecycle::take(KINDS, machine))??)
     }
 
     /// A step of a snapshot of the machine's group.

@@ -35,6 +35,8 @@ struct Shared {
     gate: Gate,
     /// The end of standard input is told.
     ends: bool,
+    /// What is typed before all else.
+    first: Vec<u8>,
     ui: Ui,
 }
 
@@ -97,6 +99,16 @@ impl Shared {
 /// Attaches to a machine, and stays until it ends or the person leaves. Who `owns` a machine
 /// takes it along, unless by detaching.
 pub(crate) fn attach(entry: &Entry, owns: bool, ui: Ui) -> Result<Left, Failure> {
+    attach_with(entry, owns, Vec::new(), ui)
+}
+
+/// As `attach`; these bytes are typed before all else.
+pub(crate) fn attach_with(
+    entry: &Entry,
+    owns: bool,
+    first: Vec<u8>,
+    ui: Ui,
+) -> Result<Left, Failure> {
     let mut client = Client::connect(entry)?;
     let person = is_terminal(io::stdin());
     // Who owns the machine was there from its first byte on.
@@ -113,6 +125,7 @@ pub(crate) fn attach(entry: &Entry, owns: bool, ui: Ui) -> Result<Left, Failure>
         gate: Gate::new(entry.machine.ready.as_deref().filter(|_| owns && !person)),
         ends: omni_kinds::kind_of(&entry.machine.kind)
             .is_ok_and(|kind| kind.info().group == Group::Process),
+        first,
         ui,
     });
     if person && stderr_is_terminal() {
@@ -214,6 +227,9 @@ fn listen(client: &mut Client, shared: &Shared) -> Result<Left, Deaf> {
 /// The thread that reads standard input. Its end is not the guest's end.
 fn type_in(shared: &Shared, person: bool) {
     shared.gate.pass();
+    if !shared.first.is_empty() && shared.writer().input(&shared.first).is_err() {
+        return;
+    }
     let mut escapes = Escapes::default();
     let mut buffer = [0; 4096];
     loop {

@@ -7,6 +7,7 @@ use omni_image::ImageError;
 use omni_lifecycle::LifecycleError;
 use omni_machine::CreateError;
 use omni_net::NetError;
+use omni_runtimes::RuntimeError;
 use omni_store::{ManifestError, StoreError};
 use std::io;
 
@@ -148,6 +149,21 @@ impl From<ImageFormatError> for Failure {
 impl From<NetError> for Failure {
     fn from(error: NetError) -> Self {
         Self::new(code::FAILURE, error.to_string())
+    }
+}
+
+impl From<RuntimeError> for Failure {
+    fn from(error: RuntimeError) -> Self {
+        let code = match error {
+            RuntimeError::Script { .. }
+            | RuntimeError::Argument { .. }
+            | RuntimeError::TooLarge(..) => code::USAGE,
+            RuntimeError::Mismatch { .. } | RuntimeError::Package(..) => code::DAMAGED,
+            RuntimeError::NoClient { .. }
+            | RuntimeError::NotFetched { .. }
+            | RuntimeError::Disk { .. } => code::FAILURE,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

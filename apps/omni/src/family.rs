@@ -5,11 +5,12 @@
 
 use crate::failure::{Failure, code};
 use crate::forks::forked;
-use crate::monitor::{Begun, Birth, Shared};
+use crate::monitor::{Begun, Birth, Shared, virtual_ms};
 use crate::origin::Made;
+use crate::plan::now_s;
 use crate::room;
 use crate::saved;
-use omni_control::{Cradle, Entry, Nursery, Phase, Registry, StateFile, now_text};
+use omni_control::{Cradle, Entry, MachineFile, Nursery, Phase, Registry, StateFile, now_text};
 use omni_host::{Begin, Disk, Doors, FileLock, Item, Pool, monotonic_ns};
 use omni_kinds::KINDS;
 use omni_lifecycle::{Snapshot, restore};
@@ -125,7 +126,9 @@ pub(crate) fn fork(
     let (tell, told) = channel();
     let mut children = Vec::new();
     let made = (0..count).try_for_each(|at| {
-        children.push(bear(parent, snapshot, publish, &mut nursery, (at, tell.clone()))?);
+        let machine = forked(&parent.entry.machine, publish);
+        let begun = (at, tell.clone());
+        children.push(bear(parent, snapshot, machine, &mut nursery, (begun, false))?);
         Ok::<_, Failure>(())
     });
     drop((tell, shut));
@@ -150,13 +153,52 @@ pub(crate) fn fork(
     Ok(json!({ "forks": forks.collect::<Vec<_>>() }))
 }
 
-/// Makes one fork and lets it run.
+/// Makes a fork of a machine, of which this is a snapshot of now, that goes on with options of its
+/// own. It runs once somebody attaches, and a loss of power may undo it while it lives.
+pub(crate) fn launch(
+    parent: &Shared,
+    mut snapshot: Snapshot,
+    wanted: &MachineFile,
+) -> Result<Value, Failure> {
+    let over = || Failure::new(code::WRONG_STATE, "the machine has ended");
+    let _stay = parent.family.join().ok_or_else(over)?;
+    room::check_forks()?;
+    let own = wanted.clone();
+    let machine = MachineFile {
+        name: own.name,
+        image: own.image,
+        options: own.options,
+        folders: own.folders,
+        labels: own.labels,
+        remove: own.remove,
+        timeout_ms: own.timeout_ms,
+        snapshot_on_exit: own.snapshot_on_exit,
+        record: own.record,
+        ..forked(&parent.entry.machine, &[])
+    };
+    snapshot.spec.options.clone_from(&machine.options);
+    // Its clock shows the present, however long the other has waited.
+    let lived_s = virtual_ms(snapshot.tick.0, snapshot.spec.ns_per_tick) / 1000;
+    snapshot.spec.epoch_s = now_s().saturating_sub(lived_s);
+    let registry = Registry::open(&crate::monitor::dirs()?)?;
+    let cradle = parent.family.cradle().take();
+    let mut nursery = registry.nursery(&machine.image)?.with_cradle(cradle);
+    let (tell, _) = channel();
+    let child = bear(parent, &snapshot, machine, &mut nursery, ((0, tell), true));
+    drop(nursery);
+    let child = child?;
+    // Where there is none, the next takes a moment longer.
+    *parent.family.cradle() = registry.cradle().ok();
+    Ok(json!({ "id": child.entry.machine.id, "name": child.entry.machine.name }))
+}
+
+/// Makes one fork and lets it run, or wait for the client that is to own it.
 fn bear(
     parent: &Shared,
     snapshot: &Snapshot,
-    publish: &[String],
+    machine: MachineFile,
     nursery: &mut Nursery<'_>,
-    begun: (u32, Sender<(u32, u64)>),
+    (begun, hold): ((u32, Sender<(u32, u64)>), bool),
 ) -> Result<Child, Failure> {
     let state = StateFile {
         state: Phase::Running,
@@ -164,11 +206,10 @@ fn bear(
         pid: Some(std::process::id()),
         ..StateFile::default()
     };
-    let machine = forked(&parent.entry.machine, publish);
     let (entry, lock) = nursery.add(machine, parent.keeper.origin(), state)?;
     let made = made(parent, snapshot, &entry, lock, begun);
     let made = made.and_then(|(begun, own_bytes)| {
-        Ok(Child { entry: entry.clone(), shared: run(begun)?, own_bytes })
+        Ok(Child { entry: entry.clone(), shared: run(begun, hold)?, own_bytes })
     });
     made.inspect_err(|_| {
         // The failure to tell of is the first.
@@ -211,9 +252,9 @@ fn made(
 }
 
 /// Lets a fork live on a thread of its own.
-fn run(begun: Begun) -> Result<Arc<Shared>, Failure> {
+fn run(begun: Begun, hold: bool) -> Result<Arc<Shared>, Failure> {
     let shared = begun.shared.clone();
-    let body = move || _ = begun.live_or_fail(false);
+    let body = move || _ = begun.live_or_fail(hold);
     let name = format!("m-{}", shared.entry.machine.id);
     let thread = thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn(body);
     thread.map_err(|error| Failure::io("cannot start a thread", &error))?;

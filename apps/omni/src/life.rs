@@ -2,7 +2,7 @@
 
 use crate::adopt::adopt;
 use crate::args::{MachineArgs, Machines, RmArgs, RunArgs, Schedule};
-use crate::console::{Left, attach};
+use crate::console::{Left, attach, attach_with};
 use crate::failure::{Failure, code};
 use crate::groups;
 use crate::plan::{Plan, can_be_parallel, can_be_recorded, plan, spec_of};
@@ -12,6 +12,7 @@ use crate::saved;
 use crate::snapshots;
 use crate::switches;
 use crate::ui::Ui;
+use crate::warm;
 use omni_base::Digest;
 use omni_control::{Client, Dirs, Entry, Message, Phase, Registry, Reply, Request};
 use omni_host::{is_terminal, monotonic_ns};
@@ -46,8 +47,22 @@ pub(crate) fn run(args: &RunArgs, dirs: &Dirs, ui: Ui) -> Result<u8, Failure> {
 }
 
 fn run_inner(args: &RunArgs, dirs: &Dirs, ui: Ui) -> Result<u8, Failure> {
+    if let Some(runtime) = warm::meant(&args.machine) {
+        return warm::run(runtime, args, dirs, ui);
+    }
     let interactive = args.detach || is_terminal(io::stdin());
     let plan = plan(&args.machine, interactive, dirs, ui)?;
+    run_plan(plan, args, Vec::new(), dirs, ui)
+}
+
+/// Makes the machine of a plan and runs it; these bytes are typed before all else.
+pub(crate) fn run_plan(
+    plan: Plan,
+    args: &RunArgs,
+    first: Vec<u8>,
+    dirs: &Dirs,
+    ui: Ui,
+) -> Result<u8, Failure> {
     let registry = Registry::open(dirs)?;
     let entry = make(&registry, plan)?;
     let launched = room::check(std::slice::from_ref(&entry), &registry)
@@ -61,12 +76,24 @@ fn run_inner(args: &RunArgs, dirs: &Dirs, ui: Ui) -> Result<u8, Failure> {
             return Err(failure);
         }
     };
+    stay(&entry, args, first, ui)
+}
+
+/// Attaches to a machine that has just begun, or leaves it to itself.
+pub(crate) fn stay(entry: &Entry, args: &RunArgs, first: Vec<u8>, ui: Ui) -> Result<u8, Failure> {
     if args.detach {
+        if !first.is_empty() {
+            let mut client = Client::connect(entry)?;
+            client.ask(&Request::Attach { history: 0, hold: false, own: false })?;
+            client.input(&first)?;
+            // Answered once the bytes have been taken.
+            client.ask(&Request::Detach)?;
+        }
         let value = json!({ "id": entry.machine.id, "name": entry.machine.name });
         ui.result(value, &entry.machine.id)?;
         return Ok(0);
     }
-    match attach(&entry, true, ui)? {
+    match attach_with(entry, true, first, ui)? {
         Left::Exited(code) => {
             if code == code::TIMEOUT && args.machine.timeout.is_some() {
                 ui.say("omni: the machine was killed at its time limit");
@@ -78,7 +105,7 @@ fn run_inner(args: &RunArgs, dirs: &Dirs, ui: Ui) -> Result<u8, Failure> {
 }
 
 /// Adds a machine, with what it takes over from its image.
-fn make(registry: &Registry, plan: Plan) -> Result<Entry, Failure> {
+pub(crate) fn make(registry: &Registry, plan: Plan) -> Result<Entry, Failure> {
     let mut entry = registry.create(plan.machine, &plan.stem)?;
     if let Some(adoption) = plan.adoption
         && let Err(failure) = adopt(&mut entry, adoption)

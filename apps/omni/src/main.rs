@@ -51,6 +51,7 @@ mod texts;
 mod time;
 mod translate;
 mod ui;
+mod warm;
 
 use args::{Cli, Verb};
 use clap::Parser;
@@ -60,7 +61,7 @@ use std::process::ExitCode;
 use ui::Ui;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(warm::parted(std::env::args_os().collect())) {
         Ok(cli) => cli,
         Err(error) => {
             // Help is a result; a mistake is talk. Both are written as they should be by clap.

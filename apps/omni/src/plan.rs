@@ -427,7 +427,8 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path).map_err(|error| Failure::io(&path.display().to_string(), &error))
 }
 
-fn now_s() -> u64 {
+/// The present time, in seconds since 1970.
+pub(crate) fn now_s() -> u64 {
     u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0)
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// What separates the items of an option that is a list: no argument can have it.
-const SEPARATOR: &str = "\0";
+pub(crate) const SEPARATOR: &str = "\0";
 
 /// Options of the kind, and the folders of the host that they name.
 #[derive(Default)]

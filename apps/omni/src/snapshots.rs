@@ -1,6 +1,6 @@
 //! The verbs of snapshots: snapshot, snapshots, restore, fork, diff, export, import, rm, gc.
 
-use crate::args::{RestoreArgs, SnapshotArgs};
+use crate::args::{RestoreArgs, Schedule, SnapshotArgs};
 use crate::failure::{Failure, code};
 use crate::groups;
 use crate::keeper::{ms, parent_text};
@@ -13,6 +13,7 @@ use crate::switches;
 use crate::ui::{Ui, size_text};
 use omni_base::Digest;
 use omni_control::{BranchFile, Client, Dirs, Entry, MachineFile, Registry, Request, now_text};
+use omni_lifecycle::Snapshot;
 use omni_store::{GcOptions, Store, StoreError, Tree};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -140,12 +141,9 @@ pub(crate) fn restore(args: &RestoreArgs, dirs: &Dirs, ui: Ui) -> Result<(), Fai
     if let Some(group) = &args.group {
         return groups::restore(group, schedule, dirs, ui);
     }
-    let text = args.snapshot.as_deref().unwrap_or_default();
-    let Named { entry, store, id, tag, .. } = named(text, dirs)?;
-    let ready = Ready::of(entry, &store, (id, schedule))?;
-    let monitor = prepare(&ready.entry, Begin { from: Some(id), ..Begin::default() })?;
-    let snapshot = saved::read(&store, id, &ready.entry.machine.disks)?;
-    let entry = go_on(ready, monitor, &store, None)?;
+    let found = named(args.snapshot.as_deref().unwrap_or_default(), dirs)?;
+    let tag = found.tag.clone();
+    let (entry, snapshot) = go_back(found, schedule)?;
     let value = json!({
         "id": entry.machine.id,
         "name": entry.machine.name,
@@ -154,6 +152,15 @@ pub(crate) fn restore(args: &RestoreArgs, dirs: &Dirs, ui: Ui) -> Result<(), Fai
         "start_ms": ms(began.elapsed()),
     });
     ui.result(value, &entry.machine.name)
+}
+
+/// Makes a machine go on from one of its snapshots, and gives that too.
+pub(crate) fn go_back(found: Named, schedule: Schedule) -> Result<(Entry, Snapshot), Failure> {
+    let Named { entry, store, id, .. } = found;
+    let ready = Ready::of(entry, &store, (id, schedule))?;
+    let monitor = prepare(&ready.entry, Begin { from: Some(id), ..Begin::default() })?;
+    let snapshot = saved::read(&store, id, &ready.entry.machine.disks)?;
+    Ok((go_on(ready, monitor, &store, None)?, snapshot))
 }
 
 /// Makes a machine leave where it is, and go on from its snapshot.

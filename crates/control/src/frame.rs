@@ -166,6 +166,13 @@ pub enum Request {
         /// Ports of the host that lead into each.
         publish: Vec<String>,
     },
+    /// Make a machine that goes on from this one, in the same process, with other options; it waits
+    /// for the client that is to own it.
+    Launch {
+        /// What is another than of this machine: name, image, options, folders, labels, and what is
+        /// done at its end. All else stays.
+        machine: Box<crate::MachineFile>,
+    },
     /// Put the memory of the machine into the store, and give it back to the host until it is
     /// touched.
     SendOut,

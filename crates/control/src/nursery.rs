@@ -1,6 +1,6 @@
 //! Where machines are added that live from their first moment on.
 
-use crate::registry::{lock_path, new_id, to_json};
+use crate::registry::{check_name, lock_path, new_id, to_json};
 use crate::{ControlError, Entry, MachineFile, OriginFile, Registry, StateFile};
 use omni_host::{FileLock, private_dir, sync, sync_all};
 use std::collections::BTreeSet;
@@ -107,24 +107,22 @@ impl<'r> Nursery<'r> {
         Self { cradle, ..self }
     }
 
-    /// Adds a machine of a new name and id, and holds its lock. Others see it at once and whole,
-    /// but a loss of power may undo it until `settle`.
+    /// Adds a machine of a new id, and of a new name where it has none, and holds its lock. Others
+    /// see it at once and whole, but a loss of power may undo it until `settle`.
     ///
     /// # Errors
-    /// What the host says.
+    /// Where its name cannot be one or is taken, and what the host says.
     pub fn add(
         &mut self,
         machine: MachineFile,
         origin: OriginFile,
         state: StateFile,
     ) -> Result<(Entry, FileLock), ControlError> {
-        let name = loop {
-            self.number += 1;
-            let name = format!("{}-{}", self.stem, self.number);
-            if self.taken.insert(name.clone()) {
-                break name;
-            }
-        };
+        let name = if machine.name.is_empty() { self.name() } else { machine.name.clone() };
+        check_name(&name)?;
+        if !machine.name.is_empty() && !self.taken.insert(name.clone()) {
+            return Err(ControlError::Exists(name));
+        }
         let cradle = match self.cradle.take() {
             Some(cradle) => cradle,
             None => Cradle::new(&self.registry.dirs.machines())?,
@@ -134,6 +132,17 @@ impl<'r> Nursery<'r> {
         let state = StateFile { socket, ..state };
         let (dir, lock) = cradle.fill(&machine, &origin, &state)?;
         Ok((Entry { dir, machine, state, origin }, lock))
+    }
+
+    /// The next name that is free, which is taken now.
+    fn name(&mut self) -> String {
+        loop {
+            self.number += 1;
+            let name = format!("{}-{}", self.stem, self.number);
+            if self.taken.insert(name.clone()) {
+                return name;
+            }
+        }
     }
 
     /// Makes machines that were added survive a loss of power.

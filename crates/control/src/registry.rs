@@ -320,7 +320,7 @@ pub(crate) fn lock_path(dir: &Path) -> PathBuf {
     dir.join("monitor.lock")
 }
 
-fn check_name(name: &str) -> Result<(), ControlError> {
+pub(crate) fn check_name(name: &str) -> Result<(), ControlError> {
     let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     let rest = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     let fits = first && rest && name.len() <= 63;
@@ -428,8 +428,7 @@ mod tests {
         for origin in [OriginFile::default(), origin] {
             let cradle = registry.cradle().expect("writable");
             let mut nursery = registry.nursery("m").expect("readable").with_cradle(Some(cradle));
-            let (entry, _lock) =
-                nursery.add(named("m"), origin, live.clone()).expect("it has room");
+            let (entry, _lock) = nursery.add(named(""), origin, live.clone()).expect("it has room");
             drop(nursery);
             assert_eq!(registry.find(&entry.machine.id).expect("there"), entry);
         }
@@ -444,10 +443,14 @@ mod tests {
         registry.create(named("m-2"), "").expect("free");
         let live = StateFile { state: Phase::Running, ..StateFile::default() };
         let mut nursery = registry.nursery("m").expect("readable");
-        let mut add = || nursery.add(named("m"), OriginFile::default(), live.clone());
+        let mut add = || nursery.add(named(""), OriginFile::default(), live.clone());
         let (one, lock) = add().expect("writable");
         let (three, _) = add().expect("writable");
         nursery.settle(&[one.clone(), three]).expect("writable");
+        let mut given = |name| nursery.add(named(name), OriginFile::default(), live.clone());
+        assert_eq!(given("own").expect("free").0.machine.name, "own");
+        assert!(matches!(given("m-2"), Err(ControlError::Exists(_))));
+        assert!(matches!(given("../m"), Err(ControlError::BadName(_))));
         drop(nursery);
         let found = registry.find("m-1").expect("there");
         assert_eq!((found.state.state, &found), (Phase::Running, &one));

@@ -5,6 +5,7 @@ use crate::link::{Extern, Imports};
 use crate::machine::{CAPS, CONSOLE, ENDED, ERRORS, RUNNING, STARTING, TYPED_MAX, Vm};
 use crate::module::{Module, ModuleError};
 use crate::records::{Core, File, FileKind, System, Wait};
+use crate::root::ROOT;
 use crate::state::{FRAMES_MAX, STACK_SLOTS, TABLE_SLOTS_MAX};
 use crate::store::{NOWHERE, Store};
 use crate::types::{Signature, Value};
@@ -73,6 +74,12 @@ const OPTIONS: &[OptionSpec] = &[
         ty: OptionType::Text,
         default: "",
         about: "the guest's names of the folders given by --dir, with a zero character between",
+    },
+    OptionSpec {
+        name: "root",
+        ty: OptionType::Flag,
+        default: "false",
+        about: "the folders are seen below one, '/', rather than each by itself; '.' is '/' too",
     },
     OptionSpec {
         name: "echo",
@@ -331,6 +338,7 @@ fn main_arguments(signature: &Signature, given: &[String]) -> Result<Vec<u64>, C
 }
 
 fn blank_system(spec: &Spec, folders: &[String]) -> System {
+    let count = u32::try_from(folders.len()).expect("bounded when they were counted");
     let standard = |kind| File {
         kind,
         folder: 0,
@@ -345,7 +353,8 @@ fn blank_system(spec: &Spec, folders: &[String]) -> System {
         (1, standard(FileKind::Output)),
         (2, standard(FileKind::Errors)),
     ]);
-    for (folder, fd) in (0..).zip(3..).take(folders.len()) {
+    let given = if spec.option("root") == Some("true") { ROOT..ROOT + 1 } else { 0..count };
+    for (folder, fd) in given.zip(3..) {
         let rights = (ALL_RIGHTS, ALL_RIGHTS);
         let file = File { folder, given: true, rights, ..standard(FileKind::Folder) };
         files.insert(fd, file);

@@ -26,6 +26,7 @@ mod objects;
 mod ops;
 mod records;
 mod reference;
+mod root;
 mod sample;
 mod saved;
 mod state;

@@ -5,6 +5,7 @@
 
 use crate::machine::Vm;
 use crate::records::Wait;
+use crate::root::ROOT;
 use crate::types::{Signature, Value};
 use crate::wasi_errno::{FAULT, ILSEQ, INVAL, NAMETOOLONG, OVERFLOW, of_host};
 use crate::{wasi_fd, wasi_path, wasi_poll, wasi_process};
@@ -128,6 +129,9 @@ pub(crate) fn call(vm: &mut Vm, host: u32, arguments: &[u64]) -> Outcome {
 impl Vm {
     /// The answer to the next request of the present call, which is made where it was not yet.
     pub(crate) fn ask(&mut self, folder: u32, op: FolderOp) -> Result<Vec<u8>> {
+        if folder == ROOT {
+            return self.ask_root(&op);
+        }
         let nth = self.answers_used;
         self.answers_used += 1;
         if let Some(answer) = self.system.answers.get(nth) {

@@ -307,7 +307,7 @@ pub(crate) fn fd_prestat_get(vm: &mut Vm, arguments: &[u64]) -> Result<()> {
     if !file.given {
         return Err(BADF.into());
     }
-    let name = vm.folders.get(file.folder as usize).ok_or(BADF)?;
+    let name = vm.folder_name(file.folder).ok_or(BADF)?;
     let size = u32::try_from(name.len()).map_err(|_| INVAL)?;
     vm.write_u32(arguments[1], 0)?;
     vm.write_u32(arguments[1] + 4, size)
@@ -318,7 +318,7 @@ pub(crate) fn fd_prestat_dir_name(vm: &mut Vm, arguments: &[u64]) -> Result<()> 
     if !file.given {
         return Err(NOTDIR.into());
     }
-    let name = vm.folders.get(file.folder as usize).ok_or(BADF)?.clone();
+    let name = vm.folder_name(file.folder).ok_or(BADF)?.to_owned();
     if (name.len() as u64) > arguments[2] {
         return Err(crate::wasi_errno::NAMETOOLONG.into());
     }

@@ -2,6 +2,7 @@
 
 use crate::machine::Vm;
 use crate::records::{File, FileKind};
+use crate::root::ROOT;
 use crate::wasi::{BYTES_MAX, Early, Result};
 use crate::wasi_errno::{EXIST, INVAL, ISDIR, LOOP, MFILE, NOENT, NOTDIR, PERM};
 use crate::wasi_fd::{WRITE, decode, filestat, type_of};
@@ -53,7 +54,8 @@ impl Vm {
             return Err(NOTDIR.into());
         }
         let text = self.text(at, count)?;
-        Ok((file.folder, below(&file.path, &text)?))
+        let path = below(&file.path, &text)?;
+        Ok(if file.folder == ROOT { self.below_root(&path) } else { (file.folder, path) })
     }
 
     /// Adds an open file, at the lowest number that is free.

@@ -1,0 +1,326 @@
+//! `omni run python` and its like: interpreters that have started once, are kept ready, and are
+//! forked for each script.
+//!
+//! One that waits is a machine as any other, with a snapshot of the moment at which it waits. Where
+//! it lives, scripts run in forks within its process; where it does not, it goes on from there.
+
+use crate::args::{Accel, Cli, MachineArgs, RunArgs, Schedule, Verb};
+use crate::failure::{Failure, code};
+use crate::life::{Begin, launch, make, run_plan, stay};
+use crate::plan::plan;
+use crate::program;
+use crate::room;
+use crate::snapshots::{forget, go_back, named};
+use crate::ui::Ui;
+use clap::Parser;
+use omni_base::Digest;
+use omni_control::{Client, Dirs, Entry, MachineFile, Message, Registry, Reply};
+use omni_control::{Request, now_text};
+use omni_host::{FileLock, is_terminal, private_dir, replace_file};
+use omni_kinds::kind_of;
+use omni_runtimes::{READY, Runtime, Way, fetch, find};
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long one that waits holds memory.
+const STAYS: Duration = Duration::from_secs(15 * 60);
+
+/// How long an interpreter has to start.
+const STARTS: Duration = Duration::from_secs(300);
+
+/// The tag of the snapshot of one that waits.
+const TAG: &str = "warm";
+
+/// Words of a command line among which the name of an interpreter is looked for.
+const WORDS_MAX: usize = 256;
+
+/// The kind of machine that interpreters run on.
+const KIND: &str = "wasm";
+
+/// The interpreter that is meant by an image, where it is none of a file or a distribution.
+pub(crate) fn meant(args: &MachineArgs) -> Option<&'static Runtime> {
+    let other = args.kind.as_ref().is_some_and(|kind| kind != KIND) || args.arch.is_some();
+    let named = args.image.as_deref().filter(|_| !other && args.kernel.is_none());
+    named.and_then(find)
+}
+
+/// The words of a command line, parted where the name of an interpreter is the image: what follows
+/// is its own, be it like an option of ours or not.
+pub(crate) fn parted(mut words: Vec<OsString>) -> Vec<OsString> {
+    let named = |word: &OsString| word.to_str().is_some_and(|word| find(word).is_some());
+    for at in 2..words.len().min(WORDS_MAX) {
+        if !named(&words[at]) {
+            continue;
+        }
+        let image = match Cli::try_parse_from(&words[..=at]).map(|cli| cli.verb) {
+            Ok(Verb::Run(args)) => args.machine.image,
+            _ => None,
+        };
+        if image.is_some_and(|image| *image == *words[at]) {
+            words.insert(at + 1, "--".into());
+            break;
+        }
+    }
+    words
+}
+
+/// Runs a command line of an interpreter.
+pub(crate) fn run(runtime: &Runtime, args: &RunArgs, dirs: &Dirs, ui: Ui) -> Result<u8, Failure> {
+    let typed = !args.detach && is_terminal(io::stdin());
+    let env = &args.machine.env;
+    let (words, first) = match runtime.way(&args.machine.args, typed)? {
+        Way::Warm(job) if can_be_forked(runtime, &args.machine) => {
+            let first = job.bytes(env)?;
+            let entry = forked(runtime, args, typed, dirs, ui)?;
+            return stay(&entry, args, first, ui);
+        }
+        Way::Warm(job) => (runtime.flagged(&[]), job.bytes(env)?),
+        Way::Flagged(flags, job) => (runtime.flagged(&flags), job.bytes(env)?),
+        Way::Plain(words) => ([vec![runtime.name.to_owned()], words].concat(), Vec::new()),
+    };
+    let plan = planned(runtime, &args.machine, &words, args.detach || typed, dirs, ui)?;
+    run_plan(plan, args, first, dirs, ui)
+}
+
+/// Whether what is asked for can be had of an interpreter that has started already.
+fn can_be_forked(runtime: &Runtime, args: &MachineArgs) -> bool {
+    let early = |(name, _): &(String, String)| name.starts_with(runtime.early);
+    let plain = args.memory.is_none() && args.cpus.is_none() && args.disks.is_empty();
+    let files = args.initrd.is_none() && args.firmware.is_none() && args.append.is_none();
+    let outside = args.nets.is_empty() && args.publish.is_empty() && args.options.is_empty();
+    let source = args.source.mirror.is_none() && args.source.keyring.is_none();
+    let choices = args.choices.size.is_none() && args.choices.packages.is_empty();
+    let run = args.accel == Accel::Auto && !args.parallel && !args.share && args.seed.is_none();
+    let ends = args.fuel.is_none() && args.signature.is_none() && args.choices.user.is_none();
+    let all = [plain, files, outside, source, choices, run, ends];
+    all.into_iter().all(|holds| holds) && !args.env.iter().any(early)
+}
+
+/// The plan of an interpreter that starts with these words.
+fn planned(
+    runtime: &Runtime,
+    args: &MachineArgs,
+    words: &[String],
+    interactive: bool,
+    dirs: &Dirs,
+    ui: Ui,
+) -> Result<crate::plan::Plan, Failure> {
+    let program = fetched(runtime, dirs, ui)?;
+    let image = Some(program.to_string_lossy().into_owned());
+    let args = MachineArgs { image, args: Vec::new(), ..args.clone() };
+    let mut plan = plan(&args, interactive, dirs, ui)?;
+    plan.machine.image = runtime.name.into();
+    plan.stem = runtime.name.into();
+    plan.machine.options.insert("argv".into(), words.join(program::SEPARATOR));
+    plan.machine.options.entry("root".into()).or_insert_with(|| "true".into());
+    Ok(plan)
+}
+
+/// The program of an interpreter.
+fn fetched(runtime: &Runtime, dirs: &Dirs, ui: Ui) -> Result<PathBuf, Failure> {
+    let folder = dirs.cache.join("runtimes");
+    Ok(fetch(runtime, &folder, |text| ui.say(&format!("omni: {text}")))?)
+}
+
+/// A fork of an interpreter that waits, which waits for whoever attaches.
+fn forked(
+    runtime: &Runtime,
+    args: &RunArgs,
+    typed: bool,
+    dirs: &Dirs,
+    ui: Ui,
+) -> Result<Entry, Failure> {
+    let wanted = wanted(runtime, &args.machine, typed)?;
+    let launched = |entry: &Entry| {
+        let request = Request::Launch { machine: Box::new(wanted.clone()) };
+        Client::connect(entry)?.ask(&request)
+    };
+    let parent = ready(runtime, dirs, ui)?;
+    let said = match launched(&parent) {
+        Err(error) if !matches!(error.exit_code(), code::EXISTS | code::UNSUPPORTED) => {
+            // It may have come to its end just now, or be of an older build.
+            launched(&renewed(runtime, &parent, dirs, ui)?)
+        }
+        said => said,
+    }?;
+    let id = said["id"].as_str().unwrap_or_default();
+    Ok(Entry::load(&dirs.machines().join(id))?)
+}
+
+/// What a fork is to be.
+fn wanted(runtime: &Runtime, args: &MachineArgs, typed: bool) -> Result<MachineFile, Failure> {
+    let name = PathBuf::from(runtime.name);
+    let mut program = program::of(args, kind_of(KIND)?, Some(&name))?;
+    for (option, value) in [("root", true), ("echo", typed)] {
+        program.options.insert(option.into(), value.to_string());
+    }
+    Ok(MachineFile {
+        name: args.name.clone().unwrap_or_default(),
+        image: runtime.name.into(),
+        options: program.options,
+        folders: program.folders,
+        labels: args.labels.iter().cloned().collect(),
+        remove: args.rm,
+        timeout_ms: args.timeout.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        snapshot_on_exit: args.snapshot_on_exit,
+        record: args.record,
+        ..MachineFile::default()
+    })
+}
+
+/// Where it is told which machine is the interpreter that waits: another file for each that is not
+/// the same.
+fn place(runtime: &Runtime, dirs: &Dirs) -> PathBuf {
+    let what = format!("{:?}{}", runtime.waiting(), runtime.package.member_sha256);
+    let name = format!("{}-{}", runtime.name, Digest::of(what.as_bytes()).short());
+    dirs.state.join("warm").join(name)
+}
+
+fn known(place: &Path, dirs: &Dirs) -> Option<Entry> {
+    let id = fs::read_to_string(place).ok()?;
+    let id = id.trim();
+    let sound = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    sound.then(|| Entry::load(&dirs.machines().join(id)).ok())?
+}
+
+/// An interpreter that waits, and lives.
+fn ready(runtime: &Runtime, dirs: &Dirs, ui: Ui) -> Result<Entry, Failure> {
+    let place = place(runtime, dirs);
+    let live = |entry: &Entry| entry.state.state.is_live();
+    if let Some(entry) = known(&place, dirs).filter(live) {
+        return Ok(entry);
+    }
+    let _lock = lock(&place)?;
+    // Another may have been at it meanwhile.
+    let found = known(&place, dirs);
+    match found {
+        Some(entry) if live(&entry) => Ok(entry),
+        Some(entry) => again(runtime, entry, &place, dirs, ui),
+        None => made(runtime, &place, dirs, ui),
+    }
+}
+
+/// As `ready`, where that one is of no use.
+fn renewed(runtime: &Runtime, old: &Entry, dirs: &Dirs, ui: Ui) -> Result<Entry, Failure> {
+    let place = place(runtime, dirs);
+    let _lock = lock(&place)?;
+    match Entry::load(&old.dir) {
+        Ok(entry) => again(runtime, entry, &place, dirs, ui),
+        Err(_) => made(runtime, &place, dirs, ui),
+    }
+}
+
+fn lock(place: &Path) -> Result<FileLock, Failure> {
+    let path = place.with_extension("lock");
+    let failed = |error| Failure::io(&path.display().to_string(), &error);
+    if let Some(folder) = place.parent() {
+        private_dir(folder).map_err(failed)?;
+    }
+    FileLock::take(&path).map_err(failed)
+}
+
+/// Lets one that has waited go on to wait, or else makes another.
+fn again(
+    runtime: &Runtime,
+    entry: Entry,
+    place: &Path,
+    dirs: &Dirs,
+    ui: Ui,
+) -> Result<Entry, Failure> {
+    let found = named(&format!("{}@{TAG}", entry.machine.id), dirs);
+    if let Ok((back, _)) = found.and_then(|found| go_back(found, Schedule::default())) {
+        return Ok(back);
+    }
+    let registry = Registry::open(dirs)?;
+    let _ =
+        Client::connect(&entry).and_then(|mut client| client.ask(&Request::Kill { keep: true }));
+    // What is left of it is in nobody's way.
+    let _ = registry.remove_files(&entry.machine.id, &entry.dir);
+    let _ = forget(&entry.machine.id, dirs);
+    made(runtime, place, dirs, ui)
+}
+
+/// Starts an interpreter, and keeps it at the moment at which it waits.
+fn made(runtime: &Runtime, place: &Path, dirs: &Dirs, ui: Ui) -> Result<Entry, Failure> {
+    let args = MachineArgs::of(runtime.name);
+    let mut plan = planned(runtime, &args, &runtime.waiting(), false, dirs, ui)?;
+    ui.say(&format!("omni: {} {} starts once, and is kept", runtime.name, runtime.version));
+    plan.stem = format!("warm-{}", runtime.name);
+    plan.machine.timeout_ms = u64::try_from(STAYS.as_millis()).ok();
+    plan.machine.created = now_text();
+    let registry = Registry::open(dirs)?;
+    let entry = make(&registry, plan)?;
+    let kept = room::check(std::slice::from_ref(&entry), &registry)
+        .and_then(|()| launch(&entry, Begin::default()))
+        .and_then(|entry| keep(&entry, place).map(|()| entry));
+    kept.inspect_err(|_| {
+        // The first failure is the one to tell of.
+        let live = Entry::load(&entry.dir);
+        let _ = live.and_then(|live| Client::connect(&live)?.ask(&Request::Kill { keep: true }));
+        let _ = registry.remove_files(&entry.machine.id, &entry.dir);
+        let _ = forget(&entry.machine.id, dirs);
+    })
+}
+
+/// Waits until an interpreter waits, takes the snapshot of that, and notes that it is the one.
+fn keep(entry: &Entry, place: &Path) -> Result<(), Failure> {
+    let mut client = Client::connect(entry)?;
+    client.set_patience(STARTS)?;
+    let history = u32::try_from(READY.len()).unwrap_or(u32::MAX);
+    client.send(&Request::Attach { history, hold: false, own: false })?;
+    let (mut said, mut errors) = (Vec::new(), Vec::new());
+    while !said.ends_with(READY.as_bytes()) {
+        match client.receive()? {
+            Message::Output(bytes) => said.extend(bytes),
+            Message::Errors(bytes) => errors.extend(bytes),
+            Message::Reply(Reply::Exited { .. }) => {
+                let text = String::from_utf8_lossy(&errors).into_owned();
+                return Err(Failure::new(code::OWN_FAILURE, format!("it did not start: {text}")));
+            }
+            Message::Reply(_) => {}
+        }
+    }
+    client.close();
+    let tag = Some(TAG.to_owned());
+    Client::connect(entry)?.ask(&Request::Snapshot { tag })?;
+    let id = format!("{}\n", entry.machine.id);
+    let written = replace_file(place, id.as_bytes());
+    written.map_err(|error| Failure::io(&place.display().to_string(), &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_the_name_of_an_interpreter_is_its_own() {
+        let parted = |text: &str| {
+            let words = parted(text.split(' ').map(OsString::from).collect());
+            words.iter().filter_map(|word| word.to_str()).collect::<Vec<_>>().join(" ")
+        };
+        let same = ["omni ps", "omni run x.wasm python -m x", "omni run --name python x.wasm -m 4"];
+        same.iter().for_each(|text| assert_eq!(parted(text), *text));
+        assert_eq!(parted("omni run python -m x"), "omni run python -- -m x");
+        assert_eq!(
+            parted("omni run --name python python3 -d"),
+            "omni run --name python python3 -- -d"
+        );
+        assert_eq!(parted("omni --json run -d python a"), "omni --json run -d python -- a");
+    }
+
+    #[test]
+    fn a_machine_that_is_asked_for_more_than_a_fork_can_be_is_started() {
+        let runtime = find("python").expect("known");
+        let args = MachineArgs::of("python");
+        assert!(can_be_forked(runtime, &args));
+        let with =
+            |name: &str| MachineArgs { env: vec![(name.into(), "1".into())], ..args.clone() };
+        assert!(can_be_forked(runtime, &with("HOME")));
+        assert!(!can_be_forked(runtime, &with("PYTHONPATH")));
+        assert!(!can_be_forked(runtime, &MachineArgs { seed: Some(1), ..args.clone() }));
+        assert!(!can_be_forked(runtime, &MachineArgs { fuel: Some(1), ..args }));
+    }
+}
