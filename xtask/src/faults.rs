@@ -1,5 +1,7 @@
 //! The faults that `cargo xtask sabotage` plants: each is a mistake that someone could make.
 
+mod code;
+
 /// One fault.
 pub(crate) struct Fault {
     /// What goes wrong.
@@ -36,7 +38,12 @@ const CUT: &str = "-p omni-net --test cut";
 const DISK: &str = "-p omni-host --lib disk::";
 const HOSTILE: &str = "-p omni-engine --test hostile";
 
-pub(crate) const FAULTS: &[Fault] = &[
+/// All of them.
+pub(crate) fn all() -> impl Iterator<Item = &'static Fault> {
+    FAULTS.iter().chain(code::FAULTS)
+}
+
+const FAULTS: &[Fault] = &[
     Fault {
         name: "a dirty page is forgotten",
         file: "crates/memory/src/space.rs",

@@ -79,7 +79,11 @@ fn a_machine_without_any_one_technique_computes_the_same() {
     let mut names: Vec<&str> =
         techniques.iter().filter_map(|worth| worth["technique"].as_str()).collect();
     names.sort_unstable();
-    assert_eq!(names, ["floats", "links", "pairs", "registers", "sharing", "traces"], "{talk}");
+    assert_eq!(
+        names,
+        ["floats", "links", "moves", "pairs", "registers", "sharing", "traces"],
+        "{talk}"
+    );
     for worth in techniques {
         assert_eq!(worth["cases"], 1);
         assert!(worth["factor"].as_f64().is_some_and(|factor| factor > 0.0));

@@ -62,6 +62,7 @@ impl Technique {
         "without-floats",
         "without-traces",
         "without-links",
+        "without-moves",
     ];
 
     /// All of them.

@@ -165,6 +165,15 @@ impl Arena {
         self.held = 0;
     }
 
+    /// Adds so many bytes of code to a buffer.
+    pub(crate) fn read(&self, at: usize, count: usize, into: &mut Vec<u8>) {
+        assert!(at + count <= self.used || at >= self.rest && at + count <= SIZE, "it was put");
+        // SAFETY: E8: the callers keep `at` and the count within the mapping.
+        let from = unsafe { self.run.add(at) };
+        // SAFETY: E8: as above, and nobody writes meanwhile.
+        into.extend_from_slice(unsafe { std::slice::from_raw_parts(from.as_ptr(), count) });
+    }
+
     /// Replaces a word of code: a displacement or an immediate, which nobody is running.
     pub(crate) fn patch(&mut self, at: usize, word: u32) {
         let put = at + 4 <= self.used || at >= self.rest && at + 4 <= SIZE;

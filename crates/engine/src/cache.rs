@@ -6,7 +6,7 @@ use crate::index::Index;
 use crate::jit::Native;
 use crate::{Flow, Frontend, Mode};
 use omni_base::{PAGE_SIZE_U64, PageNo};
-use omni_ir::{Block, Builder, Inst, Slot, Term, Val};
+use omni_ir::{Block, Builder, Inst, Known, Slot, Term, Val};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::num::NonZeroU32;
@@ -61,6 +61,23 @@ impl Key {
     }
 }
 
+impl Key {
+    /// The same for all addresses that the page is mapped at.
+    fn place_hash(&self) -> u64 {
+        let mut state = Multiply::default();
+        let offset = self.pc % PAGE_SIZE_U64;
+        state.write_u64(self.page.0 << 12 | offset ^ u64::from(self.mode.0) << 48);
+        state.finish()
+    }
+
+    /// Whether a block of the other is one of the same bytes.
+    fn is_like(&self, other: &Self) -> bool {
+        let offset = self.pc % PAGE_SIZE_U64 == other.pc % PAGE_SIZE_U64;
+        let same = self.page == other.page && self.mode == other.mode && offset;
+        same && self.second.is_none() && other.second.is_none()
+    }
+}
+
 /// Multiplies: keys are addresses, and nobody gains by making them collide but against himself.
 #[derive(Default)]
 pub(crate) struct Multiply(u64);
@@ -96,7 +113,7 @@ pub(crate) struct Cached {
     idle: u8,
     /// How cool its page was when it was put in.
     pub(crate) cool: u8,
-    pub(crate) native: Option<Box<Native>>,
+    pub(crate) native: Option<Native>,
     /// When it got code.
     pub(crate) made: u64,
 }
@@ -153,6 +170,9 @@ pub(crate) struct Cache {
     /// Blocks out of use whose memory may still be running; freed between blocks.
     dead: Vec<BlockId>,
     by_key: Index,
+    /// For each place of a page and mode, the block there that others of the same bytes are like,
+    /// wherever the page is mapped.
+    by_place: Index,
     by_page: Map<PageNo, Vec<BlockId>>,
     /// For each page of `by_page`.
     lines: Map<PageNo, Lines>,
@@ -210,6 +230,41 @@ impl Cache {
         self.by_key.find(key.hash(), |id| self.get(id).is_some_and(|block| block.key() == *key))
     }
 
+    /// A block of the same bytes at another address, with code if there is such.
+    pub(crate) fn model(&self, key: &Key) -> Option<BlockId> {
+        let is = |id| self.get(id).is_some_and(|block: &Cached| block.key().is_like(key));
+        self.by_place.find(key.place_hash(), is)
+    }
+
+    /// Makes a block the one that others of the same bytes are like, unless there is one with code.
+    pub(crate) fn make_model(&mut self, id: BlockId) {
+        let key = self.running(id).key();
+        if key.second.is_some() {
+            return;
+        }
+        let hash = key.place_hash();
+        match self.model(&key) {
+            Some(old) if self.running(old).native.is_none() => {
+                self.by_place.replace(hash, old, id);
+            }
+            Some(_) => {}
+            None => {
+                let blocks = &self.blocks;
+                let of = |id: BlockId| {
+                    blocks[id as usize].as_ref().map_or(0, |at| at.key().place_hash())
+                };
+                self.by_place.insert(hash, id, of);
+            }
+        }
+    }
+
+    /// No block is to be like this one any more.
+    fn forget_model(&mut self, id: BlockId, key: &Key) {
+        if self.model(key) == Some(id) {
+            self.by_place.remove(key.place_hash(), id);
+        }
+    }
+
     /// The block, if it is alive.
     #[inline(always)]
     pub(crate) fn get(&self, id: BlockId) -> Option<&Cached> {
@@ -261,17 +316,20 @@ impl Cache {
         let second = key.second.and_then(|no| NonZeroU32::new(short(no) + 1));
         let (page, mode) = (short(key.page), key.mode);
         debug_assert_eq!(code.start, key.pc, "a block begins where it is found");
+        // What others of its bytes were run counts for it too.
+        let model = self.model(&key).and_then(|id| self.get(id));
+        let runs = model.filter(|model| model.native.is_none()).map_or(0, |model| model.runs);
         let cached = Cached {
             code,
             generation,
             page,
             mode,
             second,
-            runs: 0,
+            runs,
             cool,
             native: None,
             made: 0,
-            seen: 0,
+            seen: runs,
             idle: 0,
         };
         let cached = Some(cached);
@@ -292,6 +350,7 @@ impl Cache {
         for page in [Some(key.page), key.second].into_iter().flatten() {
             self.by_page.entry(page).or_default().push(id);
         }
+        self.make_model(id);
         id
     }
 
@@ -337,6 +396,7 @@ impl Cache {
             }
             if self.find(&key) == Some(id) {
                 self.by_key.remove(key.hash(), id);
+                self.forget_model(id, &key);
                 self.dead.push(id);
                 for other in [key.page, key.second.unwrap_or(key.page)] {
                     if let Some(ids) = self.by_page.get_mut(&other) {
@@ -377,19 +437,20 @@ impl Cache {
         self.fresh = 0;
         self.sweep();
         let mut pages: Vec<PageNo> = Vec::new();
-        for (id, place) in (0..).zip(&mut self.blocks) {
-            let Some(block) = place else { continue };
+        for id in 0..self.blocks.len() as BlockId {
+            let Some(block) = &mut self.blocks[id as usize] else { continue };
             if block.native.is_some() || block.second.is_some() {
                 continue;
             }
             block.idle = if block.runs == block.seen { block.idle + 1 } else { 0 };
             block.seen = block.runs;
             if block.idle > IDLE_MAX {
-                let key = block.key();
+                let (key, held) = (block.key(), bytes(&block.code));
                 self.by_key.remove(key.hash(), id);
-                self.bytes -= bytes(&block.code);
+                self.forget_model(id, &key);
+                self.bytes -= held;
                 self.free.push(id);
-                *place = None;
+                self.blocks[id as usize] = None;
                 pages.push(key.page);
             }
         }
@@ -540,7 +601,7 @@ struct Constants {
     /// Those that change by other operations than the ones that name them.
     hidden: [Slot; 2],
     /// Of each slot, where its bit in `known` is set.
-    values: [u64; 256],
+    values: [Known; 256],
     known: [u64; 4],
     /// Operations that were seen.
     seen: usize,
@@ -548,17 +609,19 @@ struct Constants {
 
 impl Constants {
     fn new(hidden: [Slot; 2]) -> Self {
-        Self { hidden, values: [0; 256], known: [0; 4], seen: 0 }
+        Self { hidden, values: [Known::Fixed(0); 256], known: [0; 4], seen: 0 }
     }
 
-    #[allow(clippy::wildcard_enum_match_arm, reason = "what is not one of two operations")]
+    #[allow(clippy::wildcard_enum_match_arm, reason = "what is not one of a few operations")]
     /// Looks at what was built since the last time.
     fn look(&mut self, insts: &[Inst]) {
         for inst in &insts[self.seen..] {
             let value = match *inst {
-                Inst::Unary(op, _, a) => self.value(a).map(|a| op.eval(a)),
+                Inst::Address(_, to) => Some(Known::Moving(to)),
+                Inst::Unary(op, _, a) => self.value(a).and_then(|a| a.unary(op)),
                 Inst::Binary(op, width, _, a, b) => {
-                    self.value(a).zip(self.value(b)).map(|(a, b)| op.eval(width, a, b))
+                    let both = self.value(a).zip(self.value(b));
+                    both.and_then(|(a, b)| Known::binary(op, width, a, b))
                 }
                 _ => None,
             };
@@ -580,9 +643,9 @@ impl Constants {
         (usize::from(slot.0 / 64), 1 << (slot.0 % 64))
     }
 
-    fn value(&self, val: Val) -> Option<u64> {
+    fn value(&self, val: Val) -> Option<Known> {
         match val {
-            Val::Const(value) => Some(value),
+            Val::Const(value) => Some(Known::Fixed(value)),
             Val::Slot(slot) => {
                 let (word, bit) = Self::place(slot);
                 (self.known[word] & bit != 0).then(|| self.values[usize::from(slot.0)])
@@ -607,7 +670,11 @@ fn trace(into: &mut Builder, known: &mut Constants, pc: u64, start: u64) -> Opti
     };
     match into.term()? {
         Term::Jump(to) => jump(into, to),
-        Term::Indirect(to) => jump(into, known.value(to)?),
+        Term::Indirect(to) => match known.value(to)? {
+            Known::Moving(to) => jump(into, to),
+            // As a jump it would be another where the block is elsewhere.
+            Known::Fixed(_) => None,
+        },
         Term::Branch(cond, a, b, to, or) if to == start => {
             into.reopen();
             into.exit_if(cond.negated(), a, b, or);

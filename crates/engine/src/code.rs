@@ -6,6 +6,7 @@ use omni_ir::{
     Width,
 };
 use std::cell::OnceCell;
+use std::sync::Arc;
 
 /// A slot that is always zero, for constants that are.
 pub(crate) const ZERO: u8 = Slot::END + 1;
@@ -136,7 +137,7 @@ pub(crate) struct Leave {
 #[derive(Debug)]
 pub(crate) struct Code {
     /// The offset of each guest instruction in the page, which is one for all.
-    pub(crate) pcs: Box<[u16]>,
+    pub(crate) pcs: Arc<[u16]>,
     /// The address of the first one.
     pub(crate) start: u64,
     /// Most blocks with machine code never need them, and they are what is largest.
@@ -161,6 +162,11 @@ impl Operations {
 }
 
 impl Code {
+    /// A block of the same bytes at another address, without operations.
+    pub(crate) fn moved(&self, start: u64) -> Self {
+        Self { pcs: Arc::clone(&self.pcs), start, operations: OnceCell::new() }
+    }
+
     /// The address of the guest instruction of this number.
     pub(crate) fn pc(&self, insn: usize) -> u64 {
         self.start - self.start % PAGE_SIZE_U64 + u64::from(self.pcs[insn])
@@ -315,6 +321,7 @@ impl Compiler {
         let inst = &block.insts[at];
         match *inst {
             Inst::Start(pc) => self.begin(pc),
+            Inst::Address(dst, to) => self.push(Op::Const, dst.0, [0; 3], to),
             Inst::Unary(Unary::Move, dst, Val::Const(value)) => {
                 self.push(Op::Const, dst.0, [0; 3], value);
             }
@@ -415,6 +422,7 @@ impl Compiler {
                 self.push(Op::CompareSwap(size), dst.0, args, 0);
             }
             Inst::Start(_)
+            | Inst::Address(..)
             | Inst::Unary(..)
             | Inst::Binary(..)
             | Inst::Select(..)

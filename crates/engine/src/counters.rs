@@ -48,7 +48,9 @@ counters! {
     translate_ns,
     /// Blocks that got machine code.
     blocks_compiled,
-    /// Guest instructions in them.
+    /// Those of them that got a copy of the code of the same bytes at another address.
+    blocks_moved,
+    /// Guest instructions in all that got code.
     instructions_given_code,
     /// Nanoseconds of the host that this took; zero where no profiler lends a clock.
     compile_ns,

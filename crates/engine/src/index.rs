@@ -73,6 +73,15 @@ impl Index {
         self.live -= 1;
     }
 
+    /// Puts a block in for one of the same hash that is in.
+    pub(crate) fn replace(&mut self, hash: u64, old: BlockId, new: BlockId) {
+        let mut at = self.start(hash);
+        while self.places[at] != tag(hash) | old {
+            at = (at + 1) & (self.places.len() - 1);
+        }
+        self.places[at] = tag(hash) | new;
+    }
+
     fn start(&self, hash: u64) -> usize {
         // The upper bits of a product are the better ones.
         (hash >> 32) as usize & (self.places.len() - 1)

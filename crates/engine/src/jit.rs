@@ -8,11 +8,14 @@ use crate::memory::MemoryPath;
 use crate::profiler::Phase;
 use crate::tlb::layout;
 use crate::{Env, Frontend, NanRule, Regs, Without, code};
-use omni_ir::{Block, Slot};
+use omni_ir::{Block, Inst, Slot};
 use omni_tier_x64::{
-    Beside, Features, FloatRule, Guest, Layout, Of, Techniques, Tier, Why, control,
+    Beside, Compiled, Features, Fix, FloatRule, Guest, Layout, Move, Of, Techniques, Tier, Why,
+    control,
 };
+use std::num::NonZeroU32;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 /// The base register points this far into a view, so that displacements of slots are short.
 const BIAS: u16 = 128;
@@ -64,17 +67,48 @@ const FLAGS: [u8; 64] = {
 
 /// Code of a block.
 pub(crate) struct Native {
-    /// Where it begins in the arena.
+    /// Where it begins in the arena, and what is rarely run of it.
     entry: u32,
-    exits: Box<[NativeExit]>,
+    rest: u32,
+    form: Arc<Form>,
 }
 
-/// A way out of a block, as offsets in the arena.
+/// What all copies of a block's code have in common, in offsets from where it begins.
+struct Form {
+    exits: Box<[NativeExit]>,
+    /// How many bytes are run often, and how many rarely.
+    sizes: (u32, u32),
+    /// Where it can be copied.
+    fixes: Option<Box<[Fix]>>,
+}
+
+/// A way out of a block.
 #[derive(Clone, Copy)]
 struct NativeExit {
-    pc: u64,
+    /// How far its address is from the block's.
+    by: u64,
     jump: u32,
-    guard: Option<u32>,
+    stub: u32,
+    guard: Option<NonZeroU32>,
+}
+
+impl Form {
+    fn of(compiled: Compiled, start: u64) -> Self {
+        let Compiled { bytes, split, exits, fixes, .. } = compiled;
+        let exits = exits.iter().map(|exit| NativeExit {
+            by: exit.pc.wrapping_sub(start),
+            jump: short(exit.jump),
+            stub: short(exit.stub),
+            guard: exit.guard.and_then(|at| NonZeroU32::new(short(at))),
+        });
+        let sizes = (short(split), short(bytes.len() - split));
+        Self { exits: exits.collect(), sizes, fixes: fixes.map(Vec::into_boxed_slice) }
+    }
+}
+
+/// An offset in four bytes.
+fn short(at: usize) -> u32 {
+    u32::try_from(at).expect("an arena is small")
 }
 
 /// How code was left.
@@ -101,6 +135,10 @@ pub(crate) struct Jit {
     slots: usize,
     /// Offsets and sizes of the code that was made last.
     last: [(usize, usize); 2],
+    /// Code is copied where it can be.
+    moves: bool,
+    /// What is copied.
+    buffer: Vec<u8>,
 }
 
 /// Relative to the base register.
@@ -153,7 +191,9 @@ impl Jit {
         let arena = Arena::new(tier.prologue()).ok()?;
         let last = front.registers().iter().map(|reg| usize::from(reg.slot.0)).max();
         let own = usize::from(front.reservation().0.max(front.float_flags().0));
-        Some(Self { tier, arena, slots: last.unwrap_or(0).max(own) + 1, last: [(0, 0); 2] })
+        let slots = last.unwrap_or(0).max(own) + 1;
+        let (moves, buffer) = (!without.moves, vec![]);
+        Some(Self { tier, arena, slots, last: [(0, 0); 2], moves, buffer })
     }
 
     /// Whether the host has what it takes for any guest.
@@ -241,15 +281,55 @@ impl Jit {
             return None;
         }
         let (often, rest) = compiled.bytes.split_at(compiled.split);
-        self.arena.put(often, rest, compiled.rest_at);
-        self.last = [(at, often.len()), (compiled.rest_at, rest.len())];
-        let offset = |at: usize| u32::try_from(at).expect("an arena is small");
-        let exits = compiled.exits.iter().map(|exit| NativeExit {
-            pc: exit.pc,
-            jump: offset(exit.jump),
-            guard: exit.guard.map(offset),
-        });
-        Some(Native { entry: offset(at), exits: exits.collect() })
+        let rest_at = compiled.rest_at;
+        self.arena.put(often, rest, rest_at);
+        self.last = [(at, often.len()), (rest_at, rest.len())];
+        let Some(&Inst::Start(start)) = block.insts.first() else {
+            unreachable!("a block begins with a guest instruction");
+        };
+        let form = Arc::new(Form::of(compiled, start));
+        Some(Native { entry: short(at), rest: short(rest_at), form })
+    }
+
+    /// Whether code can be copied for the same bytes at another address.
+    pub(crate) fn can_move(&self, native: &Native) -> bool {
+        self.moves && native.form.fixes.is_some() && !self.is_full()
+    }
+
+    /// Copies the code of a block to another, of the same bytes `by` bytes further on, if that can
+    /// be. `ids` are their numbers.
+    pub(crate) fn copy(
+        &mut self,
+        from: &Native,
+        ids: (BlockId, BlockId),
+        by: u64,
+    ) -> Option<Native> {
+        let fixes = from.form.fixes.as_ref().filter(|_| self.can_move(from))?;
+        let (often, rest) = from.form.sizes;
+        let (often, rest) = (often as usize, rest as usize);
+        let (at, end) = self.arena.next();
+        // As where code is made.
+        let rest_at = (end - rest) & !15;
+        let (entry, entry_rest) = (from.entry as usize, from.rest as usize);
+        self.buffer.clear();
+        self.arena.read(entry, often, &mut self.buffer);
+        self.arena.read(entry_rest, rest, &mut self.buffer);
+        let to = Move { by, id: ids, at: (entry, at), rest_at: (entry_rest, rest_at) };
+        self.tier.fix(&mut self.buffer, often, fixes, &to);
+        self.arena.put(&self.buffer[..often], &self.buffer[often..], rest_at);
+        self.last = [(at, often), (rest_at, rest)];
+        let form = Arc::clone(&from.form);
+        let native = Native { entry: short(at), rest: short(rest_at), form };
+        for exit in &native.form.exits {
+            self.lead(&native, exit, native.arena(exit.stub));
+        }
+        Some(native)
+    }
+
+    /// Makes an exit lead to an offset in the arena.
+    fn lead(&mut self, from: &Native, exit: &NativeExit, to: u32) {
+        let jump = from.arena(exit.jump);
+        self.arena.patch(jump as usize, to.wrapping_sub(jump + 4));
     }
 
     /// Where the code made last is, and its bytes: what is run often, and the rest.
@@ -264,11 +344,10 @@ impl Jit {
 
     /// Makes an exit lead to a block's code. `id` is the number of the mapping of the page there.
     pub(crate) fn link(&mut self, from: &Native, exit: usize, to: &Native, id: u32) {
-        let exit = from.exits[exit];
-        let by = to.entry.wrapping_sub(exit.jump + 4);
-        self.arena.patch(exit.jump as usize, by);
+        let exit = from.form.exits[exit];
+        self.lead(from, &exit, to.entry);
         if let Some(guard) = exit.guard {
-            self.arena.patch(guard as usize, id);
+            self.arena.patch(from.arena(guard.get()) as usize, id);
         }
     }
 
@@ -325,9 +404,15 @@ impl Jit {
 }
 
 impl Native {
-    /// The address that an exit leads to.
-    pub(crate) fn exit_pc(&self, exit: usize) -> u64 {
-        self.exits[exit].pc
+    /// The address that an exit leads to, of the block at `start`.
+    pub(crate) fn exit_pc(&self, start: u64, exit: usize) -> u64 {
+        start.wrapping_add(self.form.exits[exit].by)
+    }
+
+    /// The offset in the arena of one from where the code begins.
+    fn arena(&self, offset: u32) -> u32 {
+        let often = self.form.sizes.0;
+        if offset < often { self.entry + offset } else { self.rest + (offset - often) }
     }
 }
 

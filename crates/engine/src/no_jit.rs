@@ -62,6 +62,14 @@ impl Jit {
         match *self {}
     }
 
+    pub(crate) fn can_move(&self, _: &Native) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn copy(&mut self, _: &Native, _: (BlockId, BlockId), _: u64) -> Option<Native> {
+        match *self {}
+    }
+
     pub(crate) fn last_made(&self) -> [(u64, u64); 2] {
         match *self {}
     }
@@ -85,7 +93,7 @@ impl Jit {
 }
 
 impl Native {
-    pub(crate) fn exit_pc(&self, _: usize) -> u64 {
+    pub(crate) fn exit_pc(&self, _: u64, _: usize) -> u64 {
         match *self {}
     }
 }

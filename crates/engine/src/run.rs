@@ -1,7 +1,7 @@
 //! The engine: finds or makes blocks and runs them, one after the other.
 #![allow(unsafe_code, reason = "runs a block while the cache that owns it is told of writes")]
 
-use crate::cache::{BlockId, Cache, Cached, Key, Shape, Start, translate};
+use crate::cache::{BlockId, Cache, Cached, Shape, Start, translate};
 use crate::code::{self, NO_LINK};
 use crate::counters::Counters;
 use crate::crew::Crew;
@@ -9,43 +9,18 @@ use crate::float::FloatRules;
 use crate::interp::{self, Outcome, Run};
 use crate::jit::{Jit, Left};
 use crate::memory::{MemoryPath, OwnTlb};
-use crate::profiler::{MadeCode, Marker, Phase, marked, now_ns, profiler};
+use crate::profiler::{Marker, Phase, marked, now_ns};
 use crate::sources::Sources;
 use crate::stops::{Caught, Stops, Watch};
 use crate::tlb::Tlb;
-use crate::{Entry, Env, Exit, Frontend, Mode, Regs, Tiers, Without};
-use omni_base::{PAGE_SIZE, PAGE_SIZE_U64, PageNo};
-use omni_ir::Trap;
+use crate::{Entry, Env, Exit, Frontend, Regs, Tiers, Without};
+use omni_base::{PAGE_SIZE, PAGE_SIZE_U64};
 use std::ptr::NonNull;
 
+mod look;
 mod part;
 
-/// Entries of a jump cache; a power of two.
-const JUMPS: usize = 4096;
-
-/// One remembered jump target.
-#[derive(Clone, Copy)]
-struct Jump {
-    pc: u64,
-    serial: u32,
-    mode: Mode,
-    block: BlockId,
-    generation: u32,
-}
-
-/// What is derived per vCPU.
-struct Jumps(Box<[Jump; JUMPS]>);
-
-impl Jumps {
-    fn new() -> Self {
-        let none = Jump { pc: 0, serial: u32::MAX, mode: Mode(0), block: NO_LINK, generation: 0 };
-        Self(Box::new([none; JUMPS]))
-    }
-
-    fn slot(&mut self, pc: u64) -> &mut Jump {
-        &mut self.0[((pc >> 1 ^ pc >> 13) as usize) % JUMPS]
-    }
-}
+use look::{Jumps, Looking, both_pages, crossing, made_code, moved, next_page};
 
 /// The translator of one machine, or of one vCPU of it where they run side by side: nothing in it
 /// is state.
@@ -317,13 +292,6 @@ impl Engine {
     }
 }
 
-/// How blocks are found.
-struct Looking<'a, F> {
-    front: &'a F,
-    mode: Mode,
-    jumps: &'a mut Jumps,
-}
-
 /// One run of a vCPU.
 struct Running<'a, F, E> {
     looking: Looking<'a, F>,
@@ -397,7 +365,8 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
                 }
                 self.mem.pages.sweep();
                 self.mem.mark.begin(Phase::Search);
-                let id = match self.looking.find(&mut self.mem, pc) {
+                let jit = self.jit.as_deref_mut();
+                let id = match self.looking.find(&mut self.mem, jit, (pc, ticks)) {
                     Ok(id) => id,
                     Err(trap) => return Exit { ticks, pc, trap: Some(trap) },
                 };
@@ -448,6 +417,9 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
         if self.mem.stops.is_cut(key.pc) {
             return false;
         }
+        if moved(&mut self.mem, jit, &key, Some(id), ticks).is_some() {
+            return true;
+        }
         self.mem.mark.begin_at(Phase::Compilation, key.pc);
         let Some(ptr) = self.mem.env.ram().read_ptr(key.page) else { return false };
         // SAFETY: E2: the page is readable, and nothing writes while a front-end looks at it.
@@ -480,27 +452,8 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
             self.mem.pages.buffer = block.insts;
             Some(native)
         });
-        let made = native.is_some().then(|| jit.last_made());
-        let time = self.mem.pages.time(ticks);
-        let block = self.mem.pages.running_mut(id);
-        (block.native, block.made) = (native.map(Box::new), time);
-        // What cannot have code is not tried again soon.
-        block.runs = 0;
-        let insns = block.code.pcs.len() as u64;
         self.mem.counters.compile_ns += now_ns() - began;
-        let Some(made) = made else {
-            self.mem.counters.blocks_refused += 1;
-            return false;
-        };
-        self.mem.counters.blocks_compiled += 1;
-        self.mem.counters.instructions_given_code += insns;
-        for (address, bytes) in made {
-            self.mem.counters.code_made_bytes += bytes;
-            if let Some(profiler) = profiler() {
-                profiler.made(&MadeCode { address, bytes, pc: key.pc, mode: key.mode });
-            }
-        }
-        true
+        made_code(&mut self.mem, jit, id, (native, ticks))
     }
 
     /// Makes what was come from lead to the block at once the next time.
@@ -567,8 +520,9 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
         let ran = match how {
             Left::Exit(id, exit) => {
                 counters.left_by_exit += 1;
-                let native = self.mem.pages.running(id).native.as_ref();
-                let to = native.expect("code that ran is there").exit_pc(exit);
+                let block = self.mem.pages.running(id);
+                let native = block.native.as_ref().expect("code that ran is there");
+                let to = native.exit_pc(block.code.start, exit);
                 Ran::On { ticks, to, from: From::Native(id, exit), next: NO_LINK }
             }
             Left::Indirect(to) => {
@@ -669,123 +623,10 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
     }
 }
 
-impl<F: Frontend> Looking<'_, F> {
-    fn find<E: Env>(&mut self, mem: &mut MemoryPath<'_, E>, pc: u64) -> Result<BlockId, Trap> {
-        let (serial, mode) = (mem.tlb.fetch_serial(), self.mode);
-        let jump = *self.jumps.slot(pc);
-        if jump.pc == pc
-            && jump.serial == serial
-            && jump.mode == mode
-            && mem.pages.get(jump.block).is_some_and(|b| b.generation == jump.generation)
-        {
-            return Ok(jump.block);
-        }
-        let (id, keep) = self.look_up(mem, pc)?;
-        if keep {
-            let generation = mem.pages.get(id).map_or(0, |block| block.generation);
-            let serial = mem.tlb.fetch_serial();
-            *self.jumps.slot(pc) = Jump { pc, serial, mode, block: id, generation };
-        }
-        Ok(id)
-    }
-
-    /// The block at `pc` from the cache or made anew, and whether its mapping may be remembered.
-    fn look_up<E: Env>(
-        &mut self,
-        mem: &mut MemoryPath<'_, E>,
-        pc: u64,
-    ) -> Result<(BlockId, bool), Trap> {
-        let page = self.page(mem, pc)?;
-        let mut key = Key { page, pc, mode: self.mode, second: None };
-        if let Some(id) = mem.pages.find(&key) {
-            mem.counters.blocks_found += 1;
-            return Ok((id, mem.tlb.fetch(pc).is_some()));
-        }
-        let began = now_ns();
-        mem.mark.begin_at(Phase::Translation, pc);
-        mem.watch_code(page);
-        let ptr = mem.env.ram().read_ptr(page);
-        let ptr = ptr.ok_or_else(|| mem.env.bad_atomic(pc, crate::Access::Fetch))?;
-        // SAFETY: E2: the page is readable, and nothing writes while a front-end looks at it.
-        let bytes = unsafe { std::slice::from_raw_parts(ptr.as_ptr(), PAGE_SIZE) };
-        let buffer = std::mem::take(&mut mem.pages.buffer);
-        let cuts = mem.stops.cuts();
-        let from = Start { pc, mode: self.mode, shape: Shape::Cold, cuts };
-        if let Some(block) = translate(self.front, bytes, &from, buffer) {
-            return Ok((self.insert(mem, key, block, began), mem.tlb.fetch(pc).is_some()));
-        }
-        // The instruction goes on in the next page, wherever that is now.
-        let second = self.page(mem, next_page(pc))?;
-        key.second = Some(second);
-        // Room for the second may have been made by dropping the first, which code must not run
-        // without: what takes its mapping away would not be noticed.
-        self.page(mem, pc)?;
-        if let Some(id) = mem.pages.find(&key) {
-            mem.counters.blocks_found += 1;
-            return Ok((id, false));
-        }
-        mem.watch_code(second);
-        let both = both_pages(mem.env.ram(), page, second);
-        let both = both.ok_or_else(|| mem.env.bad_atomic(pc, crate::Access::Fetch))?;
-        let block = crossing(self.front, &both, pc, self.mode);
-        Ok((self.insert(mem, key, block, began), false))
-    }
-
-    fn page<E: Env>(&self, mem: &mut MemoryPath<'_, E>, at: u64) -> Result<PageNo, Trap> {
-        let page = mem.fetch(at)?;
-        page.ok_or_else(|| mem.env.bad_atomic(at, crate::Access::Fetch))
-    }
-
-    fn insert<E: Env>(
-        &self,
-        mem: &mut MemoryPath<'_, E>,
-        key: Key,
-        block: omni_ir::Block,
-        began: u64,
-    ) -> BlockId {
-        debug_assert_eq!(omni_ir::verify(&block), Ok(()), "{block}");
-        let code = mem.pages.compiler.compile(&block);
-        mem.pages.buffer = block.insts;
-        mem.counters.blocks_translated += 1;
-        mem.counters.instructions_translated += code.pcs.len() as u64;
-        let id = mem.pages.insert(key, code);
-        mem.counters.translate_ns += now_ns() - began;
-        id
-    }
-}
-
-/// The first address of the page after that of `pc`.
-fn next_page(pc: u64) -> u64 {
-    (pc | (PAGE_SIZE_U64 - 1)).wrapping_add(1)
-}
-
-/// A page of code and as much of a second one as an instruction can have.
-fn both_pages(ram: &omni_memory::Space, first: PageNo, second: PageNo) -> Option<Vec<u8>> {
-    let mut both = vec![0; PAGE_SIZE + 16];
-    let (page, rest) = both.split_at_mut(PAGE_SIZE);
-    ram.read(first.base(), page).ok()?;
-    ram.read(second.base(), rest).ok()?;
-    Some(both)
-}
-
-/// A block of the one instruction that begins in one page and ends in the next.
-fn crossing<F: Frontend>(front: &F, both: &[u8], pc: u64, mode: Mode) -> omni_ir::Block {
-    let mut into = omni_ir::Builder::default();
-    into.start(pc);
-    let offset = (pc % PAGE_SIZE_U64) as usize;
-    let count = (both.len() - offset).min(16);
-    let mut bytes = [0; 16];
-    bytes[..count].copy_from_slice(&both[offset..offset + count]);
-    let next = match front.lower(&crate::Code { pc, bytes, count }, mode, &mut into) {
-        crate::Flow::Next(bytes) => pc.wrapping_add(u64::from(bytes)),
-        crate::Flow::End | crate::Flow::More => pc,
-    };
-    into.finish(next)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use omni_base::PageNo;
 
     #[test]
     fn numbers_of_mappings_begin_anew_when_nothing_knows_the_old_ones() {

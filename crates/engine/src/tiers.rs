@@ -88,6 +88,8 @@ pub struct Without {
     pub traces: bool,
     /// Links from block to block, and the jump cache.
     pub links: bool,
+    /// Copies of code for the same bytes at another address.
+    pub moves: bool,
 }
 
 /// What new engines begin with, a bit for each field.
@@ -95,8 +97,8 @@ static WITHOUT: AtomicU32 = AtomicU32::new(0);
 
 impl Without {
     /// The names of the fields, in their order, as a user writes them.
-    pub const NAMES: [&'static str; 6] =
-        ["sharing", "registers", "pairs", "floats", "traces", "links"];
+    pub const NAMES: [&'static str; 7] =
+        ["sharing", "registers", "pairs", "floats", "traces", "links", "moves"];
 
     /// Makes engines of this process do without these from now on; unknown names are given back.
     ///
@@ -124,6 +126,7 @@ impl Default for Without {
             floats: has(3),
             traces: has(4),
             links: has(5),
+            moves: has(6),
         }
     }
 }

@@ -100,9 +100,16 @@ impl Frontend for Machine {
             6 => {
                 b.binary(Binary::Mul, Slot(11), Slot(11), 0x9e37_79b9_7f4a_7c15);
                 b.binary(Binary::Xor, Slot(11), Slot(11), Slot(10));
+                // Where it is, in some way that moves as the block does, and in another.
+                b.address(Slot(12), code.pc.wrapping_sub(no << 4));
+                b.binary(Binary::And, Slot(13), Slot(12), !7);
+                b.binary(Binary::Shr, Slot(12), Slot(12), 9);
+                b.binary(Binary::Add, Slot(11), Slot(11), Slot(12));
+                b.binary(Binary::Xor, Slot(11), Slot(11), Slot(13));
             }
-            7 => b.jump(code.pc & !0xffff | (no & 0xfffc)),
-            8 => b.jump(address(&mut Random(no))),
+            7 => b.indirect(code.pc & !0xffff | (no & 0xfffc)),
+            8 => b.indirect(address(&mut Random(no))),
+            9 => b.jump(code.pc.wrapping_add((no & 0x1ffc).wrapping_sub(0x1000))),
             _ => b.trap(2, code.pc),
         }
         if op < 7 { Flow::Next(4) } else { Flow::End }
@@ -199,7 +206,8 @@ fn ram(random: &mut Random) -> Space {
             let op = match random.below(30) {
                 0..=8 => 0,
                 op @ 9..=26 => 1 + (op - 9) / 3,
-                27 | 28 => 8,
+                27 => 8,
+                28 => 9,
                 _ => 7,
             };
             let no = if op == 0 { random.below(256) } else { random.next() & 0xffff };
@@ -260,9 +268,12 @@ fn play(
 
 #[test]
 fn guests_that_change_their_tables_see_what_each_walk_would_give() {
-    let (mut ticks, mut traps) = (0, 0);
+    let (mut ticks, mut traps, mut moved) = (0, 0, 0);
     for seed in 0..150 {
         let mut engine = Engine::new(2);
+        if seed % 3 > 0 {
+            engine.set_tiers(Tiers::Compiled { after: 2 * (seed % 3) as u32 - 2 });
+        }
         let kept = play(seed, |world, vcpu, regs, entry| {
             let mut at = entry;
             loop {
@@ -275,6 +286,7 @@ fn guests_that_change_their_tables_see_what_each_walk_would_give() {
                 }
             }
         });
+        moved += engine.counters().blocks_moved;
         let mut engine = Engine::new(2);
         let fresh = play(seed, |world, vcpu, regs, entry| {
             let mut at = Entry { budget: 1, ..entry };
@@ -298,6 +310,7 @@ fn guests_that_change_their_tables_see_what_each_walk_would_give() {
     }
     // The programs do run: not everything traps at once.
     assert!(ticks > 10 * traps, "{ticks} ticks, {traps} traps");
+    assert!(moved > 10 || !Tiers::can_compile(), "{moved} blocks moved");
 }
 
 #[test]

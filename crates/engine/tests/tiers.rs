@@ -92,6 +92,7 @@ fn build(b: &mut Builder, inst: &Inst) {
         Inst::Fence(fence) => b.fence(fence),
         Inst::Float { op, format, dst, args, round } => b.float(op, format, dst, &args, round),
         Inst::Call(helper, dst, args) => b.call(helper, dst, args),
+        Inst::Address(dst, to) => b.address(dst, to),
         Inst::Start(_) | Inst::ExitIf(..) => unreachable!("the engine makes these"),
     }
 }

@@ -257,7 +257,11 @@ pub enum Inst {
     },
     /// `dst = helper(a, b, c)`; may read and write every register; traps.
     Call(Helper, Slot, [Val; 3]),
+    /// `dst =` an address at a known distance from this block: where the same bytes are at another
+    /// address, it is another too. What is here is the one for the block's own address.
+    Address(Slot, u64),
     /// Leaves for another address if the comparison holds. Counts as the end of its instruction.
+    /// The address moves with the block.
     ExitIf(Cond, Val, Val, u64),
 }
 
@@ -276,6 +280,7 @@ impl Inst {
             | Self::LoadReserved(_, dst, _)
             | Self::StoreConditional(_, dst, _, _)
             | Self::Float { dst, .. }
+            | Self::Address(dst, _)
             | Self::Call(_, dst, _) => Some(*dst),
             Self::Start(_) | Self::Store(..) | Self::Fence(_) | Self::ExitIf(..) => None,
         }
@@ -285,7 +290,7 @@ impl Inst {
     #[must_use]
     pub fn operands(&self) -> [Option<Val>; 4] {
         match *self {
-            Self::Start(_) | Self::Fence(_) => [None; 4],
+            Self::Start(_) | Self::Fence(_) | Self::Address(..) => [None; 4],
             Self::Unary(_, _, a) | Self::Load(_, _, a, _) | Self::LoadReserved(_, _, a) => {
                 [Some(a), None, None, None]
             }
@@ -330,11 +335,11 @@ impl Inst {
 /// How a block ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Term {
-    /// Goes on at a known address.
+    /// Goes on at an address at a known distance from this block, like those of `Inst::Address`.
     Jump(u64),
-    /// Goes to the first address if the comparison holds, else to the second.
+    /// Goes to the first such address if the comparison holds, else to the second.
     Branch(Cond, Val, Val, u64, u64),
-    /// Goes to a computed address.
+    /// Goes to a computed address, or to one that is the same wherever the block is.
     Indirect(Val),
     /// The last instruction does not retire but traps.
     Trap(Trap),

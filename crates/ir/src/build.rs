@@ -70,6 +70,12 @@ impl Builder {
         self.unary(Unary::Move, dst, a);
     }
 
+    /// `dst =` an address that was made from the instruction's own: the next one, or one at a
+    /// distance. As a constant it would be the same where these bytes are elsewhere.
+    pub fn address(&mut self, dst: Slot, address: u64) {
+        self.insts.push(Inst::Address(dst, address));
+    }
+
     /// `dst = op a`
     pub fn unary(&mut self, op: Unary, dst: Slot, a: impl Into<Val>) {
         let inst = match a.into() {
@@ -197,12 +203,13 @@ impl Builder {
         self.insts.push(Inst::Call(helper, dst, args));
     }
 
-    /// Ends the block: goes on at a known address.
+    /// Ends the block: goes on at an address that was made from the instruction's own.
     pub fn jump(&mut self, to: u64) {
         self.end(Term::Jump(to));
     }
 
-    /// Ends the block: goes to `to` if the comparison holds, else to `or`.
+    /// Ends the block: goes to `to` if the comparison holds, else to `or`, both made from the
+    /// instruction's own address.
     pub fn branch(&mut self, cond: Cond, a: impl Into<Val>, b: impl Into<Val>, to: u64, or: u64) {
         let term = match (a.into(), b.into()) {
             (Val::Const(a), Val::Const(b)) => Term::Jump(if cond.holds(a, b) { to } else { or }),
@@ -211,7 +218,7 @@ impl Builder {
         self.end(term);
     }
 
-    /// Ends the block: goes to a computed address.
+    /// Ends the block: goes to a computed address, or to a constant one.
     pub fn indirect(&mut self, to: impl Into<Val>) {
         self.end(Term::Indirect(to.into()));
     }

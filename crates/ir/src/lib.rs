@@ -7,6 +7,7 @@
 
 mod block;
 mod build;
+mod known;
 mod ops;
 mod print;
 mod verify;
@@ -15,5 +16,6 @@ pub use block::{
     AtomicOp, Block, Fence, FloatOp, Format, Helper, Inst, Memory, Size, Slot, Term, Trap, Val,
 };
 pub use build::Builder;
+pub use known::Known;
 pub use ops::{Binary, Cond, Unary, Width};
 pub use verify::{Unsound, verify};

@@ -57,6 +57,7 @@ impl fmt::Display for Inst {
             Self::Call(helper, dst, [a, b, c]) => {
                 write!(f, "  {dst} = call {} {a}, {b}, {c}", helper.0)
             }
+            Self::Address(dst, to) => write!(f, "  {dst} = address {to:#x}"),
             Self::ExitIf(cond, a, b, to) => write!(f, "  exit {to:#x} if {cond:?} {a}, {b}"),
         }
     }

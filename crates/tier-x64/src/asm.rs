@@ -1,5 +1,7 @@
 //! An encoder of the x86-64 instructions that the tier uses (Intel SDM volume 2, AMD APM volume 3).
 
+use crate::moves::{Fix, What};
+
 /// A general-purpose register, by number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Gpr(pub(crate) u8);
@@ -146,6 +148,8 @@ pub(crate) struct Asm {
     pub(crate) bytes: Vec<u8>,
     /// Displacements and the offsets that they lead to, until `settle`.
     bound: Vec<(Jump, i64)>,
+    /// What changes where code is copied, but for jumps.
+    fixes: Vec<Fix>,
 }
 
 /// Where bytes will be: those from `split` on apart from the others.
@@ -169,7 +173,8 @@ impl Place {
 impl Asm {
     /// With room for so many bytes.
     pub(crate) fn with_room(bytes: usize) -> Self {
-        Self { bytes: Vec::with_capacity(bytes), bound: Vec::with_capacity(32) }
+        let bound = Vec::with_capacity(32);
+        Self { bytes: Vec::with_capacity(bytes), bound, fixes: Vec::with_capacity(32) }
     }
 
     pub(crate) fn here(&self) -> usize {
@@ -294,6 +299,26 @@ impl Asm {
         }
     }
 
+    /// `dst = value`, of 64 bits whatever it is, and changed where the code is copied.
+    pub(crate) fn mov_address(&mut self, dst: Gpr, value: u64) {
+        self.bytes.push(0x48 | dst.0 >> 3);
+        self.bytes.push(0xb8 | dst.0 & 7);
+        self.fix_next(What::Address);
+        self.bytes.extend_from_slice(&value.to_le_bytes());
+    }
+
+    /// `dst = place`, likewise.
+    pub(crate) fn mov_place(&mut self, dst: Gpr, place: u32) {
+        // Of any value, which `mov_imm` need not be.
+        self.bytes.push(0xb8 | dst.0 & 7);
+        self.fix_next(What::Place);
+        self.imm32(place.cast_signed());
+    }
+
+    fn fix_next(&mut self, what: What) {
+        self.fixes.push(Fix::new(self.bytes.len(), what));
+    }
+
     /// `dst = zero- or sign-extended src` of 1, 2 or 4 bytes, to 64 bits.
     pub(crate) fn extend(&mut self, bytes: u64, signed: bool, dst: Gpr, src: impl Into<Rm>) {
         let src = src.into();
@@ -336,9 +361,11 @@ impl Asm {
         }
     }
 
-    /// The offset of the immediate of a `cmp` of a word in memory, to be patched.
-    pub(crate) fn cmp_patchable(&mut self, mem: Mem, imm: u32) -> usize {
-        self.encode(form(&[0x81], W::D), Alu::Cmp as u8, mem.into());
+    /// Compares the number of a mapping; gives the offset of the immediate, to be patched.
+    pub(crate) fn cmp_guard(&mut self, base: Gpr, disp: i32, imm: u32) -> usize {
+        assert!(disp > 127, "of four bytes, which can be changed to any");
+        self.encode(form(&[0x81], W::D), Alu::Cmp as u8, Mem::at(base, disp).into());
+        self.fixes.push(Fix::new(self.here() - 4, What::Guard));
         self.imm32(imm.cast_signed());
         self.here() - 4
     }
@@ -476,14 +503,22 @@ impl Asm {
         self.bound.push((jump, to));
     }
 
-    /// The bytes, once it is known where they will be.
-    pub(crate) fn settle(mut self, place: Place) -> Vec<u8> {
+    /// The bytes, once it is known where they will be, and what changes where they are copied.
+    pub(crate) fn settle(mut self, place: Place) -> (Vec<u8>, Vec<Fix>) {
+        let split = offset(place.split);
         for (jump, to) in self.bound {
+            let what = match (to, offset(jump.0) < split) {
+                (..0, _) => Some(What::ToShared),
+                (to, false) if to < split => Some(What::ToOften),
+                (to, true) if to >= split => Some(What::ToRest),
+                _ => None,
+            };
+            self.fixes.extend(what.map(|what| Fix::new(jump.0, what)));
             let by = place.arena(to) - (place.arena(offset(jump.0)) + 4);
             let by = i32::try_from(by).expect("code lies in one arena of less than 2 GiB");
             self.bytes[jump.0..jump.0 + 4].copy_from_slice(&by.to_le_bytes());
         }
-        self.bytes
+        (self.bytes, self.fixes)
     }
 
     /// Makes a jump lead here.

@@ -6,9 +6,10 @@ use crate::asm::{
 use crate::layout::{FETCHES, JUMPS, control};
 use crate::local::{self, Local};
 use crate::map::Loc;
+use crate::moves::Fix;
 use crate::share::Shares;
 use crate::{Of, Techniques, Tier};
-use omni_ir::{Binary, Block, Cond, Fence, Inst, Slot, Term, Unary, Val, Width};
+use omni_ir::{Binary, Block, Cond, Fence, Inst, Known, Slot, Term, Unary, Val, Width};
 
 /// The size of a page of code, whose mapping one number stands for.
 const PAGE: u64 = 4096;
@@ -32,6 +33,9 @@ pub struct Compiled {
     pub rest_at: usize,
     /// The ways out to known addresses, by number.
     pub exits: Vec<Exit>,
+    /// What changes where the code is copied, for the same block at another address of the guest;
+    /// nothing where it cannot be.
+    pub fixes: Option<Vec<Fix>>,
 }
 
 /// A way out of a block to a known address, which can be made to lead to that block's code.
@@ -39,10 +43,12 @@ pub struct Compiled {
 pub struct Exit {
     /// The address.
     pub pc: u64,
-    /// The offset in the arena of the 32-bit displacement that leads there.
+    /// The offset in the bytes of the 32-bit displacement that leads there.
     pub jump: usize,
-    /// Where the target is in another page: the offset there of the 32-bit number that the mapping
-    /// of that page must have for the jump to be taken.
+    /// The offset of what it leads to at first: code is left there.
+    pub stub: usize,
+    /// Where the target is in another page: the offset of the 32-bit number that the mapping of
+    /// that page must have for the jump to be taken.
     pub guard: Option<usize>,
 }
 
@@ -73,7 +79,9 @@ pub(crate) struct Emit<'a> {
     pub(crate) stubs: Vec<Stub>,
     exits: Vec<Exit>,
     /// Slots whose value is known.
-    known: Vec<(Slot, u64)>,
+    known: Vec<(Slot, Known)>,
+    /// The code is good for this address of the guest alone.
+    pub(crate) fixed: bool,
     /// The temporary that rdx holds within the present guest instruction.
     in_rdx: Option<Slot>,
     /// Floating-point slots known to hold a single in its box.
@@ -108,6 +116,7 @@ pub(crate) fn compile(tier: &Tier, block: &Block, of: Of) -> Compiled {
         stubs: vec![],
         exits: vec![],
         known: vec![],
+        fixed: of.second.is_some(),
         in_rdx: None,
         boxed: [0; 4],
         nearest_in: None,
@@ -240,7 +249,7 @@ impl Emit<'_> {
             let dst = match *inst {
                 Inst::Unary(op, dst, _) if op != Unary::Unbox16 => dst,
                 Inst::Binary(op, width, dst, _, _) if is_plain(op, width) => dst,
-                Inst::Deposit { dst, .. } => dst,
+                Inst::Deposit { dst, .. } | Inst::Address(dst, _) => dst,
                 Inst::ExitIf(..) | Inst::Fence(_) => continue,
                 Inst::Start(_)
                 | Inst::Unary(..)
@@ -267,7 +276,7 @@ impl Emit<'_> {
         if self.has_flags(inst) {
             self.take_flags();
         }
-        if let Inst::Unary(Unary::Move, dst, Val::Const(_)) = *inst
+        if let Inst::Unary(Unary::Move, dst, Val::Const(_)) | Inst::Address(dst, _) = *inst
             && dst.is_temp()
             && !self.is_read(dst, self.inst + 1)
         {
@@ -283,6 +292,7 @@ impl Emit<'_> {
         match *inst {
             Inst::Fence(Fence::Full) if self.tier.beside.is_some() => self.asm.fence(),
             Inst::Start(_) | Inst::Fence(_) => {}
+            Inst::Address(dst, to) => self.address_of_code(dst, to),
             Inst::Unary(op, dst, a) => self.unary(op, dst, a),
             Inst::Binary(op, width, dst, a, b) => self.binary(op, width, dst, a, b),
             Inst::Select(dst, test, a, b) => self.select(dst, test, a, b),
@@ -322,8 +332,12 @@ impl Emit<'_> {
                 }
                 Err(holds) => self.leave_for(if holds { to } else { or }),
             },
-            Term::Indirect(to) => match self.value_of(to) {
-                Some(to) => self.leave_for(to),
+            Term::Indirect(to) => match self.known_of(to) {
+                Some(Known::Moving(to)) => self.leave_for(to),
+                Some(Known::Fixed(to)) => {
+                    self.fixed = true;
+                    self.leave_for(to);
+                }
                 None => self.indirect(to),
             },
             Term::Trap(_) => {
@@ -421,6 +435,7 @@ impl Emit<'_> {
                     if let Some(guard) = guard {
                         self.asm.bind(guard);
                     }
+                    self.exits[exit].stub = self.asm.here();
                     self.place(exit);
                     self.jump_to(self.tier.thunks.exit);
                 }
@@ -459,7 +474,7 @@ impl Emit<'_> {
     /// Makes a jump, after a guard if there is one, an exit.
     fn leave(&mut self, jump: Jump, guard: Option<(usize, Jump)>, pc: u64) {
         let (from, exit) = (jump, self.exits.len());
-        self.exits.push(Exit { pc, jump: jump.0, guard: guard.map(|(at, _)| at) });
+        self.exits.push(Exit { pc, jump: jump.0, stub: 0, guard: guard.map(|(at, _)| at) });
         self.stubs.push(Stub::Leave { from, guard: guard.map(|(_, jump)| jump), exit });
     }
 
@@ -482,22 +497,15 @@ impl Emit<'_> {
         // From an even place on, as code is faster to run by whole lines.
         let rest_at = (of.end - (self.asm.here() - split)) & !15;
         let place = Place { split, at: of.at, rest_at };
-        let arena =
-            |at: usize| usize::try_from(place.arena(offset(at))).expect("the arena begins at zero");
-        let exits = self.exits.iter().map(|exit| Exit {
-            pc: exit.pc,
-            jump: arena(exit.jump),
-            guard: exit.guard.map(arena),
-        });
-        let exits = exits.collect();
-        Compiled { bytes: self.asm.settle(place), split, rest_at, exits }
+        let (bytes, fixes) = self.asm.settle(place);
+        let fixes = (!self.fixed).then_some(fixes);
+        Compiled { bytes, split, rest_at, exits: self.exits, fixes }
     }
 
     /// Compares the number of the mapping of the page of `pc`; jumps where it is another.
     fn guard(&mut self, pc: u64, number: u32) -> (usize, Jump) {
         let index = (pc / PAGE % FETCHES) as i32;
-        let word = Mem::at(RBP, self.tier.layout.fetch_ids + 4 * index);
-        let at = self.asm.cmp_patchable(word, number);
+        let at = self.asm.cmp_guard(RBP, self.tier.layout.fetch_ids + 4 * index, number);
         (at, self.asm.jcc(Cc::Ne))
     }
 
@@ -529,8 +537,7 @@ impl Emit<'_> {
 
     /// Puts the block and a number within it into eax.
     fn place(&mut self, number: usize) {
-        let place = self.id << 10 | number as u32;
-        self.asm.mov_imm(RAX, u64::from(place));
+        self.asm.mov_place(RAX, self.id << 10 | number as u32);
     }
 
     fn jump_to(&mut self, to: usize) {
@@ -564,13 +571,21 @@ impl Emit<'_> {
         self.tier.map.loc(slot)
     }
 
-    /// What an operand is, if that is known.
-    pub(crate) fn value_of(&self, val: Val) -> Option<u64> {
+    /// What is known of an operand.
+    pub(crate) fn known_of(&self, val: Val) -> Option<Known> {
         match val {
-            Val::Const(value) => Some(value),
+            Val::Const(value) => Some(Known::Fixed(value)),
             Val::Slot(slot) => {
                 self.known.iter().find(|(at, _)| *at == slot).map(|(_, value)| *value)
             }
+        }
+    }
+
+    /// What an operand is, if that is known, wherever the block is.
+    pub(crate) fn value_of(&self, val: Val) -> Option<u64> {
+        match self.known_of(val)? {
+            Known::Fixed(value) => Some(value),
+            Known::Moving(_) => None,
         }
     }
 
@@ -586,8 +601,8 @@ impl Emit<'_> {
         self.boxed[usize::from(slot.0 >> 6)] &= !(1 << (slot.0 & 63));
     }
 
-    /// Notes that a slot has this value now.
-    pub(crate) fn wrote_const(&mut self, slot: Slot, value: u64) {
+    /// Notes what is known of a slot's value now.
+    pub(crate) fn wrote_known(&mut self, slot: Slot, value: Known) {
         self.wrote(slot);
         // These two change by other operations than those that name them.
         if slot != self.tier.flags && slot != self.tier.reservation {

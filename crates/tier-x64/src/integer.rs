@@ -4,7 +4,7 @@ use crate::asm::{Alu, Cc, Gpr, Mem, RAX, RCX, RDX, Rm, Shift, W};
 use crate::block::Emit;
 use crate::float::SPARE;
 use crate::map::Loc;
-use omni_ir::{Binary, Cond, Inst, Slot, Unary, Val, Width};
+use omni_ir::{Binary, Cond, Inst, Known, Slot, Unary, Val, Width};
 
 /// The low 32 bits.
 const LOW_32: u64 = 0xffff_ffff;
@@ -59,7 +59,21 @@ impl Emit<'_> {
                 self.done(dst, RAX);
             }
         }
-        self.wrote_const(dst, value);
+        self.wrote_known(dst, Known::Fixed(value));
+    }
+
+    /// An address that moves with the block.
+    pub(crate) fn address_of_code(&mut self, dst: Slot, value: u64) {
+        let reg = self.target(dst);
+        if u32::try_from(value).is_ok() || small(value).is_some() {
+            // Kernels and programs that are linked for an address: they do not move.
+            self.asm.mov_imm(reg, value);
+            self.fixed = true;
+        } else {
+            self.asm.mov_address(reg, value);
+        }
+        self.done(dst, reg);
+        self.wrote_known(dst, Known::Moving(value));
     }
 
     fn copy(&mut self, dst: Slot, from: Slot) {
@@ -73,8 +87,11 @@ impl Emit<'_> {
                 self.done(dst, reg);
             }
         }
-        let boxed = self.is_boxed(from);
+        let (boxed, known) = (self.is_boxed(from), self.known_of(from.into()));
         self.wrote(dst);
+        if let Some(known) = known {
+            self.wrote_known(dst, known);
+        }
         if boxed {
             self.note_boxed(dst);
         }
@@ -189,9 +206,18 @@ impl Emit<'_> {
     }
 
     pub(crate) fn binary(&mut self, op: Binary, width: Width, dst: Slot, a: Val, b: Val) {
-        if let (Some(a), Some(b)) = (self.value_of(a), self.value_of(b)) {
-            return self.constant(dst, op.eval(width, a, b));
+        let known = self.known_of(a).zip(self.known_of(b));
+        let known = known.and_then(|(a, b)| Known::binary(op, width, a, b));
+        if let Some(Known::Fixed(value)) = known {
+            return self.constant(dst, value);
         }
+        self.binary_unknown(op, width, dst, a, b);
+        if let Some(moving) = known {
+            self.wrote_known(dst, moving);
+        }
+    }
+
+    fn binary_unknown(&mut self, op: Binary, width: Width, dst: Slot, a: Val, b: Val) {
         match op {
             Binary::Add | Binary::Sub => self.sum(op, width, dst, a, b),
             Binary::And | Binary::Or | Binary::Xor => self.alu(op, width, dst, a, b),

@@ -14,12 +14,14 @@ mod layout;
 mod local;
 mod map;
 mod memory;
+mod moves;
 mod share;
 mod thunks;
 
 pub use block::{Compiled, Exit};
 pub use layout::{FETCHES, JUMPS, Layout, SECOND_JUMP, Why, control};
 pub use map::{Beside, FloatRule, Guest};
+pub use moves::{Fix, Move};
 
 use map::Map;
 use omni_ir::{Block, Slot};

@@ -42,7 +42,8 @@ pub(crate) fn make(map: &Map, layout: &Layout) -> (Thunks, Vec<u8>) {
     thunks.indirect = into.second_jump(thunks.unknown);
     thunks.stop = into.reason(Why::Stop, leave);
     let split = into.asm.here();
-    (thunks, into.asm.settle(Place { split, at: 0, rest_at: split }))
+    let (bytes, _) = into.asm.settle(Place { split, at: 0, rest_at: split });
+    (thunks, bytes)
 }
 
 struct Maker<'a> {

@@ -128,6 +128,13 @@ impl Lower<'_> {
         self.pc.wrapping_add(u64::from(self.size))
     }
 
+    /// Ends the block after this instruction, as code may mean something else from the next on.
+    pub fn stop_next(&mut self) {
+        let (to, next) = (self.b.temp(), self.next());
+        self.b.address(to, next);
+        self.b.stop(to);
+    }
+
     /// What an integer register holds.
     #[must_use]
     pub fn x(&self, X(number): X) -> Val {
@@ -202,8 +209,7 @@ impl Lower<'_> {
     /// To be called when floating-point state has been written.
     pub fn dirtied(&mut self) {
         if !self.mode.float_dirty {
-            let next = self.next();
-            self.b.stop(next);
+            self.stop_next();
         }
     }
 }

@@ -139,12 +139,12 @@ pub(super) fn lui(cx: &mut Lower<'_>, o: Upper) {
 
 fn auipc(cx: &mut Lower<'_>, o: Upper) {
     let dst = cx.dst(o.rd);
-    cx.b.put(dst, cx.pc.wrapping_add(upper(o.imm.0)));
+    cx.b.address(dst, cx.pc.wrapping_add(upper(o.imm.0)));
 }
 
 pub(super) fn jal(cx: &mut Lower<'_>, o: Jump) {
     let dst = cx.dst(o.rd);
-    cx.b.put(dst, cx.next());
+    cx.b.address(dst, cx.next());
     cx.b.jump(cx.pc.wrapping_add(wide(o.imm.0)));
 }
 
@@ -154,7 +154,7 @@ pub(super) fn jalr(cx: &mut Lower<'_>, o: RegImm) {
     cx.b.binary(Binary::Add, to, cx.x(o.rs1), wide(o.imm.0));
     cx.b.binary(Binary::And, to, to, !1);
     let dst = cx.dst(o.rd);
-    cx.b.put(dst, cx.next());
+    cx.b.address(dst, cx.next());
     cx.b.indirect(to);
 }
 

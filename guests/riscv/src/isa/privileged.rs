@@ -48,8 +48,7 @@ fn wfi(cx: &mut Lower<'_>, _: None) {
         return;
     }
     cx.call(helper::WAIT, [Val::Const(0); 3]);
-    let next = cx.next();
-    cx.b.stop(next);
+    cx.stop_next();
 }
 
 /// Translations are never stale, so there is nothing to do but to ask whether it is allowed.

@@ -1,0 +1,36 @@
+//! Faults in what is made of guests' code.
+
+use super::Fault;
+
+const MOVES: &str = "-p omni-engine --test moves";
+
+pub(super) const FAULTS: &[Fault] = &[
+    Fault {
+        name: "any mask keeps of an address what moves with the block",
+        file: "crates/ir/src/known.rs",
+        find: "if full && b >= PAGE.wrapping_neg() =>",
+        replace: "if full =>",
+        test: "-p omni-ir --lib known::",
+    },
+    Fault {
+        name: "code is copied with the addresses of the block that it was made for",
+        file: "crates/tier-x64/src/moves.rs",
+        find: "u64::from_le_bytes(*word).wrapping_add(to.by)",
+        replace: "u64::from_le_bytes(*word)",
+        test: MOVES,
+    },
+    Fault {
+        name: "code is copied while there are addresses to stop at",
+        file: "crates/engine/src/run/look.rs",
+        find: "!mem.stops.cuts().is_empty() || mem.lanes.apart()",
+        replace: "mem.lanes.apart()",
+        test: MOVES,
+    },
+    Fault {
+        name: "code that jumps to an address that stays is copied",
+        file: "crates/tier-x64/src/block.rs",
+        find: "                    self.fixed = true;\n                    self.leave_for(to);",
+        replace: "                    self.leave_for(to);",
+        test: MOVES,
+    },
+];
