@@ -11,6 +11,8 @@ mod counters;
 mod crew;
 mod float;
 mod front;
+#[cfg_attr(not(target_arch = "x86_64"), path = "no_functions.rs")]
+mod functions;
 mod index;
 mod interp;
 #[cfg_attr(not(target_arch = "x86_64"), path = "no_jit.rs")]
@@ -30,6 +32,7 @@ pub use front::{
     Access, At, Code, Context, Entry, Env, Exit, Flow, Frontend, HotSlots, Mapping, Mode,
     NOT_RESERVED, NanRule, RegSlot, Regs, Reply, Target,
 };
+pub use functions::{Call, Functions, Left, Spot, World};
 pub use profiler::{MadeCode, Phase, Profiler, phase_here, set_profiler};
 pub use run::Engine;
 pub use stops::{Caught, Watch};

@@ -7,6 +7,7 @@
 
 mod block;
 mod build;
+mod function;
 mod known;
 mod ops;
 mod print;
@@ -16,6 +17,7 @@ pub use block::{
     AtomicOp, Block, Fence, FloatOp, Format, Helper, Inst, Memory, Size, Slot, Term, Trap, Val,
 };
 pub use build::Builder;
+pub use function::{Callee, Edge, End, Function, Home, Piece, SHARED};
 pub use known::Known;
 pub use ops::{Binary, Cond, Unary, Width};
 pub use verify::{Unsound, verify};

@@ -7,8 +7,8 @@ use omni_base::{Gpa, PAGE_SIZE, PAGE_SIZE_U64, PageNo};
 /// The low bits of an address, which are the offset in its page.
 const OFFSET: u64 = PAGE_SIZE_U64 - 1;
 
-/// Where pages are, as far as is known; zero where it is not. Both tables are of one length, which
-/// is the bound of all accesses.
+/// What leads from an address in a page to where that is, as far as is known; zero where it is not.
+/// Both tables are of one length, which is the bound of all accesses.
 #[derive(Default)]
 pub(crate) struct Flat {
     read: Vec<usize>,
@@ -21,8 +21,9 @@ impl Flat {
     pub(crate) fn set(&mut self, no: PageNo, address: usize, owned: bool) {
         let Ok(no) = usize::try_from(no.0) else { return };
         if let (Some(read), Some(write)) = (self.read.get_mut(no), self.write.get_mut(no)) {
-            *read = address;
-            *write = if owned { address } else { 0 };
+            let add = address.wrapping_sub(no * PAGE_SIZE);
+            *read = add;
+            *write = if owned { add } else { 0 };
         }
     }
 
@@ -48,7 +49,7 @@ fn find<const N: usize>(table: &[usize], at: u64) -> Option<*mut u8> {
     let entry = *table.get(usize::try_from(at / PAGE_SIZE_U64).ok()?)?;
     let offset = (at & OFFSET) as usize;
     (entry != 0 && offset <= PAGE_SIZE - N)
-        .then(|| std::ptr::with_exposed_provenance_mut(entry + offset))
+        .then(|| std::ptr::with_exposed_provenance_mut(entry.wrapping_add(at as usize)))
 }
 
 impl Space {
@@ -57,6 +58,13 @@ impl Space {
         let pages = usize::try_from(pages.min(self.page_count())).expect("a 64-bit host");
         self.flat.read.resize(pages, 0);
         self.flat.write.resize(pages, 0);
+    }
+
+    /// Where the tables of the flat view are, for loads and for stores, and how many pages they
+    /// reach over: for each page what leads from an address in it to the host's, or zero. Good
+    /// until anything else is done with the space.
+    pub fn flat_tables(&mut self) -> (*const usize, *const usize, usize) {
+        (self.flat.read.as_ptr(), self.flat.write.as_ptr(), self.flat.read.len())
     }
 
     /// How many bytes the flat view reaches over.

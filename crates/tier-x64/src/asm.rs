@@ -109,6 +109,7 @@ pub(crate) enum Cc {
     Be = 6,
     A = 7,
     S = 8,
+    Ns = 9,
     P = 10,
     Np = 11,
     L = 12,
@@ -609,6 +610,29 @@ impl Asm {
     /// Bytes that are equal in both become all ones, others zero.
     pub(crate) fn equal_bytes(&mut self, dst: Xmm, src: Xmm) {
         self.float(0x66, 0x74, dst, src);
+    }
+
+    /// `dst = src` rounded to an integral value, by the mode of the instruction.
+    pub(crate) fn round(&mut self, double: bool, mode: u8, dst: Xmm, src: Xmm) {
+        let opcode = &[0x0f, 0x3a, 0x0a | u8::from(double)];
+        self.encode(sse(0x66, opcode), dst.0, src.into());
+        self.bytes.push(mode);
+    }
+
+    /// `*dst = src`, all of it, at any address.
+    pub(crate) fn store_all(&mut self, dst: Mem, src: Xmm) {
+        self.encode(form(&[0x0f, 0x11], W::D), src.0, dst.into());
+    }
+
+    /// Stores rax at rdi so many times as rcx says, upward.
+    pub(crate) fn repeat_store(&mut self) {
+        self.bytes.extend_from_slice(&[0xf3, 0x48, 0xab]);
+    }
+
+    /// A word of 32 bits among the code.
+    pub(crate) fn word(&mut self, word: u32) -> usize {
+        self.imm32(word.cast_signed());
+        self.here() - 4
     }
 
     /// `dst = 0`

@@ -1,5 +1,7 @@
 //! A block: its frame of budget and exits, and the dispatch over its operations.
 
+pub(crate) mod function;
+
 use crate::asm::{
     Alu, Asm, Cc, Gpr, Jump, Mem, Place, R15, RAX, RBP, RCX, RDX, Rm, Shift, W, Xmm, offset,
 };
@@ -20,6 +22,9 @@ const NO_ID: u32 = u32::MAX;
 /// The canonical NaNs of the RISC-V manual; the single is in its box.
 const NAN_64: u64 = 0x7ff8_0000_0000_0000;
 const NAN_32: u64 = 0xffff_ffff_7fc0_0000;
+
+/// The canonical single without a box.
+const NAN_PLAIN_32: u64 = 0x7fc0_0000;
 
 /// Code of a block.
 #[derive(Debug)]
@@ -65,6 +70,9 @@ pub(crate) enum Stub {
     Finish { from: Jump, inst: usize },
     /// Leaves to a known address, `back` ticks short of the block's end.
     Exit { from: Jump, pc: u64, back: u32 },
+    /// Whether an access by the address in the register, which is not aligned, stays in its page:
+    /// then it goes on at the offset, else whoever runs the function does the operation.
+    Unaligned { from: Jump, at: Gpr, size: u64, inst: usize, resume: usize },
     /// Leaves by the exit of this number, which leads nowhere yet or whose guard says no.
     Leave { from: Jump, guard: Option<Jump>, exit: usize },
 }
@@ -197,6 +205,7 @@ impl Emit<'_> {
             | Stub::Nan { .. }
             | Stub::Finish { .. }
             | Stub::Exit { .. }
+            | Stub::Unaligned { .. }
             | Stub::Leave { .. } => None,
         };
         self.twin = self.stubs.iter().filter_map(from).map(|inst| (inst, 0)).collect();
@@ -392,6 +401,7 @@ impl Emit<'_> {
                 | Stub::Nan { .. }
                 | Stub::Finish { .. }
                 | Stub::Twin { .. }
+                | Stub::Unaligned { .. }
                 | Stub::Leave { .. } => self.stubs.push(stub),
             }
         }
@@ -413,11 +423,7 @@ impl Emit<'_> {
                     self.asm.bind_to(back, offset(resume));
                 }
                 Stub::Nan { from, double, reg, resume } => {
-                    self.asm.bind(from);
-                    self.asm.mov_imm(RAX, if double { NAN_64 } else { NAN_32 });
-                    self.asm.xmm_from_gpr(W::Q, reg, RAX);
-                    let back = self.asm.jmp();
-                    self.asm.bind_to(back, offset(resume));
+                    self.nan_stub(from, if double { NAN_64 } else { NAN_32 }, reg, resume);
                 }
                 Stub::Twin { from, inst } => {
                     let entry = self.twin.iter().find(|(at, _)| *at == inst);
@@ -440,8 +446,17 @@ impl Emit<'_> {
                     self.jump_to(self.tier.thunks.exit);
                 }
                 Stub::Exit { .. } => unreachable!("they were made before"),
+                Stub::Unaligned { .. } => unreachable!("only functions have them"),
             }
         }
+    }
+
+    fn nan_stub(&mut self, from: Jump, nan: u64, reg: Xmm, resume: usize) {
+        self.asm.bind(from);
+        self.asm.mov_imm(RAX, nan);
+        self.asm.xmm_from_gpr(W::Q, reg, RAX);
+        let back = self.asm.jmp();
+        self.asm.bind_to(back, offset(resume));
     }
 
     fn exit_stub(&mut self, from: Jump, pc: u64, back: u32) {
@@ -511,6 +526,11 @@ impl Emit<'_> {
 
     /// Runs the present operation, which writes `dst`, by the interpreter.
     pub(crate) fn step(&mut self, dst: Slot) {
+        if self.tier.frames {
+            let from = self.asm.jmp();
+            self.stubs.push(Stub::Finish { from, inst: self.inst });
+            return self.wrote(dst);
+        }
         self.give_registers();
         self.place(self.inst);
         self.call_to(self.tier.thunks.step);

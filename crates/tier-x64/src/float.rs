@@ -26,6 +26,8 @@ mod opcode {
     pub(super) const MIN: u8 = 0x5d;
     pub(super) const DIV: u8 = 0x5e;
     pub(super) const MAX: u8 = 0x5f;
+    pub(super) const AND: u8 = 0x54;
+    pub(super) const OR: u8 = 0x56;
     pub(super) const QUIET: u8 = 0x2e;
     pub(super) const SIGNAL: u8 = 0x2f;
 }
@@ -111,7 +113,7 @@ impl Emit<'_> {
     /// Makes a whole guest instruction that begins at the present operation, if it is one
     /// floating-point operation that the host can do. Says whether it was.
     pub(crate) fn float_instruction(&mut self) -> bool {
-        if self.tier.float != FloatRule::CanonicalNan {
+        if self.tier.float == FloatRule::Step {
             return false;
         }
         let Some(pattern) = self.pattern() else { return false };
@@ -173,7 +175,7 @@ impl Emit<'_> {
     /// The slot that a result ends in, whether in a box, and the end of the operations that put it
     /// there, which are from `at` on.
     fn destination(&self, dst: Slot, at: usize) -> Option<(Slot, bool, usize)> {
-        if !dst.is_temp() {
+        if !dst.is_temp() || self.is_plain() {
             return Some((dst, false, at));
         }
         let (to, boxes) = match *self.block.insts.get(at)? {
@@ -191,7 +193,8 @@ impl Emit<'_> {
             Format::F16 => return false,
         };
         let negated = p.args.iter().any(Source::negated);
-        if negated && p.op != FloatOp::MulAdd || !p.boxes_are_usual(double) {
+        let boxes = self.is_plain() || p.boxes_are_usual(double);
+        if negated && p.op != FloatOp::MulAdd || !boxes {
             return false;
         }
         match p.op {
@@ -217,19 +220,18 @@ impl Emit<'_> {
             FloatOp::FromI32 | FloatOp::FromI64 | FloatOp::FromU32 | FloatOp::FromU64 => {
                 self.of_integer(p, double)
             }
-            FloatOp::Minimum
-            | FloatOp::Maximum
-            | FloatOp::Class
-            | FloatOp::ToFloat(_)
-            | FloatOp::Round
-            | FloatOp::RoundExact
-            | FloatOp::ToI32Modular => false,
+            FloatOp::Minimum => self.is_plain() && self.bound(p, double, opcode::MIN, opcode::OR),
+            FloatOp::Maximum => self.is_plain() && self.bound(p, double, opcode::MAX, opcode::AND),
+            FloatOp::Round => self.is_plain() && self.integral(p, double),
+            FloatOp::Class | FloatOp::ToFloat(_) | FloatOp::RoundExact | FloatOp::ToI32Modular => {
+                false
+            }
         }
     }
 
     /// Moves the exceptions in MXCSR to the slot that collects them. Works in rax.
     pub(crate) fn take_flags(&mut self) {
-        if self.tier.float == FloatRule::Step {
+        if self.tier.float != FloatRule::CanonicalNan {
             return;
         }
         let mxcsr = self.control(control::MXCSR);
@@ -399,6 +401,52 @@ impl Emit<'_> {
         true
     }
 
+    /// Whether singles have no box and exceptions are not collected.
+    fn is_plain(&self) -> bool {
+        self.tier.float == FloatRule::Plain
+    }
+
+    /// The lesser or the greater: of equal operands, which may be zeros of two signs, all signs or
+    /// one; a NaN where one is.
+    fn bound(&mut self, p: &Pattern, double: bool, op: u8, of_equals: u8) -> bool {
+        let (a, b) = (self.float_arg(p.args[0], 0), self.float_arg(p.args[1], 1));
+        if a != WORK {
+            self.asm.movaps(WORK, a);
+        }
+        self.asm.comis(double, opcode::QUIET, WORK, b);
+        let differ = self.asm.jcc(Cc::Ne);
+        let unordered = self.asm.jcc(Cc::P);
+        self.asm.float(0x66, of_equals, WORK, b);
+        let over = self.asm.jmp();
+        self.asm.bind(differ);
+        self.asm.float(prefix(double), op, WORK, b);
+        self.asm.bind(over);
+        let resume = self.asm.here();
+        self.stubs.push(Stub::Nan { from: unordered, double, reg: WORK, resume });
+        self.float_done(p, WORK, !double, vec![]);
+        true
+    }
+
+    /// Rounds to an integral value, by the guest's number of the mode.
+    fn integral(&mut self, p: &Pattern, double: bool) -> bool {
+        let mode = match p.round {
+            Val::Const(0) => 0,
+            Val::Const(1) => 3,
+            Val::Const(2) => 1,
+            Val::Const(3) => 2,
+            Val::Const(_) | Val::Slot(_) => return false,
+        };
+        let a = self.float_arg(p.args[0], 0);
+        if a != WORK {
+            self.asm.movaps(WORK, a);
+        }
+        // Without the exception of inexact results.
+        self.asm.round(double, mode | 8, WORK, WORK);
+        self.canonical(double, WORK);
+        self.float_done(p, WORK, !double, vec![]);
+        true
+    }
+
     fn root(&mut self, p: &Pattern, double: bool) -> bool {
         if !self.rounds_to_nearest(p) {
             return false;
@@ -506,6 +554,10 @@ impl Emit<'_> {
             return false;
         }
         let a = self.float_arg(p.args[0], 0);
+        if self.is_plain() {
+            // The upper half stays what it was, which is to be zero.
+            self.asm.clear_xmm(WORK);
+        }
         self.asm.float(prefix(true), opcode::CONVERT, WORK, a);
         self.canonical(false, WORK);
         self.put_box_on(WORK);
@@ -514,6 +566,9 @@ impl Emit<'_> {
     }
 
     pub(crate) fn put_box_on(&mut self, reg: Xmm) {
+        if self.is_plain() {
+            return;
+        }
         let mask = self.control(control::BOX_MASK);
         self.asm.orps(reg, mask);
     }

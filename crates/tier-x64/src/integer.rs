@@ -426,7 +426,7 @@ impl Emit<'_> {
         Ok(self.compare_sized(cond, W::Q, a, b))
     }
 
-    fn compare_sized(&mut self, cond: Cond, w: W, a: Val, b: Val) -> Cc {
+    pub(crate) fn compare_sized(&mut self, cond: Cond, w: W, a: Val, b: Val) -> Cc {
         let (a, b, swapped) = if self.value_of(a).is_some() { (b, a, true) } else { (a, b, false) };
         match self.value_of(b).and_then(small) {
             Some(0) if self.reg_of(a).is_some() => {

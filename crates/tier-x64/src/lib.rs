@@ -9,6 +9,7 @@
 mod asm;
 mod block;
 mod float;
+mod frame;
 mod integer;
 mod layout;
 mod local;
@@ -17,8 +18,10 @@ mod memory;
 mod moves;
 mod share;
 mod thunks;
+mod usage;
 
 pub use block::{Compiled, Exit};
+pub use frame::{Frames, Left, Made, words};
 pub use layout::{FETCHES, JUMPS, Layout, SECOND_JUMP, Why, control};
 pub use map::{Beside, FloatRule, Guest};
 pub use moves::{Fix, Move};
@@ -72,6 +75,8 @@ pub struct Tier {
     reservation: Slot,
     flags: Slot,
     beside: Option<Beside>,
+    /// Code is of functions: memory is reached by tables of pages, and steps leave.
+    frames: bool,
     thunks: Thunks,
     prologue: Vec<u8>,
 }
@@ -104,6 +109,7 @@ impl Tier {
             reservation,
             flags,
             beside,
+            frames: false,
             thunks,
             prologue,
         }

@@ -49,6 +49,9 @@ pub enum FloatRule {
     Step,
     /// On the host, where a NaN result is the canonical one of the RISC-V manual (11.3).
     CanonicalNan,
+    /// On the host, rounding to nearest and without flags; singles have no box, and a NaN result
+    /// is the canonical one of WebAssembly's deterministic profile.
+    Plain,
 }
 
 /// Where a slot is while code runs.
@@ -87,6 +90,30 @@ impl Map {
         for (slot, reg) in guest.floats.iter().zip((0..XMMS).map(Xmm)) {
             map.locs[usize::from(slot.0)] = Loc::X(reg);
             map.xmms.push((reg, home(slot.0)));
+        }
+        map
+    }
+
+    /// The map of a function: where its slots are at rest, and which of them have registers.
+    pub(crate) fn of_function(
+        homes: impl Fn(u8) -> Mem,
+        integers: &[(Slot, Gpr)],
+        floats: &[(Slot, Xmm)],
+    ) -> Self {
+        let mut map = Self {
+            locs: std::array::from_fn(|slot| Loc::M(homes(slot as u8))),
+            gprs: vec![],
+            slots: vec![],
+            xmms: vec![],
+        };
+        for &(slot, reg) in integers {
+            map.locs[usize::from(slot.0)] = Loc::G(reg);
+            map.gprs.push((reg, homes(slot.0)));
+            map.slots.push(slot);
+        }
+        for &(slot, reg) in floats {
+            map.locs[usize::from(slot.0)] = Loc::X(reg);
+            map.xmms.push((reg, homes(slot.0)));
         }
         map
     }

@@ -2,6 +2,7 @@
 
 use crate::asm::{Alu, Cc, Gpr, Jump, Mem, RAX, RBP, RCX, RDX, Shift, W, Xmm, offset};
 use crate::block::{Emit, Stub};
+use crate::frame::words;
 use crate::map::{GROUP_REGS, Loc};
 use crate::share::Part;
 use omni_ir::{AtomicOp, Binary, Inst, Memory, Size, Slot, Unary, Val};
@@ -13,12 +14,15 @@ enum Side {
     Store,
 }
 
+/// Where a probe finds that it has not.
+type Misses = [Option<Jump>; 2];
+
 /// Where a probe has found the bytes, and what to do where it has not.
 struct Found {
     mem: Mem,
     /// The guest's address.
     at: Gpr,
-    misses: [Option<Jump>; 2],
+    misses: Misses,
 }
 
 impl Emit<'_> {
@@ -49,6 +53,9 @@ impl Emit<'_> {
     /// the page, and one comparison says that the page is the right one and that the access does
     /// not leave it.
     fn probe(&mut self, side: Side, base: Val, offset: i32, size: u64, aligned: bool) -> Found {
+        if self.tier.frames {
+            return self.look_up(side, base, offset, size);
+        }
         let layout = self.tier.layout;
         let (tags, adds) = match side {
             Side::Load => (layout.load_tags, layout.load_adds),
@@ -70,6 +77,30 @@ impl Emit<'_> {
         Found { mem, at, misses: [unaligned, Some(miss)] }
     }
 
+    /// Looks up `base + offset` in the table of pages of a function's memory. An entry leads from
+    /// an address in its page to the host's; zero leads nowhere.
+    fn look_up(&mut self, side: Side, base: Val, offset: i32, size: u64) -> Found {
+        let at = self.address(base, offset);
+        let table = match side {
+            Side::Load => words::LOADS_REG,
+            Side::Store => words::STORES_REG,
+        };
+        self.asm.mov(W::Q, RCX, at);
+        self.asm.shift_imm(Shift::Shr, W::Q, RCX, 12);
+        self.asm.alu(Alu::Cmp, W::Q, RCX, Mem::at(RBP, words::PAGES));
+        let beyond = self.asm.jcc(Cc::Ae);
+        self.asm.mov(W::Q, RCX, Mem::indexed(table, RCX, 3, 0));
+        self.asm.test(W::Q, RCX, RCX);
+        let unknown = self.asm.jcc(Cc::E);
+        if size > 1 {
+            self.asm.test_imm8(at, (size - 1) as u8);
+            let from = self.asm.jcc(Cc::Ne);
+            let (inst, resume) = (self.inst, self.asm.here());
+            self.stubs.push(Stub::Unaligned { from, at, size, inst, resume });
+        }
+        Found { mem: Mem::indexed(at, RCX, 0, 0), at, misses: [Some(beyond), Some(unknown)] }
+    }
+
     fn address(&mut self, base: Val, offset: i32) -> Gpr {
         if let Some(base) = self.value_of(base) {
             let at = base.wrapping_add(i64::from(offset).cast_unsigned());
@@ -89,7 +120,7 @@ impl Emit<'_> {
     }
 
     /// After the code of an access: where it goes on when a step has done it instead.
-    fn resume(&mut self, misses: [Option<Jump>; 2], count: usize) {
+    fn resume(&mut self, misses: Misses, count: usize) {
         let (inst, resume) = (self.inst, self.asm.here());
         // A step may change what a group relies on.
         let live = self.shares.is_live(inst);
@@ -134,7 +165,9 @@ impl Emit<'_> {
             return;
         }
         match self.loc(dst) {
-            Loc::X(reg) if size == 8 => self.asm.load_xmm(8, reg, found.mem),
+            Loc::X(reg) if size == 8 || self.tier.frames && size == 4 && !memory.signed => {
+                self.asm.load_xmm(size, reg, found.mem);
+            }
             Loc::G(_) | Loc::X(_) | Loc::M(_) => {
                 let target = self.target(dst);
                 if size == 8 {

@@ -20,7 +20,7 @@ use omni_memory::Space;
 /// Why the loop was left. But for `Done`, the next instruction is as in the state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Exit {
-    /// The limit was met at a branch.
+    /// The limit was met at a branch, or a function was entered that has machine code.
     Limit,
     /// The next instruction would end after the last tick.
     Reached,
@@ -94,7 +94,7 @@ pub(crate) fn pick<'a>(mem: &'a mut Space, far: &'a mut [Space], number: usize) 
 impl Store {
     /// Runs from the state's instruction on. In the careful form, never past `until`.
     pub(crate) fn exec<const CAREFUL: bool>(&mut self, bounds: Bounds) -> Exit {
-        let Self { code: codes, state, memory, funcs, types, .. } = self;
+        let Self { code: codes, state, memory, funcs, types, native, .. } = self;
         let (mem, far) = memory.spaces.split_first_mut().expect("there is always a space");
         let State { stack, frames, globals, tables, at, .. } = state;
         let mut func = at.func;
@@ -135,7 +135,7 @@ impl Store {
                 func = $number;
                 origin = $ticks;
                 limit = bounds.soon.min(bounds.until.saturating_sub(code.total()));
-                if !CAREFUL && origin > limit {
+                if !CAREFUL && (origin > limit || native.has(func)) {
                     leave!(pc, Exit::Limit);
                 }
             }};

@@ -337,6 +337,7 @@ impl Machine for Vm {
                 self.store.unprepare(func);
             }
         }
+        self.store.native.change(seed);
     }
 
     fn exchange_caches(&mut self, _: Option<Caches>) -> Option<Caches> {
@@ -354,6 +355,7 @@ impl Machine for Vm {
         vec![
             ("instructions", self.now() - self.slept),
             ("functions_compiled", compiled),
+            ("functions_translated", self.store.native.count()),
             ("memory_bytes", pages << 16),
             ("calls_deep", self.store.state.frames.len() as u64),
         ]

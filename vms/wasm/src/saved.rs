@@ -58,6 +58,7 @@ impl Store {
         let held = core.stack.len();
         self.state.stack[held..held + FRAME_SLOTS].fill(u64::MAX);
         (0..self.code.len()).for_each(|func| self.unprepare(func));
+        self.native.clear();
         for (at, pages) in core.memories.iter().enumerate() {
             let space = &mut self.memory.spaces[at];
             let image = space.seal().image;

@@ -11,13 +11,7 @@ pub(crate) const FRAMES_MAX: usize = 1 << 16;
 /// Elements of all tables.
 pub(crate) const TABLE_SLOTS_MAX: u64 = 10_000_000;
 
-/// A call that waits: where it goes on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Frame {
-    pub(crate) func: u32,
-    pub(crate) pc: u32,
-    pub(crate) base: u32,
-}
+pub(crate) use omni_engine::Call as Frame;
 
 /// The instruction that is next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

