@@ -24,7 +24,9 @@ const CRATES: &[&str] = &[
     "omni-devices",
     "omni-lifecycle",
     "omni-guest-riscv",
+    "omni-iff",
     "omni-vm-zmachine",
+    "omni-vm-glulx",
     "omni-board-virt",
     "omni-kinds",
 ];

@@ -3,7 +3,15 @@
 /// The layers, lowest first. A crate in none of them is an error.
 const LAYERS: &[&[&str]] = &[
     &["omni-base"],
-    &["omni-state", "omni-memory", "omni-ir", "omni-decode", "omni-softfloat", "omni-disk"],
+    &[
+        "omni-state",
+        "omni-memory",
+        "omni-ir",
+        "omni-decode",
+        "omni-softfloat",
+        "omni-disk",
+        "omni-iff",
+    ],
     &["omni-tier-*"],
     &["omni-machine", "omni-engine", "omni-store", "omni-filesystem"],
     &[

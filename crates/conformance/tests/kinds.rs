@@ -82,4 +82,5 @@ battery! {
     story,
     board,
     program,
+    large_story,
 }

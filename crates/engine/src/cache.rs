@@ -4,7 +4,7 @@
 use crate::code::{Code, Compiler, NO_LINK, Operations};
 use crate::index::Index;
 use crate::jit::Native;
-use crate::{Flow, Frontend, Mode};
+use crate::{CODE_BYTES, Flow, Frontend, Mode};
 use omni_base::{PAGE_SIZE_U64, PageNo};
 use omni_ir::{Block, Builder, Inst, Known, Slot, Term, Val};
 use std::collections::HashMap;
@@ -74,7 +74,7 @@ impl Key {
     fn is_like(&self, other: &Self) -> bool {
         let offset = self.pc % PAGE_SIZE_U64 == other.pc % PAGE_SIZE_U64;
         let same = self.page == other.page && self.mode == other.mode && offset;
-        same && self.second.is_none() && other.second.is_none()
+        same && self.mode.moves() && self.second.is_none() && other.second.is_none()
     }
 }
 
@@ -239,7 +239,7 @@ impl Cache {
     /// Makes a block the one that others of the same bytes are like, unless there is one with code.
     pub(crate) fn make_model(&mut self, id: BlockId) {
         let key = self.running(id).key();
-        if key.second.is_some() {
+        if key.second.is_some() || !key.mode.moves() {
             return;
         }
         let hash = key.place_hash();
@@ -571,8 +571,8 @@ pub(crate) fn translate(
 /// The bytes at `pc`, which is `offset` into the page.
 fn code_at(page: &[u8], pc: u64, offset: u64) -> crate::Code {
     let rest = usize::try_from(offset).ok().and_then(|at| page.get(at..)).unwrap_or_default();
-    let count = rest.len().min(16);
-    let mut bytes = [0; 16];
+    let count = rest.len().min(CODE_BYTES);
+    let mut bytes = [0; CODE_BYTES];
     bytes[..count].copy_from_slice(&rest[..count]);
     crate::Code { pc, bytes, count }
 }

@@ -10,6 +10,16 @@ use omni_memory::Space;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Mode(pub u32);
 
+impl Mode {
+    /// A bit of modes in which the same bytes mean something else at another address.
+    pub const STAYS: u32 = 1 << 31;
+
+    /// Whether the same bytes mean the same at any address, but for what moves with it.
+    pub(crate) fn moves(self) -> bool {
+        self.0 & Self::STAYS == 0
+    }
+}
+
 /// Names an address space and every rule that decides an access in it: equal contexts translate
 /// equal addresses alike, until a page table that was used is written.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -26,13 +36,16 @@ pub struct RegSlot {
     pub bits: u8,
 }
 
+/// Bytes of an instruction at most.
+pub const CODE_BYTES: usize = 40;
+
 /// The bytes of code at an address, as far as they lie in one page.
 #[derive(Clone, Copy, Debug)]
 pub struct Code {
     /// The address of the first byte.
     pub pc: u64,
     /// The bytes; those from `count` on are zero.
-    pub bytes: [u8; 16],
+    pub bytes: [u8; CODE_BYTES],
     /// How many there are, at least one.
     pub count: usize,
 }

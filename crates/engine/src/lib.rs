@@ -29,8 +29,8 @@ mod tlb;
 pub use counters::Counters;
 pub use crew::{Crew, Still, beside};
 pub use front::{
-    Access, At, Code, Context, Entry, Env, Exit, Flow, Frontend, HotSlots, Mapping, Mode,
-    NOT_RESERVED, NanRule, RegSlot, Regs, Reply, Target,
+    Access, At, CODE_BYTES, Code, Context, Entry, Env, Exit, Flow, Frontend, HotSlots, Mapping,
+    Mode, NOT_RESERVED, NanRule, RegSlot, Regs, Reply, Target,
 };
 pub use functions::{Call, Functions, Left, Spot, World};
 pub use profiler::{MadeCode, Phase, Profiler, phase_here, set_profiler};

@@ -10,8 +10,12 @@ pub use samples::{Sample, samples};
 use omni_machine::{Confidence, CreateError, MachineKind};
 
 /// Every kind of machine, in the order in which people see them.
-pub const KINDS: &[&dyn MachineKind] =
-    &[&omni_board_virt::RiscvVirt, &omni_vm_zmachine::ZMachine, &omni_vm_wasm::Wasm];
+pub const KINDS: &[&dyn MachineKind] = &[
+    &omni_board_virt::RiscvVirt,
+    &omni_vm_zmachine::ZMachine,
+    &omni_vm_wasm::Wasm,
+    &omni_vm_glulx::Glulx,
+];
 
 /// The kind of this name.
 ///

@@ -19,7 +19,7 @@ pub struct Sample {
 /// At least one machine of every kind.
 #[must_use]
 pub fn samples() -> Vec<Sample> {
-    vec![story(), board(), program()]
+    vec![story(), board(), program(), large_story()]
 }
 
 /// A story that reads lines and keys, draws at random, and takes lines back.
@@ -41,4 +41,16 @@ fn board() -> Sample {
 fn program() -> Sample {
     let spec = omni_vm_wasm::sample_spec();
     Sample { name: "program", spec, span: Tick(300_000), script: b"some words to add up, " }
+}
+
+/// A story that reads lines, counts by a timer, draws by chance, keeps files, and takes back.
+fn large_story() -> Sample {
+    let mut spec = Spec::new("glulx");
+    // A timer of three milliseconds is due some twenty times.
+    spec.ns_per_tick = 600;
+    spec.options.insert("undo".into(), "3".into());
+    spec.options.insert("memory".into(), "128K".into());
+    spec.files.insert("image".into(), omni_vm_glulx::sample_story().into());
+    let script = b"look\nx\nundo\nsave\ngame\nx\nnotes\nrestore\ngame\nx\nx\nwait\n";
+    Sample { name: "large_story", spec, span: Tick(100_000), script }
 }

@@ -5,6 +5,7 @@ use crate::machine::Vm;
 use crate::memory::STACK;
 use crate::stack::{FRAME_WORDS, STACK_WORDS, STORE_NOWHERE};
 use omni_base::Gpa;
+use omni_iff::{chunks, compress, expand, form, put_chunk, take_form};
 
 /// A frame as the format has it.
 struct Frame {
@@ -19,7 +20,7 @@ struct Frame {
 impl Vm {
     /// The present state as a file.
     pub(crate) fn quetzal(&self) -> Vec<u8> {
-        let mut chunks = b"IFZS".to_vec();
+        let mut chunks = Vec::new();
         let mut head = self.identity();
         head.extend_from_slice(&self.cpu.pc.to_be_bytes()[1..]);
         put_chunk(&mut chunks, b"IFhd", &head);
@@ -27,9 +28,7 @@ impl Vm {
         let original = &self.story.bytes[..size];
         put_chunk(&mut chunks, b"CMem", &compress(&self.dynamic(), original));
         put_chunk(&mut chunks, b"Stks", &self.frames());
-        let mut file = Vec::new();
-        put_chunk(&mut file, b"FORM", &chunks);
-        file
+        form(b"IFZS", &chunks)
     }
 
     /// What names the story: release, serial number and checksum.
@@ -99,81 +98,25 @@ impl Vm {
     }
 
     fn read_quetzal(&self, file: &[u8]) -> Option<(u32, Vec<u8>, Vec<Frame>)> {
-        let (form, _) = take_chunk(file)?;
-        let mut chunks = form.1.strip_prefix(b"IFZS").filter(|_| &form.0 == b"FORM")?;
+        let inside = take_form(file, b"IFZS")?;
         let size = usize::try_from(self.story.dynamic_bytes).expect("below 64 KiB");
         let original = &self.story.bytes[..size];
         let (mut pc, mut memory, mut frames) = (None, None, None);
-        while let Some(((name, body), rest)) = take_chunk(chunks) {
+        for (name, body) in chunks(inside) {
             match &name {
                 b"IFhd" if pc.is_none() => {
                     let place = body.strip_prefix(&self.identity()[..])?.first_chunk::<3>()?;
                     pc = Some(u32::from_be_bytes([0, place[0], place[1], place[2]]));
                 }
-                b"CMem" if memory.is_none() => memory = Some(expand(body, original)?),
+                b"CMem" if memory.is_none() => memory = Some(expand(body, original.to_vec())?),
                 b"UMem" if memory.is_none() && body.len() == size => memory = Some(body.to_vec()),
                 b"Stks" if frames.is_none() => frames = Some(read_frames(body)?),
                 _ => {}
             }
-            chunks = rest;
         }
         let pc = pc.filter(|pc| *pc < self.story.len())?;
         Some((pc, memory?, frames?))
     }
-}
-
-fn put_chunk(into: &mut Vec<u8>, name: &[u8; 4], body: &[u8]) {
-    into.extend_from_slice(name);
-    let size = u32::try_from(body.len()).expect("a save game is below 4 GiB");
-    into.extend_from_slice(&size.to_be_bytes());
-    into.extend_from_slice(body);
-    if body.len() % 2 == 1 {
-        into.push(0);
-    }
-}
-
-type Chunk<'a> = ([u8; 4], &'a [u8]);
-
-fn take_chunk(bytes: &[u8]) -> Option<(Chunk<'_>, &[u8])> {
-    let (name, rest) = bytes.split_first_chunk::<4>()?;
-    let (size, rest) = rest.split_first_chunk::<4>()?;
-    let size = usize::try_from(u32::from_be_bytes(*size)).ok()?;
-    let (body, rest) = rest.split_at_checked(size)?;
-    Some(((*name, body), rest.get(size % 2..).unwrap_or(&[])))
-}
-
-/// Differences from the original, with runs of zeros as a zero and their length less one.
-fn compress(dynamic: &[u8], original: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut zeros = 0usize;
-    for (byte, old) in dynamic.iter().zip(original) {
-        if byte == old {
-            zeros += 1;
-            continue;
-        }
-        while zeros > 0 {
-            let run = zeros.min(256);
-            out.extend([0, u8::try_from(run - 1).expect("a run is at most 256")]);
-            zeros -= run;
-        }
-        out.push(byte ^ old);
-    }
-    out
-}
-
-fn expand(body: &[u8], original: &[u8]) -> Option<Vec<u8>> {
-    let mut dynamic = original.to_vec();
-    let mut at = 0;
-    let mut bytes = body.iter();
-    while let Some(byte) = bytes.next() {
-        if *byte == 0 {
-            at += usize::from(*bytes.next()?) + 1;
-        } else {
-            *dynamic.get_mut(at)? ^= byte;
-            at += 1;
-        }
-    }
-    (at <= dynamic.len()).then_some(dynamic)
 }
 
 fn read_frames(mut body: &[u8]) -> Option<Vec<Frame>> {
@@ -232,16 +175,6 @@ mod tests {
             damaged[at] ^= 0x55;
             let restored = vm.restore_quetzal(&damaged);
             assert!(restored.is_ok(), "byte {at}");
-        }
-    }
-
-    #[test]
-    fn runs_of_zeros_of_any_length_survive() {
-        let original = vec![3; 2000];
-        for changed in [vec![], vec![0], vec![255], vec![256], vec![257, 258], vec![1999]] {
-            let mut dynamic = original.clone();
-            changed.iter().for_each(|at| dynamic[*at] = 9);
-            assert_eq!(expand(&compress(&dynamic, &original), &original), Some(dynamic));
         }
     }
 }

@@ -216,7 +216,7 @@ pub(super) fn both_pages(
     first: PageNo,
     second: PageNo,
 ) -> Option<Vec<u8>> {
-    let mut both = vec![0; PAGE_SIZE + 16];
+    let mut both = vec![0; PAGE_SIZE + crate::CODE_BYTES];
     let (page, rest) = both.split_at_mut(PAGE_SIZE);
     ram.read(first.base(), page).ok()?;
     ram.read(second.base(), rest).ok()?;
@@ -228,8 +228,8 @@ pub(super) fn crossing<F: Frontend>(front: &F, both: &[u8], pc: u64, mode: Mode)
     let mut into = omni_ir::Builder::default();
     into.start(pc);
     let offset = (pc % PAGE_SIZE_U64) as usize;
-    let count = (both.len() - offset).min(16);
-    let mut bytes = [0; 16];
+    let count = (both.len() - offset).min(crate::CODE_BYTES);
+    let mut bytes = [0; crate::CODE_BYTES];
     bytes[..count].copy_from_slice(&both[offset..offset + count]);
     let next = match front.lower(&crate::Code { pc, bytes, count }, mode, &mut into) {
         crate::Flow::Next(bytes) => pc.wrapping_add(u64::from(bytes)),
