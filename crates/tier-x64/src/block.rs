@@ -92,6 +92,8 @@ pub(crate) struct Emit<'a> {
     pub(crate) fixed: bool,
     /// The temporary that rdx holds within the present guest instruction.
     in_rdx: Option<Slot>,
+    /// The temporary that rax holds from the present operation to the next, which is an access.
+    in_rax: Option<Slot>,
     /// Floating-point slots known to hold a single in its box.
     pub(crate) boxed: [u64; 4],
     /// The slot in which the rounding mode has been seen to be the default one.
@@ -126,6 +128,7 @@ pub(crate) fn compile(tier: &Tier, block: &Block, of: Of) -> Compiled {
         known: vec![],
         fixed: of.second.is_some(),
         in_rdx: None,
+        in_rax: None,
         boxed: [0; 4],
         nearest_in: None,
         flags_in: None,
@@ -578,6 +581,9 @@ impl Emit<'_> {
     pub(crate) fn loc(&self, slot: Slot) -> Loc {
         if self.in_rdx == Some(slot) {
             return Loc::G(RDX);
+        }
+        if self.in_rax == Some(slot) {
+            return Loc::G(RAX);
         }
         for local in &self.locals {
             if local.slot == slot {

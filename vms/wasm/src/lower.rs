@@ -180,7 +180,7 @@ fn each_place(insn: Insn, mut each: impl FnMut(Of)) {
 
 /// Whether a block begins at each instruction.
 fn begins(code: &Code) -> Vec<bool> {
-    let mut begins = vec![false; code.insns.len() + 1];
+    let mut begins = vec![false; code.insns.len() + 2];
     begins[0] = true;
     for handler in &code.handlers {
         begins[(handler.target as usize).min(code.insns.len())] = true;
@@ -193,7 +193,6 @@ fn begins(code: &Code) -> Vec<bool> {
             begins[(at + 1 + parts(insn)).min(code.insns.len())] = true;
         }
     }
-    begins.truncate(code.insns.len());
     begins
 }
 
@@ -204,7 +203,11 @@ impl Lower<'_> {
         let mut numbers = BTreeMap::new();
         let begins = begins(self.code);
         let (mut open, mut total, mut left) = (false, 0_u64, 0_u64);
+        let mut fused = None;
         for (at, insn) in whole(self.code) {
+            if fused.take() == Some(at) {
+                continue;
+            }
             if begins[at] && open {
                 let body = std::mem::take(&mut builder).finish(at as u64);
                 pieces.push(Piece { body, end: End::Next });
@@ -216,6 +219,10 @@ impl Lower<'_> {
             builder.start(at as u64);
             open = true;
             total += weights[at];
+            if !begins[at + 1] && self.load_from(&mut builder, at, insn).is_some() {
+                fused = Some(at + 1);
+                continue;
+            }
             let made = self.insn(&mut builder, at, insn);
             left +=
                 if matches!(made, None | Some(Made::End(End::Leave))) { weights[at] } else { 0 };
@@ -230,6 +237,27 @@ impl Lower<'_> {
         }
         let worth = left.saturating_mul(LEFT_ONE_IN) <= total;
         (!open).then_some((pieces, numbers, worth))
+    }
+
+    /// Makes an address and the load from there that overwrites it as one instruction, which is
+    /// nowhere in between: whoever runs the function begins with the first.
+    fn load_from(&self, b: &mut Builder, at: usize, insn: Insn) -> Option<()> {
+        let next = *self.code.insns.get(at + 1)?;
+        let Some(Shape::Binary(op, width, imm)) = insn.op.shape() else { return None };
+        let Some(Shape::Load(size, signed, then)) = next.op.shape() else { return None };
+        if next.a != insn.d || next.d != insn.d {
+            return None;
+        }
+        let (a, d) = (self.val(insn.a)?, self.slot(insn.d)?);
+        let other = if imm { constant(width, insn.imm) } else { self.val(insn.b)? };
+        let offset = i32::try_from(next.imm).ok()?;
+        let address = b.temp();
+        b.sized(op, width, address, a, other);
+        b.load(size, signed, d, address, offset);
+        if let Some(then) = then {
+            b.unary(then, d, d);
+        }
+        Some(())
     }
 
     fn slot(&self, register: u16) -> Option<Slot> {

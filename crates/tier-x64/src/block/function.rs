@@ -14,7 +14,7 @@ use crate::frame::{Frames, Left, Made, words};
 use crate::map::{Loc, Map};
 use crate::share::Shares;
 use crate::usage::{Set, Usage, wanted};
-use omni_ir::{Callee, Edge, End, Function, Home, Inst, Slot, Val, Width};
+use omni_ir::{Binary, Callee, Edge, End, Function, Home, Inst, Slot, Val, Width};
 
 /// Registers for slots of integers, and how many for those of floats.
 const GPRS: [Gpr; 7] = [RSI, RDI, R8, R9, R10, R11, R12];
@@ -121,6 +121,7 @@ fn emit<'a>(tier: &'a Tier, block: &'a omni_ir::Block, at: usize, insns: usize) 
         known: vec![],
         fixed: true,
         in_rdx: None,
+        in_rax: None,
         boxed: [0; 4],
         nearest_in: None,
         flags_in: None,
@@ -269,8 +270,11 @@ impl Maker<'_> {
                 self.emit.begin();
                 self.emit.float_instruction();
             } else {
+                let address = self.address_next();
+                self.emit.in_rax = address.or(self.emit.in_rax);
                 self.emit.emit(inst, 0);
                 self.emit.inst += 1;
+                self.emit.in_rax = address;
             }
             for inst in &self.emit.block.insts[from..self.emit.inst] {
                 if let Some(dst) = inst.dst().filter(|dst| self.mapped.has(*dst)) {
@@ -280,6 +284,22 @@ impl Maker<'_> {
         }
         self.end(at, dirty);
         self.stubs();
+    }
+
+    /// The temporary that the present operation makes for an address, where the next one loads
+    /// from there and nothing else reads it.
+    fn address_next(&self) -> Option<Slot> {
+        let [first, second, ..] = self.emit.block.insts.get(self.emit.inst..)? else {
+            return None;
+        };
+        match (*first, *second) {
+            (Inst::Binary(op, _, temp, ..), Inst::Load(_, _, Val::Slot(base), _))
+                if base == temp && temp.is_temp() && is_simple(op) =>
+            {
+                (!self.emit.is_read(temp, self.emit.inst + 2)).then_some(temp)
+            }
+            _ => None,
+        }
     }
 
     fn start(&mut self, pc: u64, dirty: Set) {
@@ -521,6 +541,12 @@ impl Maker<'_> {
         others.into_iter().for_each(|from| self.leave(from, pc, Left::Step, dirty));
         Mem::at(RCX, 0)
     }
+}
+
+/// Whether an operation works in rax and rcx alone.
+fn is_simple(op: Binary) -> bool {
+    use Binary::{Add, And, Mul, Or, Shl, Shr, Sub, Xor};
+    matches!(op, Add | And | Mul | Or | Shl | Shr | Sub | Xor)
 }
 
 /// The first instruction of a block.
