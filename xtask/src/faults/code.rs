@@ -4,6 +4,8 @@ use super::Fault;
 
 const MOVES: &str = "-p omni-engine --test moves";
 
+const NATIVE: &str = "-p omni-vm-wasm --test native floats";
+
 pub(super) const FAULTS: &[Fault] = &[
     Fault {
         name: "any mask keeps of an address what moves with the block",
@@ -32,5 +34,19 @@ pub(super) const FAULTS: &[Fault] = &[
         find: "                    self.fixed = true;\n                    self.leave_for(to);",
         replace: "                    self.leave_for(to);",
         test: MOVES,
+    },
+    Fault {
+        name: "code of a function goes round a loop past its ticks where the loop is long",
+        file: "crates/tier-x64/src/block/function.rs",
+        find: "        if edge.ticks > 0 {",
+        replace: "        if edge.ticks > 0 && edge.ticks < 20 {",
+        test: NATIVE,
+    },
+    Fault {
+        name: "a register that differs from its home is not written there at a call",
+        file: "crates/tier-x64/src/block/function.rs",
+        find: "        self.spill(dirty);\n        let target = match callee {",
+        replace: "        let target = match callee {",
+        test: NATIVE,
     },
 ];
