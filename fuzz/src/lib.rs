@@ -34,6 +34,6 @@ pub use peer::{Outcome, module_of, peer};
 pub use saved::{bundle, event_log, snapshot, spec};
 #[cfg(feature = "store")]
 pub use store::store;
-pub use story::story;
+pub use story::{large_story, story};
 #[cfg(feature = "outside")]
 pub use switch::switch_packets;

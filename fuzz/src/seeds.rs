@@ -187,6 +187,13 @@ fn conversations() -> Vec<Vec<u8>> {
     seeds.collect()
 }
 
+fn large_stories() -> Vec<Vec<u8>> {
+    let story = omni_vm_glulx::sample_story();
+    let mut seeds = vec![with(&[0], &story), with(&[4], &story), with(&[24], &story)];
+    seeds.extend((0..24u8).map(|at| with(&[1 | at & 28], &noise(at.into(), 40))));
+    seeds
+}
+
 /// Every target's inputs.
 pub fn all() -> Vec<Seeds> {
     let story = sample_story();
@@ -212,6 +219,7 @@ pub fn all() -> Vec<Seeds> {
         ("tiers", (0..48u8).map(|at| with(&[at], &noise(at.into(), 400))).collect()),
         ("elf_image", images()),
         ("story", stories),
+        ("large_story", large_stories()),
         ("debugger", conversations()),
         ("snapshot", snapshots()),
         ("event_log", vec![log, with(&[1], &entry)]),

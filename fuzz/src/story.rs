@@ -1,12 +1,13 @@
-//! The target that runs stories.
+//! The targets that run stories.
 
 use crate::bytes::Choices;
 use omni_base::Tick;
 use omni_lifecycle::{restore, run_to, take};
 use omni_machine::{Effect, Event, IoOp, Kick, MachineKind, PortId, Spec, Stop, digest};
-use omni_vm_zmachine::{ZMachine, sample_story};
+use omni_vm_glulx::Glulx;
+use omni_vm_zmachine::ZMachine;
 
-pub(crate) const STORIES: &[&dyn MachineKind] = &[&ZMachine];
+pub(crate) const STORIES: &[&dyn MachineKind] = &[&ZMachine, &Glulx];
 
 /// What is typed: commands of the sample, and what no one would type.
 const TYPED: &[u8] =
@@ -17,7 +18,11 @@ const TYPED: &[u8] =
 pub fn story(data: &[u8]) {
     let mut from = Choices(data);
     let how = from.u8();
-    let image = if how & 1 == 0 { from.0.to_vec() } else { patched(&mut from) };
+    let image = if how & 1 == 0 {
+        from.0.to_vec()
+    } else {
+        patched(omni_vm_zmachine::sample_story(), &mut from)
+    };
     let _ = ZMachine.probe(&image);
     let mut spec = Spec::new("zmachine");
     spec.seed = 3;
@@ -29,14 +34,41 @@ pub fn story(data: &[u8]) {
     }
     spec.options.insert("undo".into(), if how & 8 != 0 { "0" } else { "4" }.into());
     spec.files.insert("image".into(), image.into());
-    let plain = run(&spec, false);
-    let restored = run(&spec, true);
+    lives_twice(&ZMachine, &spec);
+}
+
+/// A Glulx story or Blorb file, as `story` has those of the Z-machine; its code is made machine
+/// code at once, later, or never.
+pub fn large_story(data: &[u8]) {
+    let mut from = Choices(data);
+    let how = from.u8();
+    let image = if how & 1 == 0 {
+        from.0.to_vec()
+    } else {
+        patched(omni_vm_glulx::sample_story(), &mut from)
+    };
+    let _ = Glulx.probe(&image);
+    let mut spec = Spec::new("glulx");
+    spec.seed = 3;
+    if how & 4 != 0 {
+        spec.options.insert("echo".into(), "true".into());
+    }
+    spec.options.insert("undo".into(), if how & 8 != 0 { "0" } else { "2" }.into());
+    if how & 16 != 0 {
+        spec.ns_per_tick = 2000;
+    }
+    spec.files.insert("image".into(), image.into());
+    lives_twice(&Glulx, &spec);
+}
+
+fn lives_twice(kind: &dyn MachineKind, spec: &Spec) {
+    let plain = run(kind, spec, false);
+    let restored = run(kind, spec, true);
     assert!(plain == restored, "a restored twin goes another way");
 }
 
-/// The sample story with bytes changed.
-fn patched(from: &mut Choices<'_>) -> Vec<u8> {
-    let mut story = sample_story();
+/// A story with bytes changed.
+fn patched(mut story: Vec<u8>, from: &mut Choices<'_>) -> Vec<u8> {
     story.resize(story.len() + 64, 0);
     while !from.is_empty() {
         let at = usize::from(from.u16()) % story.len();
@@ -48,8 +80,10 @@ fn patched(from: &mut Choices<'_>) -> Vec<u8> {
     story
 }
 
-fn run(spec: &Spec, twins: bool) -> Option<(omni_base::Digest, Vec<(Tick, Effect)>)> {
-    let mut machine = match ZMachine.create(spec) {
+type Life = (omni_base::Digest, Vec<(Tick, Effect)>);
+
+fn run(kind: &dyn MachineKind, spec: &Spec, twins: bool) -> Option<Life> {
+    let mut machine = match kind.create(spec) {
         Ok(machine) => machine,
         Err(error) => {
             assert!(!error.to_string().is_empty());

@@ -1,6 +1,7 @@
 //! The faults that `cargo xtask sabotage` plants: each is a mistake that someone could make.
 
 mod code;
+mod stories;
 
 /// One fault.
 pub(crate) struct Fault {
@@ -40,7 +41,7 @@ const HOSTILE: &str = "-p omni-engine --test hostile";
 
 /// All of them.
 pub(crate) fn all() -> impl Iterator<Item = &'static Fault> {
-    FAULTS.iter().chain(code::FAULTS)
+    FAULTS.iter().chain(code::FAULTS).chain(stories::FAULTS)
 }
 
 const FAULTS: &[Fault] = &[

@@ -1,7 +1,7 @@
 //! Calls, returns and frames, as IR (the specification, section 1.3).
 
 use crate::fault::Fault;
-use crate::lower::{Lower, STACK_AT, TAG_SHIFT, helper, slot, tag, word};
+use crate::lower::{Lower, STACK_AT, TAG_STEP, helper, slot, tag, word};
 use omni_engine::{Code, Flow};
 use omni_ir::{Binary, Cond, Size, Slot, Unary, Val};
 
@@ -127,7 +127,7 @@ impl Lower<'_> {
             (self.unary(Unary::Zext32, bounds), self.wide(Binary::Shr, bounds, Val::Const(32)));
         let sort = self.wide(Binary::Shr, dest, Val::Const(32));
         let sort = self.wide(Binary::MinU, sort, Val::Const(tag::BAD));
-        let sort = self.wide(Binary::Shl, sort, Val::Const(TAG_SHIFT.into()));
+        let sort = self.wide(Binary::Mul, sort, Val::Const(TAG_STEP));
         let pc = self.wide(Binary::Shr, place, Val::Const(32));
         let to = self.wide(Binary::Add, pc, sort);
         let to = self.wide(Binary::Add, to, Val::Const(self.front.delta.into()));
@@ -276,7 +276,7 @@ impl Lower<'_> {
     fn computed_target(&mut self, by: Val) -> Val {
         let near = self.binary(Binary::Add, by, word(self.next().wrapping_sub(2)));
         let near = self.wide(Binary::Add, near, Val::Const(self.front.at(0, 0)));
-        let back = self.wide(Binary::Shl, by, Val::Const(TAG_SHIFT.into()));
+        let back = self.wide(Binary::Mul, by, Val::Const(TAG_STEP));
         let back = self.wide(Binary::Add, back, Val::Const(self.front.at(tag::RETURN, self.pc)));
         let returns = self.wide(Binary::LtU, by, Val::Const(2));
         let to = self.temp();

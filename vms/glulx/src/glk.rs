@@ -168,6 +168,7 @@ impl World {
     pub(crate) fn forget_glk(&mut self) {
         let old = std::mem::replace(&mut self.glk, crate::kind::blank_glk());
         (self.glk.typed, self.glk.next_io) = (old.typed, old.next_io);
+        self.glk.flushed = old.flushed;
         self.glk.deleted = old.deleted;
     }
 

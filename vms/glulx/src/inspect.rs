@@ -1,7 +1,7 @@
 //! The machine as a debugger sees it: one thread. Addresses are those of the story; the stack is
 //! shown above all of them, and so is what is done at tagged addresses of code.
 
-use crate::lower::{Front, STACK_AT, TAG_SHIFT, slot};
+use crate::lower::{Front, STACK_AT, slot};
 use crate::machine::Vm;
 use crate::state::Wait;
 use crate::world::MEMORY;
@@ -131,7 +131,7 @@ impl Inspect for Vm {
         let (mut breaks, mut watches) = (Vec::new(), Vec::new());
         for stop in stops {
             match *stop {
-                StopPoint::Break(at) if at >> TAG_SHIFT < 1 << TAG_SHIFT => {
+                StopPoint::Break(at) if at < 1 << 48 => {
                     breaks.push(at.wrapping_add(front.delta.into()));
                 }
                 StopPoint::Break(_) => {}

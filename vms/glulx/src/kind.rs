@@ -104,6 +104,7 @@ impl MachineKind for Glulx {
         vm.world.cpu = records.take("cpu")?;
         vm.world.glk = records.take("glk")?;
         records.finish()?;
+        vm.world.now = vm.world.cpu.tick;
         let slots = vm.world.cpu.slots;
         vm.regs.0[..slots.len()].copy_from_slice(&slots);
         let front = Arc::make_mut(&mut vm.world.front);
@@ -167,6 +168,7 @@ fn blank(spec: &Spec) -> Result<Vm, CreateError> {
         effects: Vec::new(),
         stash: [0; 8],
         stop: false,
+        tree: None,
         story,
         layout,
         front: Arc::new(front),
@@ -219,6 +221,7 @@ pub(crate) fn blank_glk() -> Glk {
         after_cr: false,
         line: Vec::new(),
         out: Vec::new(),
+        flushed: 0,
         wait: Wait::None,
         dest: (0, 0),
         about: [0; 3],
@@ -246,7 +249,7 @@ fn check(vm: &Vm) -> Result<(), CreateError> {
         && cpu.heap_start <= cpu.endmem
         && cpu.accelerated.values().all(|number| crate::accel::FUNCTIONS.contains(number))
         && world.undo_is_sound();
-    let sound_glk = glk.typed.len() <= TYPED_MAX && glk.is_sound();
+    let sound_glk = glk.typed.len() <= TYPED_MAX && glk.flushed <= cpu.tick && glk.is_sound();
     if sound_cpu && sound_glk {
         Ok(())
     } else {

@@ -33,6 +33,7 @@ mod state;
 mod story;
 mod streams;
 mod strings;
+mod tree;
 mod undo;
 mod unicode;
 mod world;

@@ -40,7 +40,17 @@ pub(crate) mod slot {
 pub(crate) const STACK_AT: u64 = 1 << 34;
 
 /// Bits below the tag.
-pub(crate) const TAG_SHIFT: u32 = 36;
+const TAG_SHIFT: u32 = 36;
+
+/// How far addresses of one tag are from those of the next. Not a power of two, so that what is
+/// done at one address with several tags has several places in tables that low bits lead into.
+pub(crate) const TAG_STEP: u64 = (1 << TAG_SHIFT) + 0x7_b000;
+
+/// The tag of an address, and the address without it.
+pub(crate) fn untag(at: u64) -> (u64, u64) {
+    let tag = at >> TAG_SHIFT;
+    (tag, at.wrapping_sub(tag.wrapping_mul(TAG_STEP)))
+}
 
 /// What is done at an address, in the bits above it.
 pub(crate) mod tag {
@@ -122,7 +132,7 @@ pub(crate) struct Front {
 impl Front {
     /// An address of code, with a tag.
     pub(crate) fn at(&self, tag: u64, address: u32) -> u64 {
-        (tag << TAG_SHIFT) + u64::from(address) + u64::from(self.delta)
+        tag * TAG_STEP + u64::from(address) + u64::from(self.delta)
     }
 }
 
@@ -178,8 +188,7 @@ impl Frontend for Front {
     }
 
     fn lower(&self, code: &Code, mode: Mode, into: &mut Builder) -> Flow {
-        let tag = code.pc >> TAG_SHIFT;
-        let place = code.pc & ((1 << TAG_SHIFT) - 1);
+        let (tag, place) = untag(code.pc);
         let pc = place.wrapping_sub(self.delta.into()) as u32;
         let mut lower = Lower {
             b: into,

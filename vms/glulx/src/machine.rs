@@ -73,6 +73,7 @@ impl Vm {
         }
         self.world.cpu.halted = Some(1);
         self.world.glk.wait = Wait::None;
+        self.world.flush();
     }
 
     /// Runs code for so many ticks at most.
@@ -292,6 +293,9 @@ impl Machine for Vm {
     }
 
     fn drop_caches(&mut self, seed: u64) {
+        if seed.is_multiple_of(2) {
+            self.world.tree = None;
+        }
         if seed % 8 == 6 {
             drop(self.exchange_caches(None));
         }

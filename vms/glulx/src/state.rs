@@ -206,6 +206,8 @@ record! {
         line: Vec<u32>;
         /// Text for the console that was not let go yet.
         out: Vec<u8>;
+        /// The tick at which text was let go last.
+        flushed: u64;
         /// What the machine waits for.
         wait: Wait;
         /// Where the result goes: sort of destination, address.

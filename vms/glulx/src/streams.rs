@@ -10,8 +10,11 @@ use omni_machine::Effect;
 /// Bytes of a file at most; what is written beyond is lost.
 const FILE_BYTES_MAX: usize = 16 << 20;
 
-/// Bytes of text that are held back within a line.
-const HELD_MAX: usize = 512;
+/// Bytes of text that are held back until the story waits.
+const HELD_MAX: usize = 4096;
+
+/// Ticks after which lines are no longer held back.
+const HELD_TICKS: u64 = 10_000_000;
 
 /// Characters that one function reads or writes at most.
 const TEXT_MAX: u32 = 1 << 20;
@@ -233,18 +236,27 @@ impl World {
 
     /// A character to the console.
     pub(crate) fn print(&mut self, char: u32) {
+        if let Ok(byte @ 32..127) = u8::try_from(char) {
+            self.glk.out.push(byte);
+            if self.glk.out.len() >= HELD_MAX {
+                self.flush();
+            }
+            return;
+        }
         let char = char::from_u32(char).unwrap_or(char::REPLACEMENT_CHARACTER);
         if char == '\n' && self.echo {
             self.glk.out.push(b'\r');
         }
         self.glk.out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
-        if char == '\n' || self.glk.out.len() >= HELD_MAX {
+        let late = char == '\n' && self.now.saturating_sub(self.glk.flushed) >= HELD_TICKS;
+        if late || self.glk.out.len() >= HELD_MAX {
             self.flush();
         }
     }
 
     /// Lets the text go that is held back.
     pub(crate) fn flush(&mut self) {
+        self.glk.flushed = self.now;
         if !self.glk.out.is_empty() {
             let bytes = std::mem::take(&mut self.glk.out);
             self.effects.push((self.now, Effect::Output { port: CONSOLE, bytes }));

@@ -3,6 +3,7 @@
 
 use crate::fault::Fault;
 use crate::lower::{slot, tag};
+use crate::tree::{Ahead, LEAF_BYTES_MAX, Leaf};
 use crate::world::{Next, World};
 use omni_engine::Regs;
 
@@ -200,25 +201,20 @@ impl World {
         if table == 0 {
             return Err(Fault::NoTable);
         }
-        let root = self.long(table.wrapping_add(8))?;
+        let tree = self.tree();
+        let mut ahead = Ahead::new();
         loop {
             if *steps >= STEPS_MAX {
                 return self.pause(regs, from);
             }
-            let node = self.leaf(root, from, steps)?;
-            let body = node.wrapping_add(1);
-            let char = match self.byte(node)? {
-                1 => return Ok(Step::Ended),
-                2 => self.byte(body)?.into(),
-                4 => self.long(body)?,
-                sort @ (3 | 5) => {
-                    self.push_end(regs, from)?;
-                    self.push_stub(regs, (tag::STRING as u32, from.bit), from.at)?;
-                    (from.sort, from.at, from.bit) = (if sort == 3 { 0xe0 } else { 0xe2 }, body, 0);
-                    return Ok(Step::Inner);
-                }
-                sort @ 8..=0xb => return self.refer(regs, from, sort, body),
-                _ => return Err(Fault::Table),
+            let leaf = match &tree {
+                Some(tree) => tree.leaf(self, &mut ahead, (&mut from.at, &mut from.bit), steps)?,
+                None => self.leaf(from, steps)?,
+            };
+            let char = match leaf {
+                Leaf::End => return Ok(Step::Ended),
+                Leaf::Char(char) => char,
+                Leaf::Other(node) => return self.other_leaf(regs, from, node),
             };
             match self.cpu.iosys {
                 (1, rock) => {
@@ -232,21 +228,51 @@ impl World {
         }
     }
 
-    /// The leaf of the tree that the next bits lead to.
-    fn leaf(&self, root: u32, from: &mut Printing, steps: &mut u32) -> Result<u32, Fault> {
-        let (mut node, mut byte) = (root, self.byte(from.at)?);
+    /// A string or a reference in the tree.
+    fn other_leaf(
+        &mut self,
+        regs: &mut Regs,
+        from: &mut Printing,
+        node: u32,
+    ) -> Result<Step, Fault> {
+        let body = node.wrapping_add(1);
+        match self.byte(node)? {
+            sort @ (3 | 5) => {
+                self.push_end(regs, from)?;
+                self.push_stub(regs, (tag::STRING as u32, from.bit), from.at)?;
+                (from.sort, from.at, from.bit) = (if sort == 3 { 0xe0 } else { 0xe2 }, body, 0);
+                Ok(Step::Inner)
+            }
+            sort @ 8..=0xb => self.refer(regs, from, sort, body),
+            _ => Err(Fault::Table),
+        }
+    }
+
+    /// The leaf of a tree in memory that the next bits lead to.
+    fn leaf(&self, from: &mut Printing, steps: &mut u32) -> Result<Leaf, Fault> {
+        let mut node = self.long(self.cpu.string_table.wrapping_add(8))?;
+        let mut byte = self.byte(from.at)?;
         *steps += 1;
-        while self.byte(node)? == 0 {
-            let bit = u32::from(byte >> from.bit & 1);
-            node = self.long(node.wrapping_add(1 + 4 * bit))?;
+        let last = *steps + LEAF_BYTES_MAX;
+        loop {
+            let body = node.wrapping_add(1);
+            match self.byte(node)? {
+                0 => node = self.long(body.wrapping_add(u32::from(byte >> from.bit & 1) * 4))?,
+                1 => return Ok(Leaf::End),
+                2 => return Ok(Leaf::Char(self.byte(body)?.into())),
+                4 => return Ok(Leaf::Char(self.long(body)?)),
+                _ => return Ok(Leaf::Other(node)),
+            }
             from.bit += 1;
             if from.bit == 8 {
                 (from.at, from.bit) = (from.at.wrapping_add(1), 0);
                 byte = self.byte(from.at)?;
                 *steps += 1;
+                if *steps > last {
+                    return Err(Fault::Table);
+                }
             }
         }
-        Ok(node)
     }
 
     /// A node that refers to a string or a function, with or without arguments.

@@ -1,9 +1,10 @@
 //! The world of the code: memory, the stack, frames, and the helpers of the front-end.
 
 use crate::fault::Fault;
-use crate::lower::{Front, STACK_AT, TAG_SHIFT, helper, slot, tag};
+use crate::lower::{Front, STACK_AT, helper, slot, tag, untag};
 use crate::state::{Cpu, Glk};
 use crate::story::{Layout, Story};
+use crate::tree::Tree;
 use omni_base::{Gpa, PAGE_SIZE_U64, PageNo};
 use omni_engine::{Access, At, Context, Env, Mapping, Regs, Reply, Target};
 use omni_ir::{Helper, Size, Slot, Trap};
@@ -37,6 +38,8 @@ pub(crate) struct World {
     /// What runs as constant has changed, or nothing can run.
     pub(crate) stop: bool,
     // Derived from here on: functions of the spec, and of the record for the front-end.
+    /// The tree of a table of strings, where it has that form.
+    pub(crate) tree: Option<(u32, Option<Arc<Tree>>)>,
     pub(crate) story: Story,
     pub(crate) layout: Layout,
     pub(crate) front: Arc<Front>,
@@ -457,7 +460,7 @@ impl World {
             }
             Helper(number) => {
                 let opcode = u32::from(number - helper::OTHER);
-                let place = when.pc & ((1 << TAG_SHIFT) - 1);
+                let (_, place) = untag(when.pc);
                 let pc = place.wrapping_sub(self.layout.delta.into()) as u32;
                 self.other(opcode, regs, args, pc)?
             }
@@ -492,7 +495,7 @@ impl Env for World {
         let delta = u64::from(self.layout.delta);
         let end = delta + u64::from(self.cpu.endmem);
         if access == Access::Fetch {
-            let (tag, place) = (at >> TAG_SHIFT, at & ((1 << TAG_SHIFT) - 1));
+            let (tag, place) = untag(at);
             // What is done there does not depend on what is there.
             if tag != 0 && !(tag::ENTER..tag::UNDERFLOW).contains(&tag) {
                 return Ok(kept(0, false, true));
