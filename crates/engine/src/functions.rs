@@ -83,6 +83,8 @@ pub struct Functions {
     weight: usize,
     /// Tables that functions need.
     tables_most: usize,
+    /// How often all code was dropped.
+    drops: u64,
 }
 
 impl std::fmt::Debug for Functions {
@@ -123,6 +125,7 @@ impl Functions {
             start,
             weight: 0,
             tables_most: 0,
+            drops: 0,
         })
     }
 
@@ -192,6 +195,13 @@ impl Functions {
         self.kept.iter_mut().for_each(|kept| *kept = None);
         self.arena.truncate(self.start);
         self.weight = 0;
+        self.drops += 1;
+    }
+
+    /// How often the code of all functions was dropped.
+    #[must_use]
+    pub fn drops(&self) -> u64 {
+        self.drops
     }
 
     /// Whether a function has code.

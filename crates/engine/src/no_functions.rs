@@ -85,6 +85,12 @@ impl Functions {
         match *self {}
     }
 
+    /// How often all code was dropped.
+    #[must_use]
+    pub fn drops(&self) -> u64 {
+        match *self {}
+    }
+
     /// Whether a function has code.
     #[must_use]
     pub fn has(&self, _: u32) -> bool {

@@ -138,16 +138,18 @@ impl Store {
             native.unable = true;
             return;
         };
-        if functions.add(&function) {
-            // Others may have been dropped for it, and may get code again.
-            native.translated.resize(funcs.len(), false);
-            for (at, has) in native.translated.iter_mut().enumerate() {
-                let now = functions.has(u32::try_from(at).unwrap_or(u32::MAX));
-                if *has && !now {
-                    native.seen[at] = 0;
-                }
-                *has = now;
+        let drops = functions.drops();
+        let made = functions.add(&function);
+        native.translated.resize(funcs.len(), false);
+        if functions.drops() != drops {
+            // Others were dropped for it, and may get code again.
+            for (has, seen) in native.translated.iter_mut().zip(&mut native.seen) {
+                *seen = if *has { 0 } else { *seen };
+                *has = false;
             }
+        }
+        if made {
+            native.translated[func as usize] = true;
             native.seen[func as usize] = 0;
         }
     }
