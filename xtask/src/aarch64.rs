@@ -27,6 +27,7 @@ const CRATES: &[&str] = &[
     "omni-iff",
     "omni-vm-zmachine",
     "omni-vm-glulx",
+    "omni-vm-mmix",
     "omni-board-virt",
     "omni-kinds",
 ];

@@ -83,4 +83,5 @@ battery! {
     board,
     program,
     large_story,
+    mixed,
 }

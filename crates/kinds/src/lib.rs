@@ -15,6 +15,7 @@ pub const KINDS: &[&dyn MachineKind] = &[
     &omni_vm_zmachine::ZMachine,
     &omni_vm_wasm::Wasm,
     &omni_vm_glulx::Glulx,
+    &omni_vm_mmix::Mmix,
 ];
 
 /// The kind of this name.

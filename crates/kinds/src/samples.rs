@@ -19,7 +19,7 @@ pub struct Sample {
 /// At least one machine of every kind.
 #[must_use]
 pub fn samples() -> Vec<Sample> {
-    vec![story(), board(), program(), large_story()]
+    vec![story(), board(), program(), large_story(), mixed()]
 }
 
 /// A story that reads lines and keys, draws at random, and takes lines back.
@@ -53,4 +53,10 @@ fn large_story() -> Sample {
     spec.files.insert("image".into(), omni_vm_glulx::sample_story().into());
     let script = b"look\nx\nundo\nsave\ngame\nx\nnotes\nrestore\ngame\nx\nx\nwait\n";
     Sample { name: "large_story", spec, span: Tick(100_000), script }
+}
+
+/// A program of MMIX that reads lines, computes, trips, and keeps a file.
+fn mixed() -> Sample {
+    let spec = omni_vm_mmix::sample_spec();
+    Sample { name: "mixed", spec, span: Tick(100_000), script: b"some words\nand others, q\n" }
 }
