@@ -105,7 +105,12 @@ impl Story {
         let (name, body) = omni_iff::resource(&self.file, Usage::Data, number)?;
         match &name {
             b"TEXT" => Some((body, true)),
-            b"BINA" | b"FORM" => Some((body, false)),
+            b"BINA" => Some((body, false)),
+            // What is a file of its own has its head with it.
+            b"FORM" => {
+                let first = body.as_ptr().addr() - self.file.as_ptr().addr();
+                Some((&self.file[first - 8..first + body.len()], false))
+            }
             _ => None,
         }
     }
@@ -183,6 +188,26 @@ impl Layout {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_resource_that_is_a_file_comes_with_its_head() {
+        let story = crate::sample_story();
+        let mut index = 2u32.to_be_bytes().to_vec();
+        let at = 12 + 8 + 28;
+        for (usage, at) in [(b"Exec", at), (b"Data", at + 8 + story.len())] {
+            index.extend_from_slice(usage);
+            index.extend(if usage == b"Exec" { 0u32 } else { 7 }.to_be_bytes());
+            index.extend(u32::try_from(at).expect("small").to_be_bytes());
+        }
+        let mut all = Vec::new();
+        omni_iff::put_chunk(&mut all, b"RIdx", &index);
+        omni_iff::put_chunk(&mut all, b"GLUL", &story);
+        let saved = omni_iff::form(b"IFZS", b"");
+        all.extend_from_slice(&saved);
+        let story = Story::of(Arc::new(omni_iff::form(b"IFRS", &all))).expect("it is sound");
+        assert_eq!(story.data(7), Some((&saved[..], false)));
+        assert_eq!(story.data(8), None);
+    }
 
     #[test]
     fn a_bad_story_is_refused_in_words() {

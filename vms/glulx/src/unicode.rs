@@ -34,6 +34,11 @@ fn titled(char: char) -> Vec<char> {
         '\u{1c7}'..='\u{1c9}' => '\u{1c8}',
         '\u{1ca}'..='\u{1cc}' => '\u{1cb}',
         '\u{1f1}'..='\u{1f3}' => '\u{1f2}',
+        // Greek letters with an iota below have it beside them where all is large.
+        '\u{1f80}'..='\u{1faf}' => char::from_u32(u32::from(char) | 8).unwrap_or(char),
+        '\u{1fb3}' | '\u{1fbc}' => '\u{1fbc}',
+        '\u{1fc3}' | '\u{1fcc}' => '\u{1fcc}',
+        '\u{1ff3}' | '\u{1ffc}' => '\u{1ffc}',
         _ => {
             let mut upper: Vec<_> = char.to_uppercase().collect();
             // Of a ligature only its first letter is large.
@@ -75,6 +80,7 @@ mod tests {
         assert_eq!(text(0x121, "straße", false), "STRASSE");
         assert_eq!(text(0x122, "ßTART", true), "Sstart");
         assert_eq!(text(0x122, "ǆ", false), "ǅ");
+        assert_eq!(text(0x122, "ᾀᾀ", false), "ᾈᾀ");
         assert_eq!(text(0x123, "é", false), "e\u{301}");
         assert_eq!(text(0x124, "e\u{301}", false), "é");
         assert_eq!(change(0x123, &[0xd800, 0x41], false), [0xd800, 0x41]);
