@@ -11,6 +11,7 @@ mod error;
 mod files;
 mod frame;
 mod group;
+mod names;
 mod nursery;
 mod registry;
 

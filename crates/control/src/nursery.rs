@@ -1,9 +1,9 @@
 //! Where machines are added that live from their first moment on.
 
+use crate::names::{Names, free_number};
 use crate::registry::{check_name, lock_path, new_id, to_json};
 use crate::{ControlError, Entry, MachineFile, OriginFile, Registry, StateFile};
 use omni_host::{FileLock, private_dir, sync, sync_all};
-use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -85,20 +85,15 @@ pub struct Nursery<'r> {
     registry: &'r Registry,
     _lock: FileLock,
     stem: String,
-    taken: BTreeSet<String>,
+    names: Names,
     number: u64,
     cradle: Option<Cradle>,
 }
 
 impl<'r> Nursery<'r> {
-    /// Names begin with the stem, and are none of those taken. The lock is the registry's.
-    pub(crate) fn new(
-        registry: &'r Registry,
-        lock: FileLock,
-        stem: String,
-        taken: BTreeSet<String>,
-    ) -> Self {
-        Self { registry, _lock: lock, stem, taken, number: 0, cradle: None }
+    /// Names begin with the stem, and are none of those that are there. The lock is the registry's.
+    pub(crate) fn new(registry: &'r Registry, lock: FileLock, stem: String, names: Names) -> Self {
+        Self { registry, _lock: lock, stem, names, number: 0, cradle: None }
     }
 
     /// Has a folder for the next machine already.
@@ -120,7 +115,7 @@ impl<'r> Nursery<'r> {
     ) -> Result<(Entry, FileLock), ControlError> {
         let name = if machine.name.is_empty() { self.name() } else { machine.name.clone() };
         check_name(&name)?;
-        if !machine.name.is_empty() && !self.taken.insert(name.clone()) {
+        if self.registry.named(&name).is_some() {
             return Err(ControlError::Exists(name));
         }
         let cradle = match self.cradle.take() {
@@ -130,19 +125,16 @@ impl<'r> Nursery<'r> {
         let machine = MachineFile { id: cradle.id.clone(), name, ..machine };
         let socket = Some(self.registry.dirs.socket(&machine.id)?);
         let state = StateFile { socket, ..state };
+        self.names.link_to(&machine.name, &machine.id)?;
         let (dir, lock) = cradle.fill(&machine, &origin, &state)?;
         Ok((Entry { dir, machine, state, origin }, lock))
     }
 
-    /// The next name that is free, which is taken now.
+    /// The next name that is free.
     fn name(&mut self) -> String {
-        loop {
-            self.number += 1;
-            let name = format!("{}-{}", self.stem, self.number);
-            if self.taken.insert(name.clone()) {
-                return name;
-            }
-        }
+        let name = |number: u64| format!("{}-{number}", self.stem);
+        self.number = free_number(self.number + 1, |number| self.names.is_linked(&name(number)));
+        name(self.number)
     }
 
     /// Makes machines that were added survive a loss of power.
@@ -154,6 +146,7 @@ impl<'r> Nursery<'r> {
         if entries.len() > SYNCS_MAX {
             return sync_all(&machines).map_err(ControlError::io(&machines));
         }
+        self.names.sync()?;
         for entry in entries {
             for path in FILES.map(|name| entry.dir.join(name)).iter().chain([&entry.dir]) {
                 if path.exists() {

@@ -1,10 +1,10 @@
 //! The machines of this user: one directory each.
 
+use crate::names::{Names, free_number};
 use crate::nursery::{Cradle, FRESH, Nursery};
 use crate::{ControlError, Dirs, MachineFile, OriginFile, Phase, StateFile};
 use omni_host::{FileLock, private_dir, read_bounded, replace_file, show_file};
 use serde::de::DeserializeOwned;
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -129,18 +129,20 @@ impl Registry {
     /// Where the name cannot be one or is taken, and what the host says.
     pub fn create(&self, mut machine: MachineFile, stem: &str) -> Result<Entry, ControlError> {
         let _lock = self.lock()?;
-        let all = self.list()?;
-        let taken = |name: &str| all.iter().any(|entry| entry.machine.name == name);
+        let names = self.names()?;
         if machine.name.is_empty() {
             let stem = tame(stem);
-            let mut names = (1u64..).map(|number| format!("{stem}-{number}"));
-            machine.name = names.find(|name| !taken(name)).expect("numbers do not end");
+            let name = |number: u64| format!("{stem}-{number}");
+            machine.name = name(free_number(1, |number| names.is_linked(&name(number))));
         }
         check_name(&machine.name)?;
-        if taken(&machine.name) {
+        if self.named(&machine.name).is_some() {
             return Err(ControlError::Exists(machine.name));
         }
         machine.id = new_id()?;
+        // First, so that there is no machine whose name seems free.
+        names.link_to(&machine.name, &machine.id)?;
+        names.sync()?;
         let dir = self.dirs.machines().join(&machine.id);
         private_dir(&dir).map_err(ControlError::io(&dir))?;
         let state = StateFile::default();
@@ -149,6 +151,7 @@ impl Registry {
         if let Err(error) = written {
             // The first error is the one to tell of.
             let _ = fs::remove_dir_all(&dir);
+            names.unlink(&machine.name, &machine.id);
             return Err(error);
         }
         Ok(Entry { dir, machine, state, origin: OriginFile::default() })
@@ -196,32 +199,37 @@ impl Registry {
     /// # Errors
     /// Where the directory cannot be read.
     pub fn list(&self) -> Result<Vec<Entry>, ControlError> {
-        let mut all = Vec::new();
-        for (dir, id) in self.folders()? {
-            match Entry::load(&dir) {
-                Ok(entry) => all.push(entry),
-                // Removed while we looked, or not made whole yet.
-                Err(_)
-                    if !dir.join("machine.json").exists() && !dir.join("state.json").exists() => {}
-                Err(error) => all.push(damaged(&dir, &id, &error)),
-            }
-        }
+        let folders = self.folders()?.into_iter();
+        let mut all: Vec<Entry> = folders.filter_map(|(dir, id)| entry_of(&dir, &id)).collect();
         all.sort_by(|a, b| {
             (&a.machine.created, &a.machine.id).cmp(&(&b.machine.created, &b.machine.id))
         });
         Ok(all)
     }
 
-    /// The names of all machines; of one whose files are damaged, its id.
-    fn names(&self) -> Result<BTreeSet<String>, ControlError> {
+    /// The names of all machines. Whoever calls this holds the lock.
+    fn names(&self) -> Result<Names, ControlError> {
         #[derive(serde::Deserialize)]
         struct Named {
             name: String,
         }
-        let name = |(dir, id): (PathBuf, String)| {
-            read_json::<Named>(&dir.join("machine.json")).map_or(id, |named| named.name)
-        };
-        Ok(self.folders()?.into_iter().map(name).collect())
+        let names = Names::of(&self.dirs.machines());
+        if !names.are_there() {
+            let name = |(dir, id): (PathBuf, String)| {
+                let named = read_json::<Named>(&dir.join("machine.json")).ok()?;
+                check_name(&named.name).ok().map(|()| (named.name, id))
+            };
+            names.make(&self.folders()?.into_iter().filter_map(name).collect::<Vec<_>>())?;
+        }
+        Ok(names)
+    }
+
+    /// The machine of this name, where all have links and it is whole.
+    pub(crate) fn named(&self, name: &str) -> Option<Entry> {
+        check_name(name).ok()?;
+        let machines = self.dirs.machines();
+        let id = Names::of(&machines).id(name)?;
+        Entry::load(&machines.join(id)).ok().filter(|entry| entry.machine.name == name)
     }
 
     /// The directories of machines, and their ids.
@@ -243,11 +251,19 @@ impl Registry {
     /// # Errors
     /// Where there is none, or more than one.
     pub fn find(&self, key: &str) -> Result<Entry, ControlError> {
-        let mut all = self.list()?;
-        if let Some(at) = all.iter().position(|e| e.machine.name == key || e.machine.id == key) {
-            return Ok(all.swap_remove(at));
+        if let Some(entry) = self.named(key) {
+            return Ok(entry);
         }
-        all.retain(|entry| !key.is_empty() && entry.machine.id.starts_with(key));
+        if !Names::of(&self.dirs.machines()).are_there() {
+            let mut all = self.list()?;
+            if let Some(at) = all.iter().position(|entry| entry.machine.name == key) {
+                return Ok(all.swap_remove(at));
+            }
+        }
+        let mut fits = self.folders()?;
+        fits.retain(|(_, id)| !key.is_empty() && id.starts_with(key));
+        let mut all: Vec<Entry> =
+            fits.into_iter().filter_map(|(dir, id)| entry_of(&dir, &id)).take(2).collect();
         match all.len() {
             0 => Err(ControlError::NoMachine(key.into())),
             1 => Ok(all.swap_remove(0)),
@@ -263,13 +279,17 @@ impl Registry {
         check_name(name)?;
         let _lock = self.lock()?;
         let mut entry = self.find(key)?;
-        let others = self.list()?;
-        let clash = |e: &Entry| e.machine.name == name && e.machine.id != entry.machine.id;
-        if others.iter().any(clash) {
+        let names = self.names()?;
+        if self.named(name).is_some_and(|other| other.machine.id != entry.machine.id) {
             return Err(ControlError::Exists(name.into()));
         }
-        entry.machine.name = name.into();
+        names.link_to(name, &entry.machine.id)?;
+        names.sync()?;
+        let before = std::mem::replace(&mut entry.machine.name, name.into());
         write_json(&entry.dir.join("machine.json"), &entry.machine)?;
+        if before != name {
+            names.unlink(&before, &entry.machine.id);
+        }
         Ok(entry)
     }
 
@@ -297,15 +317,30 @@ impl Registry {
             // There is none where the monitor ended in good order.
             let _ = fs::remove_file(socket);
         }
+        let name = Entry::load(dir).map(|entry| entry.machine.name);
         // Out of sight in one step, so that no one finds half a machine.
         let hidden = dir.with_extension("removed");
         fs::rename(dir, &hidden).map_err(ControlError::io(dir))?;
+        let lock = FileLock::try_take(&self.dirs.machines().join("lock"));
+        if let (Ok(name), Ok(Some(_lock))) = (name, lock) {
+            Names::of(&self.dirs.machines()).unlink(&name, id);
+        }
         fs::remove_dir_all(&hidden).map_err(ControlError::io(&hidden))
     }
 
     fn lock(&self) -> Result<FileLock, ControlError> {
         let path = self.dirs.machines().join("lock");
         FileLock::take(&path).map_err(ControlError::io(&path))
+    }
+}
+
+/// A machine as `list` shows it; none where it was removed while we looked, or is not whole yet.
+fn entry_of(dir: &Path, id: &str) -> Option<Entry> {
+    let gone = || !dir.join("machine.json").exists() && !dir.join("state.json").exists();
+    match Entry::load(dir) {
+        Ok(entry) => Some(entry),
+        Err(_) if gone() => None,
+        Err(error) => Some(damaged(dir, id, &error)),
     }
 }
 
@@ -414,7 +449,8 @@ mod tests {
         let registry = registry(&dir);
         let folders = || {
             let all = fs::read_dir(registry.dirs.machines()).expect("readable");
-            all.filter(|item| item.as_ref().expect("readable").path().is_dir()).count()
+            let all = all.map(|item| item.expect("readable").path());
+            all.filter(|path| path.is_dir() && !path.ends_with("names")).count()
         };
         let cradle = registry.cradle().expect("writable");
         let left = registry.dirs.machines().join("0123456789ab.new");
@@ -457,6 +493,53 @@ mod tests {
         assert_eq!(registry.find("m-3").expect("there").state.state, Phase::Failed, "not locked");
         drop(lock);
         assert_eq!(registry.find("m-1").expect("there").state.state, Phase::Failed);
+    }
+
+    #[test]
+    fn names_of_a_home_without_links_are_not_given_again_and_are_linked_from_then_on() {
+        let dir = TempDir::new("registry-links").expect("a writable host");
+        let registry = registry(&dir);
+        let ids = ["m-1", "m-2", "other"]
+            .map(|name| registry.create(named(name), "").expect("free").machine.id);
+        fs::remove_dir_all(registry.dirs.machines().join("names")).expect("there");
+        assert_eq!(registry.find("m-2").expect("there").machine.id, ids[1]);
+        assert!(matches!(registry.find("m-3"), Err(ControlError::NoMachine(_))));
+        let mut nursery = registry.nursery("m").expect("readable");
+        let state = StateFile::default();
+        let added = nursery.add(named(""), OriginFile::default(), state).expect("writable");
+        drop(nursery);
+        assert_eq!(added.0.machine.name, "m-3");
+        assert!(matches!(registry.create(named("other"), ""), Err(ControlError::Exists(_))));
+        for (name, id) in ["m-1", "m-2", "other"].into_iter().zip(ids) {
+            assert_eq!(registry.named(name).expect("linked").machine.id, id);
+        }
+    }
+
+    #[test]
+    fn a_name_is_free_once_its_machine_has_another_or_is_gone_whatever_link_is_left() {
+        let dir = TempDir::new("registry-left").expect("a writable host");
+        let registry = registry(&dir);
+        let links = registry.dirs.machines().join("names");
+        let one = registry.create(named("one"), "").expect("free");
+        registry.rename("one", "uno").expect("free");
+        assert!(matches!(registry.find("one"), Err(ControlError::NoMachine(_))));
+        assert!(links.join("one").symlink_metadata().is_err());
+        // As a crash in the middle of it leaves it.
+        std::os::unix::fs::symlink(Path::new("..").join(&one.machine.id), links.join("one"))
+            .expect("writable");
+        assert!(matches!(registry.find("one"), Err(ControlError::NoMachine(_))));
+        let two = registry.create(named("one"), "").expect("free");
+        assert_eq!(registry.find("one").expect("there").machine.id, two.machine.id);
+        // While somebody is at the names, its link stays behind.
+        let lock = registry.lock().expect("free");
+        registry.remove(&two).expect("not live");
+        drop(lock);
+        assert!(links.join("one").symlink_metadata().is_ok());
+        assert!(matches!(registry.find("one"), Err(ControlError::NoMachine(_))));
+        let three = registry.create(named("one"), "").expect("free");
+        assert_eq!(registry.find("one").expect("there").machine.id, three.machine.id);
+        registry.remove(&three).expect("not live");
+        assert!(links.join("one").symlink_metadata().is_err());
     }
 
     #[test]
