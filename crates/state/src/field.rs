@@ -54,6 +54,31 @@ pub trait Field: Sized {
     fn put(&self, out: &mut Writer);
     /// Reads one value back.
     fn get(from: &mut Reader<'_>) -> Result<Self, StateError>;
+    /// Appends the encodings of many, one after the other.
+    fn put_all(all: &[Self], out: &mut Writer) {
+        all.iter().for_each(|item| item.put(out));
+    }
+    /// Reads so many values back.
+    fn get_all(count: u32, from: &mut Reader<'_>) -> Result<Vec<Self>, StateError> {
+        // No reservation by an untrusted count: growth is bounded by the bytes present.
+        (0..count).map(|_| Self::get(from)).collect()
+    }
+}
+
+impl Field for u8 {
+    fn put(&self, out: &mut Writer) {
+        out.0.push(*self);
+    }
+    fn get(from: &mut Reader<'_>) -> Result<Self, StateError> {
+        from.take(1).map(|bytes| bytes[0])
+    }
+    fn put_all(all: &[Self], out: &mut Writer) {
+        out.0.extend_from_slice(all);
+    }
+    fn get_all(count: u32, from: &mut Reader<'_>) -> Result<Vec<Self>, StateError> {
+        let count = usize::try_from(count).map_err(|_| StateError::Truncated)?;
+        from.take(count).map(<[u8]>::to_vec)
+    }
 }
 
 macro_rules! int_fields {
@@ -69,7 +94,7 @@ macro_rules! int_fields {
         }
     )*};
 }
-int_fields!(u8, u16, u32, u64, u128, i8, i16, i32, i64);
+int_fields!(u16, u32, u64, u128, i8, i16, i32, i64);
 
 impl Field for bool {
     fn put(&self, out: &mut Writer) {
@@ -87,18 +112,18 @@ impl Field for bool {
 impl<T: Field> Field for Vec<T> {
     fn put(&self, out: &mut Writer) {
         u32::try_from(self.len()).expect("a record holds fewer than 2^32 items").put(out);
-        self.iter().for_each(|item| item.put(out));
+        T::put_all(self, out);
     }
     fn get(from: &mut Reader<'_>) -> Result<Self, StateError> {
         let count = u32::get(from)?;
-        // No reservation by an untrusted count: growth is bounded by the bytes present.
-        (0..count).map(|_| T::get(from)).collect()
+        T::get_all(count, from)
     }
 }
 
 impl Field for String {
     fn put(&self, out: &mut Writer) {
-        self.as_bytes().to_vec().put(out);
+        u32::try_from(self.len()).expect("a record holds fewer than 2^32 items").put(out);
+        out.0.extend_from_slice(self.as_bytes());
     }
     fn get(from: &mut Reader<'_>) -> Result<Self, StateError> {
         String::from_utf8(Vec::get(from)?).map_err(|_| StateError::Invalid("utf-8"))
@@ -107,7 +132,7 @@ impl Field for String {
 
 impl<T: Field, const N: usize> Field for [T; N] {
     fn put(&self, out: &mut Writer) {
-        self.iter().for_each(|item| item.put(out));
+        T::put_all(self, out);
     }
     fn get(from: &mut Reader<'_>) -> Result<Self, StateError> {
         let mut failed = None;
@@ -202,6 +227,7 @@ impl Field for omni_base::Digest {
         self.0.put(out);
     }
     fn get(from: &mut Reader<'_>) -> Result<Self, StateError> {
-        Field::get(from).map(Self)
+        let bytes = from.take(size_of::<Self>())?;
+        Ok(Self(bytes.try_into().map_err(|_| StateError::Truncated)?))
     }
 }

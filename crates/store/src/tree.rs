@@ -10,7 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 const MAGIC: [u8; 8] = *b"OMNITREE";
 const VERSION: u32 = 1;
@@ -70,7 +70,8 @@ pub(crate) enum Change {
 pub struct Tree {
     /// In the order of their lines; `None` in the place of one that was removed.
     entries: Vec<Option<Entry>>,
-    by_tag: HashMap<String, usize>,
+    /// Made when a tag is first looked for.
+    by_tag: OnceLock<HashMap<String, usize>>,
     by_id: HashMap<Digest, usize>,
     removed: BTreeMap<Digest, Option<Digest>>,
 }
@@ -84,7 +85,11 @@ impl Tree {
     /// The snapshot of this tag.
     #[must_use]
     pub fn tagged(&self, tag: &str) -> Option<&Entry> {
-        self.by_tag.get(tag).and_then(|at| self.entries[*at].as_ref())
+        let by_tag = self.by_tag.get_or_init(|| {
+            let all = self.entries.iter().enumerate();
+            all.filter_map(|(at, entry)| Some((entry.as_ref()?.tag.clone(), at))).collect()
+        });
+        by_tag.get(tag).and_then(|at| self.entries[*at].as_ref())
     }
 
     /// Whether a snapshot can have this tag.
@@ -153,7 +158,6 @@ impl Tree {
 
     fn reserve(&mut self, count: usize) {
         self.entries.reserve(count);
-        self.by_tag.reserve(count);
         self.by_id.reserve(count);
     }
 
@@ -161,14 +165,18 @@ impl Tree {
         match change {
             Change::Add(entry) => {
                 self.removed.remove(&entry.id);
-                self.by_tag.insert(entry.tag.clone(), self.entries.len());
+                if let Some(by_tag) = self.by_tag.get_mut() {
+                    by_tag.insert(entry.tag.clone(), self.entries.len());
+                }
                 self.by_id.insert(entry.id, self.entries.len());
                 self.entries.push(Some(entry));
             }
             Change::Remove(id) => {
                 let at = self.by_id.remove(&id);
                 if let Some(entry) = at.and_then(|at| self.entries[at].take()) {
-                    self.by_tag.remove(&entry.tag);
+                    if let Some(by_tag) = self.by_tag.get_mut() {
+                        by_tag.remove(&entry.tag);
+                    }
                     self.removed.insert(id, entry.parent);
                 }
             }
@@ -304,7 +312,8 @@ impl Replayed {
 
     fn replay(file: &File, path: &Path) -> Result<Self, StoreError> {
         // As far as it reaches: who appends cuts off a torn line meanwhile, and no lock is held.
-        let mut bytes = Vec::new();
+        let size = file.metadata().map_err(StoreError::io(path))?.len().min(TREE_BYTES_MAX);
+        let mut bytes = Vec::with_capacity(usize::try_from(size).expect("bounded") + 1);
         file.take(TREE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(StoreError::io(path))?;
         if bytes.len() as u64 > TREE_BYTES_MAX {
             return Err(StoreError::damaged(path, "it is larger than any tree"));
