@@ -210,9 +210,10 @@ impl Engine {
         exit
     }
 
-    /// Forgets what is too much, before a run. The crew must be held.
+    /// Forgets what is too much or out of use, before a run. The crew must be held.
     fn make_room(&mut self) {
-        if self.cache.is_full() || self.jit.as_ref().is_some_and(Jit::is_full) {
+        let full = self.cache.is_full() || self.jit.as_ref().is_some_and(Jit::is_full);
+        if self.stops.settle() || full {
             self.clear_code();
         }
         // Runs are counted where blocks may get code.

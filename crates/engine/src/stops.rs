@@ -46,6 +46,8 @@ pub(crate) struct Stops {
     watches: Vec<Watch>,
     /// Where code is cut: all of `breaks`, and some that were.
     cuts: Vec<u64>,
+    /// There is nothing to stop at any more, so the next run is to have code without cuts.
+    idle: bool,
     ignored: bool,
     caught: Option<Caught>,
 }
@@ -54,11 +56,13 @@ impl Stops {
     /// Replaces them. Says whether code must be made anew, and whether TLBs must be flushed.
     pub(crate) fn set(&mut self, breaks: &[u64], watches: &[Watch]) -> (bool, bool) {
         let cut = |at: &u64| self.cuts.contains(at);
-        let idle = breaks.is_empty() && !self.cuts.is_empty();
-        let code = idle || !breaks.iter().all(cut) || self.cuts.len() > CUTS_MAX + breaks.len();
+        // They may come again before anything runs, and then the code is as it has to be.
+        self.idle = breaks.is_empty() && !self.cuts.is_empty();
+        let many = self.cuts.len() > CUTS_MAX + breaks.len();
+        let code = !self.idle && (many || !breaks.iter().all(cut));
         if code {
             // Those that come and go with each stop of the debugger are cut at once for all.
-            let keep = if idle || self.cuts.len() > CUTS_MAX { 0 } else { self.cuts.len() };
+            let keep = if self.cuts.len() > CUTS_MAX { 0 } else { self.cuts.len() };
             self.cuts.truncate(keep);
             self.cuts.extend_from_slice(breaks);
             self.cuts.sort_unstable();
@@ -68,6 +72,15 @@ impl Stops {
         self.breaks = breaks.to_vec();
         self.watches = watches.to_vec();
         (code, flush)
+    }
+
+    /// Before a run: whether code must be made anew, as it is cut where nobody wants that.
+    pub(crate) fn settle(&mut self) -> bool {
+        let idle = std::mem::take(&mut self.idle);
+        if idle {
+            self.cuts.clear();
+        }
+        idle
     }
 
     /// Whether runs go on as if there were none.
@@ -176,8 +189,14 @@ mod tests {
         assert!(stops.is_cut(8) && !stops.stops_at(8) && stops.stops_at(4));
         assert_eq!(stops.set(&[8], &[watch(0, 1)]), (false, false));
         assert!(stops.stops_at(8) && !stops.stops_at(4));
-        assert_eq!(stops.set(&[], &[]), (true, true));
-        assert!(!stops.is_cut(8));
+        assert!(!stops.settle());
+        assert_eq!(stops.set(&[], &[]), (false, true));
+        assert!(!stops.stops_at(8));
+        assert_eq!(stops.set(&[8], &[]), (false, false), "it came again before anything ran");
+        assert!(stops.stops_at(8) && !stops.settle());
+        stops.set(&[], &[]);
+        assert!(stops.settle() && !stops.is_cut(8) && !stops.settle());
+        assert_eq!(stops.set(&[8], &[]), (true, false));
     }
 
     #[test]
