@@ -8,6 +8,7 @@
 //! happens to the writer.
 #![forbid(unsafe_code)]
 
+mod budget;
 mod moment;
 mod open;
 mod recorder;

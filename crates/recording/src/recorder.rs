@@ -1,6 +1,7 @@
 //! The runner's side of a recording: notes what enters the machine, and now and then how it is.
 
 use crate::Vault;
+use crate::budget::{Changed, fits};
 use crate::writers::{Entry, Figures, Job, LogFile, Rungs};
 use omni_base::{PAGE_SIZE_U64, Tick};
 use omni_host::Tape;
@@ -38,7 +39,8 @@ pub struct Pacing {
     pub near: Duration,
     /// Time between two rungs that are put away, at least.
     pub rung: Duration,
-    /// Bytes of rungs in a second, on average: where pages change fast, rungs are farther apart.
+    /// Bytes of rungs in a second, on average, and never more than half as much again since the
+    /// beginning: where pages change fast, rungs are farther apart.
     pub rung_bytes_per_s: u64,
     /// How many times as long as a rung took to put away there is none after it.
     pub rung_rest: u32,
@@ -106,6 +108,7 @@ pub struct Recorder {
 struct Active {
     name: String,
     start: Tick,
+    began: Instant,
     events: usize,
     entries: SyncSender<Entry>,
     rungs: SyncSender<Job>,
@@ -119,6 +122,8 @@ struct Active {
     rung_due: Instant,
     /// Rungs in memory, oldest first.
     near: Vec<Near>,
+    /// Since the last rung that was put away, as of the last one in memory.
+    changed: Changed,
     /// The last tick of which the log was told.
     told: Tick,
     threads: Vec<JoinHandle<()>>,
@@ -168,6 +173,7 @@ impl Recorder {
         *active = Some(Active {
             name: name.into(),
             start: snapshot.tick,
+            began: now,
             events: 0,
             entries: to_log.clone(),
             rungs,
@@ -179,6 +185,7 @@ impl Recorder {
             near_due_tick: self.pacing.near_tick(machine),
             rung_due: now + self.pacing.rung,
             near: Vec::new(),
+            changed: Changed::default(),
             told: snapshot.tick,
             threads: Vec::new(),
         });
@@ -233,7 +240,7 @@ impl Recorder {
         let found = self.active().as_ref().and_then(|active| {
             let near = active.near.iter().rev().find(|near| near.moment.tick <= tick)?;
             let (moment, snapshot) = (near.moment, near.snapshot.clone());
-            Some((active.rungs.clone(), Job { moment, snapshot, done: Some(done) }))
+            Some((active.rungs.clone(), Job { moment, snapshot, pages: None, done: Some(done) }))
         });
         let Some((rungs, job)) = found else { return false };
         rungs.send(job).is_ok() && wait.recv().is_ok()
@@ -331,11 +338,22 @@ impl Active {
         let _ = self.entries.send(entry);
     }
 
+    /// Whether a rung can be put away now, by what those before have cost, and by what this one
+    /// is likely to.
+    fn may_take(&self, now: Instant, pacing: Pacing) -> bool {
+        let (figures, after) = (&self.figures, now.saturating_duration_since(self.began));
+        let there = (after, pacing.rung_bytes_per_s);
+        let pages = self.changed.pages();
+        figures.may_take(now) && fits(pages, figures.last_rung(), figures.rung_bytes(), there)
+    }
+
     /// Takes a rung into memory, and gives up others for it. Gives the bytes that had changed.
     fn keep_near(&mut self, kinds: &[&dyn MachineKind], machine: &mut dyn Machine) -> u64 {
-        let spaces = machine.memory().spaces.iter();
-        let pages: usize = spaces.map(|space| space.dirty().len()).sum();
-        let bytes = pages as u64 * PAGE_SIZE_U64;
+        let mut bytes = 0;
+        for (at, space) in machine.memory().spaces.iter().enumerate() {
+            bytes += space.dirty().len() as u64 * PAGE_SIZE_U64;
+            self.changed.note(at, space.dirty());
+        }
         let Ok(snapshot) = take(kinds, machine) else { return bytes };
         let moment = self.moment(machine.tick());
         self.near.push(Near { moment, snapshot, bytes });
@@ -383,7 +401,7 @@ impl Tape for Recorder {
         if now < due || active.figures.failure().is_some() {
             return;
         }
-        let rung = now >= active.rung_due && active.figures.may_take(now);
+        let rung = now >= active.rung_due && active.may_take(now, pacing);
         let heard = active.heard && now >= active.pulse_event_due;
         let pulse = heard || now >= active.pulse_due && active.told != machine.tick();
         let near = now >= active.near_due && machine.tick() >= active.near_due_tick;
@@ -401,8 +419,11 @@ impl Tape for Recorder {
         if let Some(last) = active.near.last().filter(|_| rung) {
             active.rung_due = now + pacing.rung;
             let (moment, snapshot) = (last.moment, last.snapshot.clone());
+            let pages = Some(active.changed.pages());
             // Where the rung before is on its way to the disk yet, this one is left out.
-            let _ = active.rungs.try_send(Job { moment, snapshot, done: None });
+            if active.rungs.try_send(Job { moment, snapshot, pages, done: None }).is_ok() {
+                active.changed.take();
+            }
         }
     }
 }

@@ -32,6 +32,8 @@ pub(crate) enum Entry {
 pub(crate) struct Job {
     pub(crate) moment: Moment,
     pub(crate) snapshot: Snapshot,
+    /// The pages that had changed since the one before, where that is known.
+    pub(crate) pages: Option<u64>,
     /// Answered when it is there, where it is asked for: then it stays whatever is near it.
     pub(crate) done: Option<SyncSender<()>>,
 }
@@ -42,6 +44,8 @@ pub(crate) struct Figures {
     log_bytes: AtomicU64,
     rung_bytes: AtomicU64,
     busy: AtomicBool,
+    /// The pages that had changed before the last rung, and the bytes that it took.
+    last: Mutex<Option<(u64, u64)>>,
     rung_after: Mutex<Option<Instant>>,
     failure: Mutex<Option<String>>,
     rung_failure: Mutex<Option<String>>,
@@ -54,6 +58,11 @@ impl Figures {
 
     pub(crate) fn rung_bytes(&self) -> u64 {
         self.rung_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The pages that had changed before the last rung of which that is known, and its bytes.
+    pub(crate) fn last_rung(&self) -> Option<(u64, u64)> {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether no rung is on its way.
@@ -233,12 +242,16 @@ impl Rungs {
     }
 
     fn put(&mut self, job: &Job, log: &SyncSender<Entry>) -> io::Result<u64> {
-        let Job { moment, snapshot, done } = job;
+        let Job { moment, snapshot, pages, done } = job;
         let Err(at) = self.kept.binary_search_by_key(moment, |(moment, _)| *moment) else {
             return Ok(0);
         };
         let kept = self.vault.put(&rung_name(*moment), snapshot)?;
         self.figures.rung_bytes.fetch_add(kept.bytes, Ordering::Relaxed);
+        if let Some(pages) = pages {
+            let last = Some((*pages, kept.bytes));
+            *self.figures.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
+        }
         self.kept.insert(at, (*moment, kept.id));
         // A log that has ended needs no check.
         let _ = log.send(Entry::Check(Check { moment: *moment, mark: snapshot.mark() }));
