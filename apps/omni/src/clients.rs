@@ -536,12 +536,18 @@ impl Client {
     fn send_out(&self) -> Result<Value, Failure> {
         let sealed = self.visit(|machine| omni_lifecycle::take(KINDS, machine))??;
         let kept = self.shared.keeper.put_away(&sealed)?;
+        let single = self.shared.family.is_single();
         let send = move |machine: &mut dyn Machine| {
             // What was derived of its pages holds memory too, and comes back with them.
             drop(machine.exchange_caches(None));
             let spaces = machine.memory().spaces.iter_mut().zip(sealed.spaces).zip(kept);
             spaces.fold(true, |all, ((space, sealed), kept)| {
-                space.send_out(&sealed.image, kept) && all
+                let sent = match single {
+                    true => space.send_out(&sealed.image, kept),
+                    // What others of the family have too is not made twice.
+                    false => space.send_out_own(sealed.image, kept),
+                };
+                sent && all
             })
         };
         if !self.visit(send)? {

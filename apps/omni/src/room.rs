@@ -96,8 +96,9 @@ fn send_out(but: &[Entry], registry: &Registry) -> Result<bool, Failure> {
 /// Has machines that run and have nothing to do put their memory into the store, until the host
 /// has enough of it. Says whether any did.
 fn send_out_idle(but: &[Entry], registry: &Registry) -> Result<bool, Failure> {
-    let mut running = alone(registry.list()?);
-    running.retain(|entry| !is_of(but, &entry.machine.id));
+    let runs = |entry: &Entry| entry.state.state == Phase::Running;
+    let mut running = registry.list()?;
+    running.retain(|entry| runs(entry) && !is_of(but, &entry.machine.id));
     let before: Vec<Option<Use>> = running.iter().map(use_of).collect();
     std::thread::sleep(WATCH);
     let mut any = false;
@@ -113,18 +114,6 @@ fn send_out_idle(but: &[Entry], registry: &Registry) -> Result<bool, Failure> {
         }
     }
     Ok(any)
-}
-
-/// The machines that run and have a process of their own: those of a family share what they hold,
-/// and would no longer.
-fn alone(all: Vec<Entry>) -> Vec<Entry> {
-    let mut live: BTreeMap<Option<u32>, usize> = BTreeMap::new();
-    for entry in all.iter().filter(|entry| entry.state.state.is_live()) {
-        *live.entry(entry.state.pid).or_default() += 1;
-    }
-    let is_alone = |entry: &Entry| live.get(&entry.state.pid) == Some(&1);
-    let runs = |entry: &Entry| entry.state.state == Phase::Running && is_alone(entry);
-    all.into_iter().filter(runs).collect()
 }
 
 /// What a machine answers, unless it has gone, says no or takes too long.
@@ -307,15 +296,6 @@ mod tests {
         assert_eq!(wanted(&entry("1G", 0, true, Phase::Created)), FORK_BYTES);
         assert_eq!(wanted(&entry("1G", 0, true, Phase::Stopped)), GIB, "it boots");
         assert_eq!(wanted(&restored), GIB);
-    }
-
-    #[test]
-    fn machines_that_share_a_process_are_not_sent_out_while_they_run() {
-        let running = |pid| entry("1G", pid, false, Phase::Running);
-        let mut all = vec![running(1), running(2), running(2), running(3), running(4)];
-        all.extend([entry("1G", 3, true, Phase::Paused), entry("1G", 4, true, Phase::Stopped)]);
-        let alone: Vec<_> = alone(all).iter().map(|entry| entry.state.pid).collect();
-        assert_eq!(alone, [Some(1), Some(4)]);
     }
 
     #[test]

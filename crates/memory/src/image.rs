@@ -304,6 +304,16 @@ impl Image {
         self.root.own_pages()
     }
 
+    /// The same content, of which pages that no other image has are as `kept` has them, which has
+    /// that content too: what `own_pages` counts goes once this is dropped.
+    ///
+    /// # Errors
+    /// As `changed_since`.
+    pub fn without_own(&self, kept: &Self) -> io::Result<Self> {
+        let root = self.root.without_own(&kept.root)?;
+        Ok(Self { root, base: self.base.clone() })
+    }
+
     /// Visits every page that is held, in order.
     ///
     /// # Errors
@@ -346,6 +356,26 @@ impl Node {
             Kid::Leaf(page) => u64::from(Arc::strong_count(page) == 1 && page.is_here()),
         };
         kids.iter().map(own).sum()
+    }
+
+    fn without_own(&self, kept: &Self) -> io::Result<Self> {
+        let kids = match (&self.kids, &self.lazy) {
+            (Some(kids), _) if Arc::strong_count(kids) == 1 => kids,
+            (None, Some(lazy)) if Arc::strong_count(lazy) == 1 => return Ok(kept.clone()),
+            _ => return Ok(self.clone()),
+        };
+        let Some(elsewhere) = kept.kids()? else { return Ok(self.clone()) };
+        let mut merged: [Kid; FAN] = std::array::from_fn(|_| Kid::Empty);
+        for (merged, (own, kept)) in merged.iter_mut().zip(kids.iter().zip(&**elsewhere)) {
+            *merged = match (own, kept) {
+                (Kid::Inner(own), Kid::Inner(kept)) => Kid::Inner(own.without_own(kept)?),
+                (Kid::Leaf(page), kept @ Kid::Leaf(_)) if Arc::strong_count(page) == 1 => {
+                    kept.clone()
+                }
+                (own, _) => own.clone(),
+            };
+        }
+        Ok(Self { kids: Some(Arc::new(merged)), lazy: None, digest: self.digest.clone() })
     }
 
     fn digest(&self, zeros_count: bool) -> Option<Digest> {

@@ -250,14 +250,35 @@ impl Space {
     /// whether it could: the two have that content, and all of it was read so far. Seals. What the
     /// machine can observe does not change; but nobody may run it meanwhile.
     pub fn send_out(&mut self, sealed: &Image, mut kept: Image) -> bool {
+        let may = self.renew(sealed, &mut kept);
+        if may {
+            self.go_on_with(kept);
+        }
+        may
+    }
+
+    /// As `send_out`, but pages that other images have too stay here, where they cost nothing.
+    pub fn send_out_own(&mut self, sealed: Image, mut kept: Image) -> bool {
+        let may = self.renew(&sealed, &mut kept);
+        // It has what is here only, too.
+        drop(sealed);
+        let rest = may.then(|| self.image.without_own(&kept)).and_then(Result::ok);
+        rest.map(|rest| self.go_on_with(rest)).is_some()
+    }
+
+    /// Seals, and adds to `kept` what was written since `sealed`. Whether they are the same then.
+    fn renew(&mut self, sealed: &Image, kept: &mut Image) -> bool {
         if self.damage().is_some() {
             return false;
         }
         let (now, mut whole) = (self.seal().image, true);
         let stays = &mut |no, page: &PageRef| whole &= kept.set(no, page.clone()).is_ok();
-        if now.changed_since(sealed, stays).is_err() || !whole || now.digest() != kept.digest() {
-            return false;
-        }
+        let renewed = now.changed_since(sealed, stays).is_ok();
+        renewed && whole && now.digest() == kept.digest()
+    }
+
+    /// Takes the pages of an image of the same content in the place of its own.
+    fn go_on_with(&mut self, image: Image) {
         for (at, group) in self.groups.iter_mut().enumerate() {
             let Some(slots) = group.get_mut() else { continue };
             for (slot, no) in slots.iter_mut().zip(at as u64 * GROUP as u64..) {
@@ -269,8 +290,7 @@ impl Space {
         }
         self.flat.forget();
         self.epoch += 1;
-        self.image = kept;
-        true
+        self.image = image;
     }
 
     /// A pointer to the page for reading, or `None` outside the space and where the page is in

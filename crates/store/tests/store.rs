@@ -7,6 +7,7 @@ use omni_memory::Space;
 use omni_store::{GcOptions, SpaceRef, Store, StoreError, StoreSource};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use std::sync::Arc;
 use world::{Home, PAGES, age, files, fresh, load, put};
 
 #[test]
@@ -71,6 +72,32 @@ fn what_is_sent_out_is_the_same_and_comes_back_when_it_is_touched() {
     assert_eq!(space.take_changes().written, [watched]);
     space.store(watched.base(), &[61]).expect("inside");
     assert_eq!(space.seal().image.digest(), digest);
+    assert_eq!(space.damage(), None);
+}
+
+#[test]
+fn of_what_is_sent_out_pages_that_others_have_too_stay_the_same_pages() {
+    let home = Home::new("store-own");
+    let store = home.open();
+    let parent = fresh().seal().image;
+    let mut space = Space::from_image("ram", PAGES, parent.clone());
+    (60..62).for_each(|no| space.store(PageNo(no).base(), &[1]).expect("inside"));
+    age(&mut space, 1);
+    let sealed = space.seal().image;
+    let entry = put(&store, "m", "own", &sealed, None).expect("room");
+    let manifest = store.manifest(entry.id).expect("there");
+    let kept = StoreSource(store.clone()).image(&manifest.spaces[0], None);
+    // What came since stays too.
+    space.store(PageNo(5).base(), &[5]).expect("inside");
+    let digest = space.seal().image.digest();
+    assert!(space.send_out_own(sealed, kept));
+    assert_eq!(space.own_bytes(), PAGE_SIZE_U64, "but for page 5 it holds nothing alone");
+    let page = |no| space.sealed_image().get(PageNo(no)).ok().flatten().cloned().expect("held");
+    let same = |no| Arc::ptr_eq(&page(no), parent.get(PageNo(no)).expect("here").expect("held"));
+    assert!((62..70).all(same) && !same(60) && !same(61));
+    assert_eq!(space.sealed_image().digest(), digest);
+    assert_eq!(space.load(PageNo(60).base()), Ok([1, 60]), "it comes back");
+    assert_eq!(space.load(PageNo(65).base()), Ok([65; 100]));
     assert_eq!(space.damage(), None);
 }
 
