@@ -58,6 +58,8 @@ impl Ready {
         branch: Option<BranchFile>,
     ) -> Result<(Entry, Lease, Left), Failure> {
         let Self { mut entry, id, kept, schedule, own } = self;
+        // While it lives, so that it stands still the shorter.
+        let pinned = pin_both(&entry, store, id)?;
         let lock = match own {
             Own::Ended(lock) => lock,
             Own::Live(reserve) => {
@@ -71,11 +73,7 @@ impl Ready {
             }
         };
         set_schedule(&mut entry, schedule)?;
-        let left = move_to(&mut entry, store, id)?;
-        if branch.is_some() {
-            entry.origin.branch = branch;
-            Entry::write_origin(&entry.dir, &entry.origin)?;
-        }
+        let left = moved(&mut entry, (id, pinned), branch)?;
         drop(lock);
         Ok((entry, kept, left))
     }
@@ -123,24 +121,39 @@ impl Left {
 
 /// Makes a machine go on from a snapshot: from the next start on, its disks are those of that.
 pub(crate) fn move_to(entry: &mut Entry, store: &Store, id: Digest) -> Result<Left, Failure> {
-    let overlays: Vec<PathBuf> =
-        (0..entry.machine.disks.len()).map(|at| entry.overlay(at)).collect();
-    let disks = !entry.machine.disks.is_empty();
+    let pinned = pin_both(entry, store, id)?;
+    moved(entry, (id, pinned), None)
+}
+
+/// Keeps what the disks of a machine are on and what they are to be on, until the change is made,
+/// which is one step. Says whether these are two.
+fn pin_both(entry: &Entry, store: &Store, id: Digest) -> Result<bool, Failure> {
     let before = match &entry.origin.disks {
         Some(id) => vec![saved::parse_id(id)?],
         None => vec![],
     };
-    // Both are kept until the change is made, which is one step.
     let mut both: Vec<Digest> = before.into_iter().chain([id]).collect();
     both.dedup();
     store.pin(&entry.machine.id, &both)?;
+    Ok(both.len() > 1)
+}
+
+/// Makes the change, once both are kept.
+fn moved(
+    entry: &mut Entry,
+    (id, beside): (Digest, bool),
+    branch: Option<BranchFile>,
+) -> Result<Left, Failure> {
+    let overlays: Vec<PathBuf> =
+        (0..entry.machine.disks.len()).map(|at| entry.overlay(at)).collect();
+    let disks = !entry.machine.disks.is_empty();
     entry.origin = OriginFile {
         parent: Some(id.to_string()),
         disks: disks.then(|| id.to_string()),
         generation: entry.origin.generation + 1,
-        branch: None,
+        branch,
         fork: false,
     };
     Entry::write_origin(&entry.dir, &entry.origin)?;
-    Ok(Left { overlays, pinned: (both.len() > 1).then_some(id) })
+    Ok(Left { overlays, pinned: beside.then_some(id) })
 }

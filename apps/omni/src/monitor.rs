@@ -8,7 +8,7 @@ use crate::failure::{Failure, code};
 use crate::family::{Family, Member, disk_roots};
 use crate::hold::hold;
 use crate::keeper::{Keeper, seal};
-use crate::origin::{self, Made};
+use crate::origin::{self, Made, Warm};
 use crate::recorded;
 use crate::snapshots::forget;
 use crate::translate;
@@ -178,10 +178,12 @@ pub(crate) fn run(dir: &Path, hold: bool, start: &Start) -> Result<u8, Failure> 
     // It leads a group already where a person runs it by hand, which does no harm.
     let _ = new_session();
     raise_file_limit();
+    // While another is at the machine yet.
+    let warm = start.wait.then(|| warm(&Entry::load(dir)?, start));
     if start.wait && !told_to_begin() {
         return Ok(0);
     }
-    match begin(dir, start) {
+    match begin(dir, start, warm) {
         Ok(begun) => {
             tell(&json!({ "ready": true }));
             let family = begun.shared.family.clone();
@@ -236,11 +238,21 @@ pub(crate) struct Begun {
     spec: Spec,
 }
 
-fn begin(dir: &Path, start: &Start) -> Result<Begun, Failure> {
+/// The machine as the snapshot has it that it goes on from, where there is one.
+fn warm(entry: &Entry, start: &Start) -> Result<Option<Warm>, Failure> {
+    begin_process(entry)?;
+    start.from.as_deref().map(|id| origin::warm(entry, id)).transpose()
+}
+
+fn begin(
+    dir: &Path,
+    start: &Start,
+    ready: Option<Result<Option<Warm>, Failure>>,
+) -> Result<Begun, Failure> {
     let mut entry = Entry::load(dir)?;
     let lock = hold(&entry)?;
-    begin_process(&entry)?;
-    let made = origin::make(&entry, start.from.as_deref())?;
+    let ready = ready.unwrap_or_else(|| warm(&entry, start))?;
+    let made = origin::make(&entry, ready)?;
     let family = Family::open().map_err(|error| Failure::io("cannot start a monitor", &error))?;
     entry.state = StateFile {
         state: if start.held { Phase::Paused } else { Phase::Running },

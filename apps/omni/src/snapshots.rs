@@ -143,19 +143,22 @@ pub(crate) fn restore(args: &RestoreArgs, dirs: &Dirs, ui: Ui) -> Result<(), Fai
     }
     let found = named(args.snapshot.as_deref().unwrap_or_default(), dirs)?;
     let tag = found.tag.clone();
-    let (entry, snapshot) = go_back(found, schedule)?;
+    let ((entry, runs), snapshot) = go_back(found, schedule)?;
     let value = json!({
         "id": entry.machine.id,
         "name": entry.machine.name,
         "tag": tag,
         "ticks": snapshot.tick.0,
-        "start_ms": ms(began.elapsed()),
+        "start_ms": ms(runs.duration_since(began)),
     });
     ui.result(value, &entry.machine.name)
 }
 
-/// Makes a machine go on from one of its snapshots, and gives that too.
-pub(crate) fn go_back(found: Named, schedule: Schedule) -> Result<(Entry, Snapshot), Failure> {
+/// Makes a machine go on from one of its snapshots. Gives when it ran, and that snapshot.
+pub(crate) fn go_back(
+    found: Named,
+    schedule: Schedule,
+) -> Result<((Entry, Instant), Snapshot), Failure> {
     let Named { entry, store, id, .. } = found;
     let ready = Ready::of(entry, &store, (id, schedule))?;
     let monitor = prepare(&ready.entry, Begin { from: Some(id), ..Begin::default() })?;
@@ -163,23 +166,24 @@ pub(crate) fn go_back(found: Named, schedule: Schedule) -> Result<(Entry, Snapsh
     Ok((go_on(ready, monitor, &store, None)?, snapshot))
 }
 
-/// Makes a machine leave where it is, and go on from its snapshot.
+/// Makes a machine leave where it is, and go on from its snapshot. Gives when it ran.
 pub(crate) fn go_on(
     ready: Ready,
     monitor: Waiting,
     store: &Store,
     branch: Option<BranchFile>,
-) -> Result<Entry, Failure> {
+) -> Result<(Entry, Instant), Failure> {
     // Before anything is undone.
     let registry = Registry::open(&crate::monitor::dirs()?)?;
     room::check_again(std::slice::from_ref(&ready.entry), &registry)?;
     let (entry, kept, left) = ready.leave(store, branch)?;
     let launched = monitor.go(&entry);
+    let runs = Instant::now();
     // What it had before is of no use, whatever became of the start.
     left.remove(&entry, store);
     let entry = launched?;
     drop(kept);
-    Ok(entry)
+    Ok((entry, runs))
 }
 
 /// `rm MACHINE@TAG`: those after it stay, and follow the one before it.

@@ -246,7 +246,7 @@ fn go_back(
     let entry = Entry::load(&entry.dir)?;
     let ready = Ready::of(entry, &store, (taken.id, Schedule::default()))?;
     let monitor = prepare(&ready.entry, Begin { from: Some(taken.id), ..Begin::default() })?;
-    let entry = snapshots::go_on(ready, monitor, &store, Some(branch))?;
+    let (entry, runs) = snapshots::go_on(ready, monitor, &store, Some(branch))?;
     let value = json!({
         "id": entry.machine.id,
         "name": entry.machine.name,
@@ -257,7 +257,7 @@ fn go_back(
         "tag": tag,
         "before": left,
         "recording": name,
-        "start_ms": ms(began.elapsed()),
+        "start_ms": ms(runs.duration_since(began)),
     });
     let (machine, at) = (&entry.machine.name, moment_text(target));
     let kept = match &left {

@@ -231,7 +231,7 @@ fn again(
     ui: Ui,
 ) -> Result<Entry, Failure> {
     let found = named(&format!("{}@{TAG}", entry.machine.id), dirs);
-    if let Ok((back, _)) = found.and_then(|found| go_back(found, Schedule::default())) {
+    if let Ok(((back, _), _)) = found.and_then(|found| go_back(found, Schedule::default())) {
         return Ok(back);
     }
     let registry = Registry::open(dirs)?;
