@@ -1,13 +1,13 @@
 //! What many forks of a live Debian cost: until each of them has answered at its console, and what
 //! each holds and takes when it is idle.
 
+use crate::bench_recording::cpu_ms;
 use crate::bench_time::{Home, MEMORY, START_LIMIT, boot, failed};
 use omni_bench::{Audience, BenchError, Host, Installed};
 use omni_control::{Client, ControlError, Dirs, Entry, Message, Registry, Request};
 use omni_host::private_bytes;
 use serde::Serialize;
 use serde_json::Value;
-use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,9 +28,6 @@ const LOOK: Duration = Duration::from_secs(30);
 /// What is typed at each console, and what must come of it: no echo has it.
 const TYPED: &[u8] = b"echo $((6 * 7))-forks\n";
 const ANSWER: &str = "42-forks";
-
-/// Clock ticks of `/proc/PID/stat` in a second: those of Linux for programs, on every host.
-const TICKS: f64 = 100.0;
 
 /// All that was measured.
 #[derive(Clone, Debug, Serialize)]
@@ -99,10 +96,10 @@ pub(crate) fn measure(
     audience.doing("forks: idle");
     thread::sleep(SETTLE);
     let private_mib_each = (private_mib(pid)? - before) / f64::from(count);
-    let (from, looked) = (cpu_ticks(pid)?, Instant::now());
+    let (from, looked) = (cpu_of(pid)?, Instant::now());
     thread::sleep(LOOK);
-    let ticks = cpu_ticks(pid)? - from;
-    let idle_percent = ticks / TICKS / looked.elapsed().as_secs_f64() * 100.0;
+    let ms = cpu_of(pid)? - from;
+    let idle_percent = ms / looked.elapsed().as_secs_f64() / 10.0;
     let guest = format!("{}, {MEMORY}", image.name);
     let forks = Forks {
         host,
@@ -162,18 +159,15 @@ fn ask(entry: &Entry) -> Result<(), ControlError> {
     Ok(())
 }
 
+/// The time that its threads had on a CPU, in milliseconds: none ends while all are idle.
+fn cpu_of(pid: u64) -> Result<f64, BenchError> {
+    let pid = u32::try_from(pid).map_err(|error| failed("a process", &error))?;
+    cpu_ms(pid).map_err(|error| failed("CPU time", &error))
+}
+
 /// Private memory of a process, in MiB.
 fn private_mib(pid: u64) -> Result<f64, BenchError> {
     let bytes = u32::try_from(pid).ok().and_then(private_bytes);
     let bytes = bytes.ok_or_else(|| failed("memory of a process", &"it has gone"))?;
     Ok(bytes as f64 / f64::from(1 << 20))
-}
-
-/// CPU time that a process has used, in clock ticks (proc_pid_stat(5), fields 14 and 15).
-fn cpu_ticks(pid: u64) -> Result<f64, BenchError> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat"));
-    let text = text.map_err(|error| failed("stat", &error))?;
-    // The name of the program, in parentheses, may have spaces.
-    let fields = text.rsplit(')').next().unwrap_or_default().split_ascii_whitespace();
-    Ok(fields.skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum())
 }

@@ -339,8 +339,9 @@ impl Wires {
             Size::B16 => return None,
         };
         let before = (self.levels, self.state.lines, self.deadline());
+        let fixed = self.fixed(at).map(|(fixed, _)| fixed);
         let value = self.access(at, width, write, now)?;
-        if self.state.lines != before.1 || self.fixed(at).is_some() {
+        if self.state.lines != before.1 || fixed.is_some() {
             self.look();
             for hart in 0..self.harts {
                 self.levels[hart] = self.level(hart, now);
@@ -348,8 +349,8 @@ impl Wires {
         }
         let moved = (self.levels, self.state.lines, self.deadline()) != before;
         // A clock that is set moves what is due for every hart, also by timers of their own.
-        let timed = write.is_some() && matches!(self.fixed(at), Some((Fixed::Aclint, _)));
-        let sswi = matches!(self.fixed(at), Some((Fixed::Sswi, _)));
+        let timed = write.is_some() && matches!(fixed, Some(Fixed::Aclint));
+        let sswi = matches!(fixed, Some(Fixed::Sswi));
         let ended = self.state.halted.is_some() || self.state.reset;
         let touched = self.watched.has_touched();
         Some(Reply { value, stop: moved || timed || sswi || ended || touched })

@@ -33,9 +33,13 @@ pub(crate) struct Part {
     pub(crate) files: &'static [&'static str],
 }
 
+/// What a first process does to be woken seldom, by path and content.
+const QUIET: (&str, &str) = ("etc/quiet", include_str!("../rootfs/quiet"));
+
 /// Files that are text and the same in every image.
-const FILES: [(&str, u32, &str); 10] = [
+const FILES: [(&str, u32, &str); 11] = [
     ("init", 0o755, include_str!("../rootfs/init")),
+    (QUIET.0, 0o644, QUIET.1),
     ("etc/console", 0o755, include_str!("../rootfs/console")),
     ("etc/profile", 0o644, include_str!("../rootfs/profile")),
     ("etc/udhcpc.script", 0o755, include_str!("../rootfs/udhcpc.script")),
@@ -74,6 +78,7 @@ pub(crate) fn build_disk(
 ) -> Vec<u8> {
     let mut tree = skeleton();
     tree.file("init", 0o755, include_str!("../rootfs/disk-init"));
+    tree.file(QUIET.0, 0o644, QUIET.1);
     // The kernel calls it for what a driver needs by another name, as the checksums of ext4.
     tree.link("usr/sbin/modprobe", "/usr/bin/busybox");
     let busybox = members.iter().filter(|member| fits(PARTS[0].files[0], &member.path)).cloned();
