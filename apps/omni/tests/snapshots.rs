@@ -35,7 +35,7 @@ const WALKER: [u32; 12] = [
 fn a_story_is_taken_back_and_says_the_same_again() {
     let home = home("snap-story");
     home.run("m", &["story.z5"]);
-    let first = home.typed("m", "one\n", '>');
+    let first = home.answered("m", "one");
     assert!(first.contains("Line 1,"), "{first}");
     let taken = home.json(&["snapshot", "m", "before"]);
     assert_eq!(text(&taken, "tag"), "before");
@@ -45,19 +45,19 @@ fn a_story_is_taken_back_and_says_the_same_again() {
         assert!(taken[field].is_u64(), "{field}: {taken}");
     }
     assert!(taken["pause_ms"].is_number(), "{taken}");
-    let second = home.typed("m", "two\n", '>');
-    let third = home.typed("m", "three\n", '>');
+    let second = home.answered("m", "two");
+    let third = home.answered("m", "three");
     assert!(second.contains("Line 2,") && third.contains("Line 3,"), "{second}{third}");
     let restored = home.json(&["restore", "m@before"]);
     assert_eq!(restored["ticks"], taken["ticks"]);
     // What it draws at random is of its past, which is the same.
-    assert_eq!(home.typed("m", "two\n", '>'), second);
-    assert_eq!(home.typed("m", "three\n", '>'), third);
+    assert_eq!(home.answered("m", "two"), second);
+    assert_eq!(home.answered("m", "three"), third);
     assert_eq!(text(&home.json(&["inspect", "m"]), "parent"), "before");
     // From a machine that was killed it is no different.
     home.check(&["kill", "m"]);
     home.check(&["restore", "m@before"]);
-    assert_eq!(home.typed("m", "two\n", '>'), second);
+    assert_eq!(home.answered("m", "two"), second);
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn a_restored_machine_may_run_its_harts_another_way() {
 fn a_fork_of_a_snapshot_is_another_machine_with_other_luck() {
     let home = home("snap-luck");
     home.run("m", &["story.z5"]);
-    home.typed("m", "one\n", '>');
+    home.answered("m", "one");
     home.check(&["snapshot", "m", "t"]);
     home.check(&["kill", "m"]);
     home.check(&["fork", "m@t", "--count", "2"]);
@@ -220,7 +220,7 @@ fn a_fork_of_a_snapshot_is_another_machine_with_other_luck() {
         .collect();
     assert_eq!(names.len(), 2, "{names:?}");
     for name in names {
-        let said = home.typed(&name, "two\n", '>');
+        let said = home.answered(&name, "two");
         assert!(said.contains("Line 2,"), "{said}");
     }
 }
@@ -355,7 +355,7 @@ fn mistakes_with_snapshots_have_their_exit_codes() {
         assert!(talk.contains(word), "{args:?}: {talk}");
         assert_eq!(said, "", "{args:?}");
     }
-    home.typed("m", "still there\n", '>');
+    home.answered("m", "still there");
     home.check(&["stop", "m"]);
     let (_, talk) = home.fails(&["snapshot", "m"], 5);
     assert!(talk.contains("stopped"), "{talk}");
@@ -371,7 +371,7 @@ fn a_second_process_is_told_who_has_the_machine() {
     let (said, talk) = home.fails(&["monitor", text(&seen, "directory")], 5);
     let who = format!("process {pid} has it");
     assert!(said.contains(&who) && talk.contains(&who), "{said}{talk}");
-    home.typed("m", "undisturbed\n", '>');
+    home.answered("m", "as before");
 }
 
 /// Flips a bit of every pack, at this part of it.
@@ -414,5 +414,5 @@ fn a_damaged_snapshot_is_refused_or_ends_its_machine_and_says_what_is_damaged() 
         let _ = home.output(&["kill", "m"]);
     }
     home.check(&["restore", "m@t"]);
-    home.typed("m", "whole again\n", '>');
+    home.answered("m", "whole again");
 }

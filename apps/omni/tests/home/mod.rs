@@ -87,6 +87,17 @@ impl Home {
     pub(crate) fn typed(&self, machine: &str, line: &str, end: impl Into<String>) -> String {
         typed_by(self.omni(&["attach", machine]), line, end)
     }
+
+    /// Types a line at a story, and gives its answer. What the story says before it hears anything
+    /// ends as an answer does, and is none.
+    #[track_caller]
+    pub(crate) fn answered(&self, machine: &str, line: &str) -> String {
+        let answer = |said: &str| said.find("Line ").filter(|_| said.ends_with('>'));
+        let line = format!("{line}\n");
+        let attach = self.omni(&["attach", machine]);
+        let said = typed_until(attach, &line, |said| answer(said).is_some());
+        said[answer(&said).expect("waited for")..].to_owned()
+    }
 }
 
 impl Drop for Home {
@@ -106,7 +117,14 @@ impl Drop for Home {
 }
 
 #[track_caller]
-pub(crate) fn typed_by(mut attach: Command, line: &str, end: impl Into<String>) -> String {
+pub(crate) fn typed_by(attach: Command, line: &str, end: impl Into<String>) -> String {
+    let end = end.into();
+    typed_until(attach, line, |said| said.ends_with(&end))
+}
+
+/// Types a line by a command, and gives what is said until that is whole.
+#[track_caller]
+fn typed_until(mut attach: Command, line: &str, is_whole: impl Fn(&str) -> bool) -> String {
     let mut child = attach
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -115,9 +133,9 @@ pub(crate) fn typed_by(mut attach: Command, line: &str, end: impl Into<String>) 
         .expect("it can be started");
     let mut stdin = child.stdin.take().expect("piped");
     stdin.write_all(line.as_bytes()).expect("someone reads");
-    let (end, mut said, mut some) = (end.into(), Vec::new(), [0; 256]);
+    let (mut said, mut some) = (Vec::new(), [0; 256]);
     let mut stdout = child.stdout.take().expect("piped");
-    while !said.ends_with(end.as_bytes()) {
+    while !is_whole(&String::from_utf8_lossy(&said)) {
         let count = stdout.read(&mut some).expect("readable");
         assert!(count > 0, "no answer came: {}", String::from_utf8_lossy(&said));
         said.extend_from_slice(&some[..count]);
