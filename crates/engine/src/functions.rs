@@ -83,7 +83,7 @@ pub struct Functions {
     weight: usize,
     /// Tables that functions need.
     tables_most: usize,
-    /// How often all code was dropped.
+    /// How often all code was dropped for room.
     drops: u64,
 }
 
@@ -148,6 +148,7 @@ impl Functions {
         let weight = self.weight + made.places.len();
         if weight > PLACES_MAX || !self.arena.has_room(made.bytes.len()) {
             self.clear();
+            self.drops += 1;
             let (at, _) = self.arena.next();
             match self.frames.compile(function, at) {
                 Some(again) if self.arena.has_room(again.bytes.len()) => made = again,
@@ -195,10 +196,9 @@ impl Functions {
         self.kept.iter_mut().for_each(|kept| *kept = None);
         self.arena.truncate(self.start);
         self.weight = 0;
-        self.drops += 1;
     }
 
-    /// How often the code of all functions was dropped.
+    /// How often the code of all functions was dropped to make room.
     #[must_use]
     pub fn drops(&self) -> u64 {
         self.drops

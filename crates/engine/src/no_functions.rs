@@ -85,7 +85,7 @@ impl Functions {
         match *self {}
     }
 
-    /// How often all code was dropped.
+    /// How often all code was dropped to make room.
     #[must_use]
     pub fn drops(&self) -> u64 {
         match *self {}

@@ -22,6 +22,9 @@ const SAMPLE_TICKS: i64 = 10_000;
 const SEEN: u32 = 8;
 const SEEN_BY_LOOK: u32 = 4;
 
+/// How often that doubles, each time that all code was dropped for room.
+const COOL_MAX: u64 = 20;
+
 /// Machine code of a store's functions. All of it is derived.
 #[derive(Debug)]
 pub(crate) struct Native {
@@ -95,12 +98,14 @@ impl Native {
         if self.seen.len() <= at {
             self.seen.resize(at + 1, 0);
         }
+        // Where there is no room for all that is run, what is to get code must be run more.
+        let drops = self.functions.as_ref().map_or(0, Functions::drops).min(COOL_MAX);
         let seen = &mut self.seen[at];
         if *seen == REFUSED {
             return false;
         }
         *seen = seen.saturating_add(weight).min(REFUSED - 1);
-        *seen > after.min(SEEN)
+        *seen > after.min(SEEN) << drops
     }
 }
 

@@ -381,8 +381,8 @@ impl Maker<'_> {
     }
 
     fn insn_of_pc(&self, pc: u32) -> (u32, Set) {
-        let found = self.starts.iter().find(|(_, of, _)| *of == pc);
-        let (_, pc, dirty) = *found.expect("an instruction leaves to itself");
+        let found = self.starts.binary_search_by_key(&pc, |(_, of, _)| *of);
+        let (_, pc, dirty) = self.starts[found.expect("an instruction leaves to itself")];
         (pc, dirty)
     }
 
