@@ -23,7 +23,7 @@ impl Blocks {
         let number = known.unwrap_or_else(|| {
             if self.tables.len() >= TABLES_MAX {
                 // All blocks go, so that no mode of theirs means another table now.
-                self.engine.drop_caches(0);
+                self.engine.drop_caches(16);
                 self.tables.clear();
             }
             self.tables.push(table.clone());
