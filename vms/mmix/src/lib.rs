@@ -9,6 +9,8 @@
 //! rare is left to an interpreter of all of them (`exec`). Where the manual leaves a choice, it is
 //! that of `mmix-sim`. Memory is sparse: pages of the space are used as a program touches them.
 
+#[cfg(test)]
+mod agree;
 mod alu;
 mod asm;
 mod boot;

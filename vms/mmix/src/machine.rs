@@ -109,7 +109,7 @@ impl Vm {
     }
 
     /// Runs the instruction that code has left to us.
-    fn interpret(&mut self) {
+    pub(crate) fn interpret(&mut self) {
         match self.world.step(&mut self.regs) {
             Ok(Next::At(pc)) => self.world.cpu.pc = pc,
             // What is waited for is tried again, and was no instruction yet.
