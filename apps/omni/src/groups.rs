@@ -522,11 +522,13 @@ pub(crate) fn restore(text: &str, schedule: Schedule, dirs: &Dirs, ui: Ui) -> Re
         }
     }
     let entries = failed.map_or_else(|| let_go(&all, name, false), Err);
+    let mut settled = Ok(());
     for (Member { entry, .. }, (lease, left)) in all.iter().zip(past) {
-        left.remove(entry, &store);
+        settled = settled.and(left.remove(entry, &store));
         drop(lease);
     }
     let entries = entries?;
+    settled?;
     for entry in entries {
         let value = json!({
             "id": entry.machine.id,

@@ -7,7 +7,7 @@ use crate::life::{check_schedule, set_schedule};
 use crate::saved;
 use omni_base::Digest;
 use omni_control::{BranchFile, Client, ControlError, Entry, OriginFile, Request};
-use omni_host::FileLock;
+use omni_host::{FileLock, Staged};
 use omni_store::{Lease, Store};
 use std::fs;
 use std::path::PathBuf;
@@ -59,7 +59,7 @@ impl Ready {
     ) -> Result<(Entry, Lease, Left), Failure> {
         let Self { mut entry, id, kept, schedule, own } = self;
         // While it lives, so that it stands still the shorter.
-        let pinned = pin_both(&entry, store, id)?;
+        let change = Change::prepare(&mut entry, store, id, branch)?;
         let lock = match own {
             Own::Ended(lock) => lock,
             Own::Live(reserve) => {
@@ -73,7 +73,7 @@ impl Ready {
             }
         };
         set_schedule(&mut entry, schedule)?;
-        let left = moved(&mut entry, (id, pinned), branch)?;
+        let left = change.make(&entry)?;
         drop(lock);
         Ok((entry, kept, left))
     }
@@ -102,13 +102,18 @@ impl Drop for Reserve {
 /// What a machine left behind that goes on elsewhere, and is of no use to it any more.
 #[must_use]
 pub(crate) struct Left {
+    /// The directory in which the change was made that is to survive a loss of power.
+    dir: PathBuf,
     overlays: Vec<PathBuf>,
     /// The snapshot that it goes on from, where another one is still pinned beside it.
     pinned: Option<Digest>,
 }
 
 impl Left {
-    pub(crate) fn remove(self, entry: &Entry, store: &Store) {
+    /// Makes the change survive a loss of power, and removes what is of no use since.
+    pub(crate) fn remove(self, entry: &Entry, store: &Store) -> Result<(), Failure> {
+        let failed = |error| Failure::io(&self.dir.display().to_string(), &error);
+        omni_host::sync(&self.dir).map_err(failed)?;
         // What is left over is only in nobody's way.
         if let Some(id) = self.pinned {
             let _ = store.pin(&entry.machine.id, &[id]);
@@ -116,44 +121,55 @@ impl Left {
         for path in self.overlays {
             let _ = fs::remove_file(path);
         }
+        Ok(())
     }
 }
 
 /// Makes a machine go on from a snapshot: from the next start on, its disks are those of that.
-pub(crate) fn move_to(entry: &mut Entry, store: &Store, id: Digest) -> Result<Left, Failure> {
-    let pinned = pin_both(entry, store, id)?;
-    moved(entry, (id, pinned), None)
+pub(crate) fn move_to(entry: &mut Entry, store: &Store, id: Digest) -> Result<(), Failure> {
+    let change = Change::prepare(entry, store, id, None)?;
+    change.make(entry)?.remove(entry, store)
 }
 
-/// Keeps what the disks of a machine are on and what they are to be on, until the change is made,
-/// which is one step. Says whether these are two.
-fn pin_both(entry: &Entry, store: &Store, id: Digest) -> Result<bool, Failure> {
-    let before = match &entry.origin.disks {
-        Some(id) => vec![saved::parse_id(id)?],
-        None => vec![],
-    };
-    let mut both: Vec<Digest> = before.into_iter().chain([id]).collect();
-    both.dedup();
-    store.pin(&entry.machine.id, &both)?;
-    Ok(both.len() > 1)
+/// A change of what a machine goes on from, which is to be made in one step.
+struct Change {
+    origin: Staged,
+    left: Left,
 }
 
-/// Makes the change, once both are kept.
-fn moved(
-    entry: &mut Entry,
-    (id, beside): (Digest, bool),
-    branch: Option<BranchFile>,
-) -> Result<Left, Failure> {
-    let overlays: Vec<PathBuf> =
-        (0..entry.machine.disks.len()).map(|at| entry.overlay(at)).collect();
-    let disks = !entry.machine.disks.is_empty();
-    entry.origin = OriginFile {
-        parent: Some(id.to_string()),
-        disks: disks.then(|| id.to_string()),
-        generation: entry.origin.generation + 1,
-        branch,
-        fork: false,
-    };
-    Entry::write_origin(&entry.dir, &entry.origin)?;
-    Ok(Left { overlays, pinned: beside.then_some(id) })
+impl Change {
+    /// Keeps both what the disks of a machine are on and what they are to be on. The entry is as
+    /// it will be.
+    fn prepare(
+        entry: &mut Entry,
+        store: &Store,
+        id: Digest,
+        branch: Option<BranchFile>,
+    ) -> Result<Self, Failure> {
+        let disks = 0..entry.machine.disks.len();
+        let overlays: Vec<PathBuf> = disks.clone().map(|at| entry.overlay(at)).collect();
+        let before = match &entry.origin.disks {
+            Some(id) => vec![saved::parse_id(id)?],
+            None => vec![],
+        };
+        let mut both: Vec<Digest> = before.into_iter().chain([id]).collect();
+        both.dedup();
+        store.pin(&entry.machine.id, &both)?;
+        entry.origin = OriginFile {
+            parent: Some(id.to_string()),
+            disks: (!disks.is_empty()).then(|| id.to_string()),
+            generation: entry.origin.generation + 1,
+            branch,
+            fork: false,
+        };
+        let origin = Entry::stage_origin(&entry.dir, &entry.origin)?;
+        let pinned = (both.len() > 1).then_some(id);
+        Ok(Self { origin, left: Left { dir: entry.dir.clone(), overlays, pinned } })
+    }
+
+    fn make(self, entry: &Entry) -> Result<Left, Failure> {
+        let failed = |error| Failure::io(&entry.dir.display().to_string(), &error);
+        self.origin.put().map_err(failed)?;
+        Ok(self.left)
+    }
 }

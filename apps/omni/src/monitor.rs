@@ -451,7 +451,11 @@ fn finish(shared: &Arc<Shared>, machine: &dyn Machine, code: u8, all_done: Resul
         ("host_cpu_ms", json!(shared.stats.cpu_us() / 1000)),
     ];
     life.state.last = figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    let written = if entry.machine.remove && !shared.keep.load(Ordering::Relaxed) {
+    let kept = shared.keep.load(Ordering::Relaxed);
+    let written = if kept {
+        // Whoever wants it to stay changes what it goes on from, and makes that last.
+        Entry::show_state(&entry.dir, &life.state).map_err(Failure::from)
+    } else if entry.machine.remove {
         dirs().and_then(|dirs| {
             Registry::open(&dirs)?.remove_files(&entry.machine.id, &entry.dir)?;
             forget(&entry.machine.id, &dirs)

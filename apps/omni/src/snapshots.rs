@@ -180,8 +180,9 @@ pub(crate) fn go_on(
     let launched = monitor.go(&entry);
     let runs = Instant::now();
     // What it had before is of no use, whatever became of the start.
-    left.remove(&entry, store);
+    let settled = left.remove(&entry, store);
     let entry = launched?;
+    settled?;
     drop(kept);
     Ok((entry, runs))
 }
@@ -304,8 +305,7 @@ fn take_in(
         entry.machine.files.insert(role.clone(), path);
     }
     entry.write_machine()?;
-    move_to(entry, &store, taken.id)?.remove(entry, &store);
-    Ok(())
+    move_to(entry, &store, taken.id)
 }
 
 /// `gc`: what no snapshot needs any more goes.

@@ -3,7 +3,7 @@
 use crate::names::{Names, free_number};
 use crate::nursery::{Cradle, FRESH, Nursery};
 use crate::{ControlError, Dirs, MachineFile, OriginFile, Phase, StateFile};
-use omni_host::{FileLock, private_dir, read_bounded, replace_file, show_file};
+use omni_host::{FileLock, Staged, private_dir, read_bounded, replace_file, show_file, stage_file};
 use serde::de::DeserializeOwned;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -81,6 +81,16 @@ impl Entry {
     /// What the host says.
     pub fn write_origin(dir: &Path, origin: &OriginFile) -> Result<(), ControlError> {
         write_json(&dir.join("origin.json"), origin)
+    }
+
+    /// As `write_origin`, but it is put in place later, and survives a loss of power once `dir` was
+    /// synced after that.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn stage_origin(dir: &Path, origin: &OriginFile) -> Result<Staged, ControlError> {
+        let path = dir.join("origin.json");
+        stage_file(&path, &to_json(origin)).map_err(ControlError::io(&path))
     }
 
     /// The lock that its monitor holds.

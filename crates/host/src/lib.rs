@@ -36,9 +36,9 @@ pub use held::{Held, Lived};
 pub use lock::FileLock;
 pub use overlay::{Overlay, OverlayError};
 pub use place::{
-    TempDir, anonymous_bytes, free_bytes, host_memory, kernel_release, merged_bytes, monotonic_ns,
-    new_session, private_bytes, private_dir, raise_file_limit, random_u64, read_bounded,
-    replace_file, show_file, sync, sync_all, uid,
+    Staged, TempDir, anonymous_bytes, free_bytes, host_memory, kernel_release, merged_bytes,
+    monotonic_ns, new_session, private_bytes, private_dir, raise_file_limit, random_u64,
+    read_bounded, replace_file, show_file, stage_file, sync, sync_all, uid,
 };
 pub use pool::{Pool, Shut};
 pub use queue::{Call, Item, Queue, Stay};

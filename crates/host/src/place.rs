@@ -1,6 +1,6 @@
 //! Places and figures of the host: private directories, whole files, memory, the kernel.
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags, renameat_with};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -37,7 +37,7 @@ pub fn private_dir(path: &Path) -> io::Result<()> {
 /// # Errors
 /// What the host says.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace(path, bytes, true)?;
+    stage_file(path, bytes)?.put()?;
     sync_parent(path)
 }
 
@@ -47,21 +47,73 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// What the host says.
 pub fn show_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace(path, bytes, false)
+    let fresh = write_fresh(path, bytes, false)?;
+    // A file that takes the place of another one is written to the disk on the way by some file
+    // systems; one that changes places with it is not.
+    if renameat_with(CWD, &fresh.0, CWD, path, RenameFlags::EXCHANGE).is_ok() {
+        return Ok(());
+    }
+    fresh.put(path)
 }
 
-fn replace(path: &Path, bytes: &[u8], lasting: bool) -> io::Result<()> {
-    // One name per writer, so that two of them cannot mix.
-    let fresh = path.with_extension(format!("new-{}", std::process::id()));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&fresh)?;
-    let written = file.write_all(bytes);
-    let written = if lasting { written.and_then(|()| file.sync_all()) } else { written };
-    if let Err(error) = written.and_then(|()| fs::rename(&fresh, path)) {
-        // The error at hand says more than one about the file left over would.
-        let _ = fs::remove_file(&fresh);
-        return Err(error);
+/// The new content of a file, which survives a loss of power once it is put in place and the names
+/// in its directory were synced.
+///
+/// # Errors
+/// What the host says.
+pub fn stage_file(path: &Path, bytes: &[u8]) -> io::Result<Staged> {
+    Ok(Staged { fresh: write_fresh(path, bytes, true)?, path: path.to_owned() })
+}
+
+/// The content of a file that is to be put in place.
+#[must_use]
+#[derive(Debug)]
+pub struct Staged {
+    fresh: Fresh,
+    path: PathBuf,
+}
+
+impl Staged {
+    /// Puts it in place, in one step.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn put(self) -> io::Result<()> {
+        self.fresh.put(&self.path)
     }
-    Ok(())
+}
+
+/// A file that has no name of its own yet; it is removed where it stays so.
+#[derive(Debug)]
+struct Fresh(PathBuf);
+
+impl Fresh {
+    fn put(mut self, path: &Path) -> io::Result<()> {
+        fs::rename(&self.0, path)?;
+        // The next file of that name is another's.
+        self.0.clear();
+        Ok(())
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        if !self.0.as_os_str().is_empty() {
+            // One that is left over is only in nobody's way.
+            let _ = fs::remove_file(&self.0);
+        }
+    }
+}
+
+fn write_fresh(path: &Path, bytes: &[u8], lasting: bool) -> io::Result<Fresh> {
+    // One name per writer, so that two of them cannot mix.
+    let fresh = Fresh(path.with_extension(format!("new-{}", std::process::id())));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&fresh.0)?;
+    file.write_all(bytes)?;
+    if lasting {
+        file.sync_all()?;
+    }
+    Ok(fresh)
 }
 
 /// Makes the names in the directory of this file survive a loss of power.
