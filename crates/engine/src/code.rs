@@ -58,6 +58,8 @@ macro_rules! ops {
             Binary(Binary, Width),
             BinaryConst(Binary, Width),
             Const,
+            /// `dst` = what is `imm` bytes from the block's address.
+            Address,
             Move,
             Unary(Unary),
             /// `dst = a != 0 ? b : c`
@@ -125,14 +127,6 @@ macro_rules! own_forms {
 pub(crate) use own_forms;
 own_forms!(ops);
 
-/// Where a block can leave to by a known address.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Leave {
-    pub(crate) pc: u64,
-    /// The block there, if it is in the same page and was entered from here before.
-    pub(crate) link: u32,
-}
-
 /// A block: where its instructions are, and its operations.
 #[derive(Debug)]
 pub(crate) struct Code {
@@ -140,15 +134,22 @@ pub(crate) struct Code {
     pub(crate) pcs: Arc<[u16]>,
     /// The address of the first one.
     pub(crate) start: u64,
-    /// Most blocks with machine code never need them, and they are what is largest.
-    operations: OnceCell<Operations>,
+    /// Most blocks with machine code never need them, and they are what is largest. Blocks of the
+    /// same bytes at other addresses have the same ones.
+    operations: OnceCell<Arc<Operations>>,
+    /// By exit, the block there, if it is in the same page and was entered from here before; none
+    /// until there is one.
+    links: Box<[u32]>,
 }
 
-/// A block as the interpreter runs it.
+/// A block as the interpreter runs it, wherever it is.
 #[derive(Debug)]
 pub(crate) struct Operations {
     pub(crate) uops: Box<[Uop]>,
-    pub(crate) leaves: Box<[Leave]>,
+    /// How far from the block's address it can leave to.
+    leaves: Box<[u64]>,
+    /// Good for the address alone that they were made for.
+    fixed: bool,
     /// The number of the first one for each of the IR, for its terminator, and of all; nothing
     /// where there is no machine code to go on from.
     marks: Box<[u16]>,
@@ -162,9 +163,23 @@ impl Operations {
 }
 
 impl Code {
-    /// A block of the same bytes at another address, without operations.
+    /// A block of these instructions, without operations.
+    fn new(pcs: Arc<[u16]>, start: u64) -> Self {
+        Self { pcs, start, operations: OnceCell::new(), links: Box::default() }
+    }
+
+    /// A block of the same bytes at another address, with operations if they are good there.
     pub(crate) fn moved(&self, start: u64) -> Self {
-        Self { pcs: Arc::clone(&self.pcs), start, operations: OnceCell::new() }
+        let moved = Self::new(Arc::clone(&self.pcs), start);
+        if let Some(operations) = self.shared() {
+            moved.bring(operations);
+        }
+        moved
+    }
+
+    /// Operations that are good for the same bytes at any address.
+    pub(crate) fn shared(&self) -> Option<Arc<Operations>> {
+        self.operations.get().filter(|all| !all.fixed).map(Arc::clone)
     }
 
     /// The address of the guest instruction of this number.
@@ -188,20 +203,34 @@ impl Code {
     }
 
     /// Brings what the interpreter runs, unless it is there.
-    pub(crate) fn bring(&self, operations: Operations) {
+    pub(crate) fn bring(&self, operations: Arc<Operations>) {
         // What is there is the same.
         let _ = self.operations.set(operations);
     }
 
-    /// An exit, where the block has operations.
-    pub(crate) fn leave_mut(&mut self, leave: usize) -> Option<&mut Leave> {
-        self.operations.get_mut()?.leaves.get_mut(leave)
+    /// The address that an exit leads to, and the block there.
+    pub(crate) fn leave(&self, leave: usize) -> (u64, u32) {
+        let pc = self.start.wrapping_add(self.operations().leaves[leave]);
+        (pc, self.links.get(leave).copied().unwrap_or(NO_LINK))
+    }
+
+    /// Has an exit to this address lead to a block at once, unless it leads to one.
+    pub(crate) fn link(&mut self, leave: usize, pc: u64, to: u32) {
+        let Some(leaves) = self.operations.get().map(|all| &all.leaves) else { return };
+        if leaves.get(leave).is_none_or(|by| self.start.wrapping_add(*by) != pc) {
+            return;
+        }
+        if self.links.is_empty() {
+            self.links = vec![NO_LINK; leaves.len()].into();
+        }
+        if self.links[leave] == NO_LINK {
+            self.links[leave] = to;
+        }
     }
 
     /// Has it lead to no other block at once.
     pub(crate) fn unlink(&mut self) {
-        let leaves = self.operations.get_mut().map(|all| &mut all.leaves);
-        leaves.into_iter().flatten().for_each(|leave| leave.link = NO_LINK);
+        self.links = Box::default();
     }
 
     /// The bytes that operations take up.
@@ -214,8 +243,9 @@ impl Compiler {
     /// Compiles a block for the interpreter.
     pub(crate) fn compile(&mut self, block: &Block) -> Code {
         let operations = self.operations(block, false);
-        let (pcs, start) = (self.pcs.as_slice().into(), self.start);
-        Code { pcs, start, operations: OnceCell::from(operations) }
+        let code = Code::new(self.pcs.as_slice().into(), self.start);
+        code.bring(Arc::new(operations));
+        code
     }
 
     /// A block without operations.
@@ -226,8 +256,7 @@ impl Compiler {
                 self.begin(pc);
             }
         }
-        let (pcs, start) = (self.pcs.as_slice().into(), self.start);
-        Code { pcs, start, operations: OnceCell::new() }
+        Code::new(self.pcs.as_slice().into(), self.start)
     }
 
     /// The operations of a block, `marked` where it has machine code.
@@ -236,6 +265,11 @@ impl Compiler {
         self.leaves.clear();
         self.pcs.clear();
         self.marks.clear();
+        // What a trap says may be the instruction's address.
+        let fixed = matches!(block.term, Term::Trap(_));
+        if let Some(&Inst::Start(start)) = block.insts.first() {
+            self.start = start;
+        }
         if let Term::Branch(_, _, _, to, or) = block.term {
             self.leave(to);
             self.leave(or);
@@ -250,6 +284,7 @@ impl Compiler {
         Operations {
             uops: self.uops.as_slice().into(),
             leaves: self.leaves.as_slice().into(),
+            fixed,
             marks: self.marks.as_slice().into(),
         }
     }
@@ -273,7 +308,7 @@ impl Compiler {
 #[derive(Default)]
 pub(crate) struct Compiler {
     uops: Vec<Uop>,
-    leaves: Vec<Leave>,
+    leaves: Vec<u64>,
     marks: Vec<u16>,
     pcs: Vec<u16>,
     start: u64,
@@ -296,7 +331,7 @@ impl Compiler {
     }
 
     fn leave(&mut self, pc: u64) -> u64 {
-        self.leaves.push(Leave { pc, link: NO_LINK });
+        self.leaves.push(pc.wrapping_sub(self.start));
         self.leaves.len() as u64 - 1
     }
 
@@ -321,7 +356,9 @@ impl Compiler {
         let inst = &block.insts[at];
         match *inst {
             Inst::Start(pc) => self.begin(pc),
-            Inst::Address(dst, to) => self.push(Op::Const, dst.0, [0; 3], to),
+            Inst::Address(dst, to) => {
+                self.push(Op::Address, dst.0, [0; 3], to.wrapping_sub(self.start));
+            }
             Inst::Unary(Unary::Move, dst, Val::Const(value)) => {
                 self.push(Op::Const, dst.0, [0; 3], value);
             }

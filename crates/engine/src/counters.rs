@@ -42,7 +42,9 @@ counters! {
     blocks_found,
     /// Blocks made for the interpreter.
     blocks_translated,
-    /// Guest instructions in them.
+    /// Blocks that took what the interpreter runs of the same bytes at another address.
+    blocks_shared,
+    /// Guest instructions in those that were made.
     instructions_translated,
     /// Nanoseconds of the host that this took; zero where no profiler lends a clock.
     translate_ns,

@@ -93,6 +93,10 @@ pub trait Frontend: Sync {
     /// The slots that usual programs use most: tiers keep them in host registers.
     fn hot_slots(&self) -> HotSlots;
 
+    /// Whether the same bytes at another address, pages further on, are the same instructions:
+    /// `lower` uses the address for `Builder::address`, jumps, branches and what a trap says alone.
+    fn code_moves(&self) -> bool;
+
     /// Lowers the instruction at `code.pc`; `Builder::start` has been called. Writes registers
     /// only after the last thing that can trap.
     fn lower(&self, code: &Code, mode: Mode, into: &mut Builder) -> Flow;

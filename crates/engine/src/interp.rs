@@ -140,6 +140,7 @@ macro_rules! interpreter {
                     Op::Binary(op, width) => dst!() = binary(op, width, a!(), b!()),
                     Op::BinaryConst(op, width) => dst!() = binary(op, width, a!(), uop.imm),
                     Op::Const => dst!() = uop.imm,
+                    Op::Address => dst!() = run.code.start.wrapping_add(uop.imm),
                     Op::Move => dst!() = a!(),
                     Op::Unary(op) => dst!() = op.eval(a!()),
                     Op::Select => {
@@ -222,8 +223,7 @@ macro_rules! interpreter {
                         }
                     }
                     Op::Jump => {
-                        let leave = (uop.imm & 0xffff) as usize;
-                        return Outcome::Left(leave, u64::from(uop.insn) + 1);
+                        return Outcome::Left(uop.imm as u16 as usize, u64::from(uop.insn) + 1);
                     }
                     Op::BranchEq => branch!(a!() == b!()),
                     Op::BranchNe => branch!(a!() != b!()),

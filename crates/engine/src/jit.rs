@@ -135,8 +135,6 @@ pub(crate) struct Jit {
     slots: usize,
     /// Offsets and sizes of the code that was made last.
     last: [(usize, usize); 2],
-    /// Code is copied where it can be.
-    moves: bool,
     /// What is copied.
     buffer: Vec<u8>,
 }
@@ -192,8 +190,7 @@ impl Jit {
         let last = front.registers().iter().map(|reg| usize::from(reg.slot.0)).max();
         let own = usize::from(front.reservation().0.max(front.float_flags().0));
         let slots = last.unwrap_or(0).max(own) + 1;
-        let (moves, buffer) = (!without.moves, vec![]);
-        Some(Self { tier, arena, slots, last: [(0, 0); 2], moves, buffer })
+        Some(Self { tier, arena, slots, last: [(0, 0); 2], buffer: vec![] })
     }
 
     /// Whether the host has what it takes for any guest.
@@ -291,11 +288,6 @@ impl Jit {
         Some(Native { entry: short(at), rest: short(rest_at), form })
     }
 
-    /// Whether code can be copied for the same bytes at another address.
-    pub(crate) fn can_move(&self, native: &Native) -> bool {
-        self.moves && native.form.fixes.is_some() && !self.is_full()
-    }
-
     /// Copies the code of a block to another, of the same bytes `by` bytes further on, if that can
     /// be. `ids` are their numbers.
     pub(crate) fn copy(
@@ -304,7 +296,7 @@ impl Jit {
         ids: (BlockId, BlockId),
         by: u64,
     ) -> Option<Native> {
-        let fixes = from.form.fixes.as_ref().filter(|_| self.can_move(from))?;
+        let fixes = from.form.fixes.as_ref().filter(|_| !self.is_full())?;
         let (often, rest) = from.form.sizes;
         let (often, rest) = (often as usize, rest as usize);
         let (at, end) = self.arena.next();
@@ -407,6 +399,16 @@ impl Native {
     /// The address that an exit leads to, of the block at `start`.
     pub(crate) fn exit_pc(&self, start: u64, exit: usize) -> u64 {
         start.wrapping_add(self.form.exits[exit].by)
+    }
+
+    /// Whether it can be copied for the same bytes at another address.
+    pub(crate) fn can_move(&self) -> bool {
+        self.form.fixes.is_some()
+    }
+
+    /// Whether it is a copy of the other, or both are of a third.
+    pub(crate) fn is_copy_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.form, &other.form)
     }
 
     /// The offset in the arena of one from where the code begins.

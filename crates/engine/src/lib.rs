@@ -20,6 +20,7 @@ mod jit;
 mod memory;
 mod profiler;
 mod run;
+mod shape;
 mod sources;
 mod stops;
 mod support;

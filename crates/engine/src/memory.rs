@@ -1,12 +1,14 @@
 //! The long way of a memory access: translation, filling of the TLB, devices, page crossings.
 #![allow(unsafe_code, reason = "reads and writes guest pages by pointer; SAFETY.md")]
 
-use crate::cache::{BlockId, Cache, Key, Shape, Start, translate};
+use crate::cache::{BlockId, Cache, Key};
+use crate::code::Operations;
 use crate::counters::Counters;
 use crate::crew::{Granule, Known, Lanes};
 use crate::float::FloatRules;
 use crate::interp::bits;
 use crate::profiler::{Marker, Phase, now_ns};
+use crate::shape::{Shape, Start, translate};
 use crate::sources::Sources;
 use crate::stops::Stops;
 use crate::tlb::Tlb;
@@ -16,6 +18,7 @@ use omni_ir::{Size, Slot, Trap};
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 /// What a slow access gives.
@@ -71,6 +74,8 @@ pub(crate) struct MemoryPath<'a, E> {
     pub(crate) pages: &'a mut Cache,
     pub(crate) sources: &'a mut Sources,
     pub(crate) front: &'a dyn Frontend,
+    /// Blocks of the same bytes have things in common.
+    pub(crate) moves: bool,
     /// The shape of blocks with machine code.
     pub(crate) shape: Shape,
     pub(crate) float: FloatRules,
@@ -186,7 +191,13 @@ impl<E: Env> MemoryPath<'_, E> {
 
     #[cold]
     fn make_operations(&mut self, id: BlockId) {
-        let Key { page, pc, mode, .. } = self.pages.running(id).key();
+        let key = self.pages.running(id).key();
+        if let Some(shared) = self.shared_operations(id, &key) {
+            self.pages.bring(id, shared);
+            self.counters.blocks_shared += 1;
+            return;
+        }
+        let Key { page, pc, mode, .. } = key;
         let began = now_ns();
         let _translation = self.mark.within(Phase::Translation);
         let ptr = self.env.ram().read_ptr(page).expect("a page that a block comes from is in RAM");
@@ -197,11 +208,30 @@ impl<E: Env> MemoryPath<'_, E> {
         let block = translate(self.front, bytes, &from, buffer);
         let block = block.expect("the same bytes were a block before");
         let operations = self.pages.compiler.operations(&block, true);
-        self.pages.bring(id, operations);
+        self.pages.bring(id, Arc::new(operations));
         self.pages.buffer = block.insts;
         self.counters.blocks_translated += 1;
         self.counters.instructions_translated += self.pages.running(id).code.pcs.len() as u64;
         self.counters.translate_ns += now_ns() - began;
+    }
+
+    /// What a block with code runs by steps, of a block of the same bytes, which gets it where it
+    /// has not: so those at further addresses need not make it.
+    fn shared_operations(&mut self, id: BlockId, key: &Key) -> Option<Arc<Operations>> {
+        let model = self.model(key).filter(|model| *model != id)?;
+        // One that was written meanwhile is made of other bytes than what is there now.
+        if self.pages.find(key) != Some(id) || !self.pages.is_moved(id, model) {
+            return None;
+        }
+        self.bring(model);
+        self.pages.running(model).code.shared()
+    }
+
+    /// A block of the same bytes at another address, where there can be such.
+    pub(crate) fn model(&self, key: &Key) -> Option<BlockId> {
+        // Where it is to stop is said by address, and side by side the bytes may be others by now.
+        let can = self.stops.cuts().is_empty() && !self.lanes.apart() && key.second.is_none();
+        (can && self.moves).then(|| self.pages.model(key)).flatten()
     }
 
     fn translate(&mut self, at: u64, size: Size, access: Access) -> Result<Mapping, Trap> {

@@ -62,10 +62,6 @@ impl Jit {
         match *self {}
     }
 
-    pub(crate) fn can_move(&self, _: &Native) -> bool {
-        match *self {}
-    }
-
     pub(crate) fn copy(&mut self, _: &Native, _: (BlockId, BlockId), _: u64) -> Option<Native> {
         match *self {}
     }
@@ -93,6 +89,14 @@ impl Jit {
 }
 
 impl Native {
+    pub(crate) fn can_move(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn is_copy_of(&self, _: &Self) -> bool {
+        match *self {}
+    }
+
     pub(crate) fn exit_pc(&self, _: u64, _: usize) -> u64 {
         match *self {}
     }

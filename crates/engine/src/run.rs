@@ -1,7 +1,7 @@
 //! The engine: finds or makes blocks and runs them, one after the other.
 #![allow(unsafe_code, reason = "runs a block while the cache that owns it is told of writes")]
 
-use crate::cache::{BlockId, Cache, Cached, Shape, Start, translate};
+use crate::cache::{BlockId, Cache, Cached};
 use crate::code::{self, NO_LINK};
 use crate::counters::Counters;
 use crate::crew::Crew;
@@ -10,12 +10,14 @@ use crate::interp::{self, Outcome, Run};
 use crate::jit::{Jit, Left};
 use crate::memory::{MemoryPath, OwnTlb};
 use crate::profiler::{Marker, Phase, marked, now_ns};
+use crate::shape::{Shape, Start, translate};
 use crate::sources::Sources;
 use crate::stops::{Caught, Stops, Watch};
 use crate::tlb::Tlb;
 use crate::{Entry, Env, Exit, Frontend, Regs, Tiers, Without};
 use omni_base::{PAGE_SIZE, PAGE_SIZE_U64};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 mod look;
 mod part;
@@ -254,6 +256,7 @@ impl Engine {
             pages: &mut self.cache,
             sources: &mut self.sources,
             front,
+            moves: front.code_moves() && !self.without.moves,
             shape: if self.without.traces { Shape::Cold } else { Shape::Hot },
             float: FloatRules { nan: front.nan_rule() },
             float_flags: front.float_flags(),
@@ -366,8 +369,7 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
                 }
                 self.mem.pages.sweep();
                 self.mem.mark.begin(Phase::Search);
-                let jit = self.jit.as_deref_mut();
-                let id = match self.looking.find(&mut self.mem, jit, (pc, ticks)) {
+                let id = match self.looking.find(&mut self.mem, pc) {
                     Ok(id) => id,
                     Err(trap) => return Exit { ticks, pc, trap: Some(trap) },
                 };
@@ -418,7 +420,7 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
         if self.mem.stops.is_cut(key.pc) {
             return false;
         }
-        if moved(&mut self.mem, jit, &key, Some(id), ticks).is_some() {
+        if moved(&mut self.mem, jit, id, ticks) {
             return true;
         }
         self.mem.mark.begin_at(Phase::Compilation, key.pc);
@@ -447,7 +449,7 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
             let code = compiler.outline(&block);
             // Where others may write the page at any time, and where there are two of them.
             if self.mem.lanes.apart() || second.is_some() {
-                code.bring(compiler.operations(&block, true));
+                code.bring(Arc::new(compiler.operations(&block, true)));
             }
             self.mem.pages.reshape(id, code);
             self.mem.pages.buffer = block.insts;
@@ -605,8 +607,8 @@ impl<F: Frontend, E: Env> Running<'_, F, E> {
         };
         match outcome {
             Outcome::Left(leave, retired) => {
-                let exit = code.operations().leaves[leave];
-                on(retired, exit.pc, From::Interpreted(id, leave), exit.link)
+                let (pc, next) = code.leave(leave);
+                on(retired, pc, From::Interpreted(id, leave), next)
             }
             Outcome::Indirect(to) => on(insns, to, From::Nothing, NO_LINK),
             Outcome::Stop(pc) => Ran::Out(Exit { ticks: ticks + insns, pc, trap: None }),

@@ -184,6 +184,9 @@ impl Frontend for Listed {
     fn nan_rule(&self) -> NanRule {
         NanRule::RiscV
     }
+    fn code_moves(&self) -> bool {
+        false
+    }
     fn lower(&self, code: &Code, _: Mode, b: &mut Builder) -> Flow {
         let number = u32::from_le_bytes([0, 1, 2, 3].map(|at| code.bytes[at]));
         match self.0.get(number as usize) {

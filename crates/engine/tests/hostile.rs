@@ -77,6 +77,9 @@ impl Frontend for Toy {
     fn nan_rule(&self) -> NanRule {
         NanRule::RiscV
     }
+    fn code_moves(&self) -> bool {
+        true
+    }
     fn lower(&self, code: &Code, mode: Mode, b: &mut Builder) -> Flow {
         let [op, regs, low, high, ..] = code.bytes;
         let (d, s) = (Slot(regs >> 4), Slot(regs & 15));

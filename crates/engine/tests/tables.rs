@@ -80,6 +80,9 @@ impl Frontend for Machine {
     fn nan_rule(&self) -> NanRule {
         NanRule::RiscV
     }
+    fn code_moves(&self) -> bool {
+        true
+    }
     fn lower(&self, code: &Code, _: Mode, b: &mut Builder) -> Flow {
         let Some(&[op, reg, low, high]) = code.bytes.first_chunk::<4>() else { return Flow::More };
         if code.count < 4 {
@@ -107,7 +110,12 @@ impl Frontend for Machine {
                 b.binary(Binary::Add, Slot(11), Slot(11), Slot(12));
                 b.binary(Binary::Xor, Slot(11), Slot(11), Slot(13));
             }
-            7 => b.indirect(code.pc & !0xffff | (no & 0xfffc)),
+            7 => {
+                let to = b.temp();
+                b.address(to, code.pc);
+                b.deposit(to, to, no & 0xfffc, (0, 16));
+                b.indirect(to);
+            }
             8 => b.indirect(address(&mut Random(no))),
             9 => b.jump(code.pc.wrapping_add((no & 0x1ffc).wrapping_sub(0x1000))),
             _ => b.trap(2, code.pc),

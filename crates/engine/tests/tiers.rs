@@ -51,6 +51,9 @@ impl Frontend for Listed {
     fn nan_rule(&self) -> NanRule {
         NanRule::RiscV
     }
+    fn code_moves(&self) -> bool {
+        false
+    }
     fn lower(&self, code: &Code, _: Mode, b: &mut Builder) -> Flow {
         if code.count < 4 {
             return Flow::More;

@@ -30,6 +30,9 @@ impl Frontend for Toy {
     fn nan_rule(&self) -> NanRule {
         NanRule::RiscV
     }
+    fn code_moves(&self) -> bool {
+        true
+    }
     fn lower(&self, code: &Code, _mode: Mode, b: &mut Builder) -> Flow {
         let (op, arg) = (code.bytes[0], code.bytes[1]);
         let reg = Slot(arg & 15);

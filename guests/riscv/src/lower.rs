@@ -87,6 +87,10 @@ impl Frontend for Riscv {
         HotSlots { integers: INTEGERS, floats: FLOATS }
     }
 
+    fn code_moves(&self) -> bool {
+        true
+    }
+
     fn lower(&self, code: &Code, mode: Mode, into: &mut Builder) -> Flow {
         let half = u16::from_le_bytes([code.bytes[0], code.bytes[1]]);
         let size = if half & 3 == 3 { 4 } else { 2 };

@@ -3,7 +3,7 @@
 mod machine;
 mod streams;
 
-use omni_engine::{Code, Flow, Frontend, Mode};
+use omni_engine::{CODE_BYTES, Code, Flow, Frontend, Mode};
 use omni_guest_riscv::Riscv;
 use omni_guest_riscv::isa::Insn;
 use omni_ir::{Builder, verify};
@@ -55,9 +55,9 @@ fn every_row_lowers_to_a_sound_block_in_every_mode() {
         for bits in (0..1 << 11).step_by(37).filter(|bits| bits & 3 != 2) {
             let mut into = Builder::default();
             into.start(0x1000);
-            let mut bytes = [0; 16];
+            let mut bytes = [0; CODE_BYTES];
             bytes[..4].copy_from_slice(&word.to_le_bytes());
-            let code = Code { pc: 0x1000, bytes, count: 16 };
+            let code = Code { pc: 0x1000, bytes, count: CODE_BYTES };
             let flow = Riscv.lower(&code, Mode(bits), &mut into);
             let size = if word & 3 == 3 { 4 } else { 2 };
             assert!(matches!(flow, Flow::End) || flow == Flow::Next(size), "{name}");
@@ -71,7 +71,7 @@ fn every_row_lowers_to_a_sound_block_in_every_mode() {
 fn an_instruction_that_is_cut_off_asks_for_more() {
     let mut into = Builder::default();
     into.start(0xffe);
-    let mut bytes = [0; 16];
+    let mut bytes = [0; CODE_BYTES];
     bytes[0] = 0x13;
     let code = Code { pc: 0xffe, bytes, count: 2 };
     assert_eq!(Riscv.lower(&code, Mode(3), &mut into), Flow::More);

@@ -187,6 +187,10 @@ impl Frontend for Front {
         HotSlots { integers: INTEGERS, floats: &[] }
     }
 
+    fn code_moves(&self) -> bool {
+        false
+    }
+
     fn lower(&self, code: &Code, mode: Mode, into: &mut Builder) -> Flow {
         let (tag, place) = untag(code.pc);
         let pc = place.wrapping_sub(self.delta.into()) as u32;

@@ -68,6 +68,10 @@ impl Frontend for Mmix {
         HotSlots { integers: INTEGERS, floats: &[] }
     }
 
+    fn code_moves(&self) -> bool {
+        false
+    }
+
     fn lower(&self, code: &Code, mode: Mode, into: &mut Builder) -> Flow {
         if !code.pc.is_multiple_of(4) {
             into.trap(EXECUTE.cause, EXECUTE.value);

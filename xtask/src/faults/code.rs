@@ -23,9 +23,9 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "code is copied while there are addresses to stop at",
-        file: "crates/engine/src/run/look.rs",
-        find: "!mem.stops.cuts().is_empty() || mem.lanes.apart()",
-        replace: "mem.lanes.apart()",
+        file: "crates/engine/src/memory.rs",
+        find: "self.stops.cuts().is_empty() && !self.lanes.apart()",
+        replace: "!self.lanes.apart()",
         test: MOVES,
     },
     Fault {

@@ -1,11 +1,12 @@
 //! How the block at an address is found or made.
 #![allow(unsafe_code, reason = "looks at the bytes of a page that nothing writes meanwhile")]
 
-use crate::cache::{BlockId, Key, Shape, Start, translate};
+use crate::cache::{BlockId, Key};
 use crate::code::NO_LINK;
 use crate::jit::{Jit, Native};
 use crate::memory::MemoryPath;
 use crate::profiler::{MadeCode, Phase, now_ns, profiler};
+use crate::shape::{Shape, Start, translate};
 use crate::{Env, Frontend, Mode};
 use omni_base::{PAGE_SIZE, PAGE_SIZE_U64, PageNo};
 use omni_ir::Trap;
@@ -45,12 +46,11 @@ pub(super) struct Looking<'a, F> {
 }
 
 impl<F: Frontend> Looking<'_, F> {
-    /// The block at `pc`, after so many ticks of the run.
+    /// The block at `pc`.
     pub(super) fn find<E: Env>(
         &mut self,
         mem: &mut MemoryPath<'_, E>,
-        jit: Option<&mut Jit>,
-        (pc, ticks): (u64, u64),
+        pc: u64,
     ) -> Result<BlockId, Trap> {
         let (serial, mode) = (mem.tlb.fetch_serial(), self.mode);
         let jump = *self.jumps.slot(pc);
@@ -61,7 +61,7 @@ impl<F: Frontend> Looking<'_, F> {
         {
             return Ok(jump.block);
         }
-        let (id, keep) = self.look_up(mem, jit, (pc, ticks))?;
+        let (id, keep) = self.look_up(mem, pc)?;
         if keep {
             let generation = mem.pages.get(id).map_or(0, |block| block.generation);
             let serial = mem.tlb.fetch_serial();
@@ -74,8 +74,7 @@ impl<F: Frontend> Looking<'_, F> {
     fn look_up<E: Env>(
         &mut self,
         mem: &mut MemoryPath<'_, E>,
-        jit: Option<&mut Jit>,
-        (pc, ticks): (u64, u64),
+        pc: u64,
     ) -> Result<(BlockId, bool), Trap> {
         let page = self.page(mem, pc)?;
         let mut key = Key { page, pc, mode: self.mode, second: None };
@@ -84,7 +83,7 @@ impl<F: Frontend> Looking<'_, F> {
             return Ok((id, mem.tlb.fetch(pc).is_some()));
         }
         let began = now_ns();
-        if let Some(id) = jit.and_then(|jit| moved(mem, jit, &key, None, ticks)) {
+        if let Some(id) = shared(mem, &key) {
             return Ok((id, mem.tlb.fetch(pc).is_some()));
         }
         mem.mark.begin_at(Phase::Translation, pc);
@@ -139,40 +138,45 @@ impl<F: Frontend> Looking<'_, F> {
     }
 }
 
-/// Gives a block a copy of the code of the same bytes at another address, if there is such: the
-/// block of this number, or a new one.
+/// Gives a block a copy of the code of the same bytes at another address, if there is such.
 pub(super) fn moved<E: Env>(
     mem: &mut MemoryPath<'_, E>,
     jit: &mut Jit,
-    key: &Key,
-    own: Option<BlockId>,
+    own: BlockId,
     ticks: u64,
-) -> Option<BlockId> {
-    // Where it is to stop is said by address, and side by side the bytes may be others by now.
-    if !mem.stops.cuts().is_empty() || mem.lanes.apart() || key.second.is_some() {
-        return None;
-    }
-    let model = mem.pages.model(key).filter(|model| Some(*model) != own)?;
+) -> bool {
+    let key = mem.pages.running(own).key();
+    let Some(model) = mem.model(&key).filter(|model| *model != own) else { return false };
     let like = mem.pages.running(model);
-    if !like.native.as_ref().is_some_and(|native| jit.can_move(native)) {
-        return None;
-    }
+    let Some(native) = like.native.as_ref().filter(|native| native.can_move()) else {
+        return false;
+    };
     let began = now_ns();
     mem.mark.begin_at(Phase::Compilation, key.pc);
     let (code, by) = (like.code.moved(key.pc), key.pc.wrapping_sub(like.code.start));
-    let id = if let Some(own) = own {
-        mem.pages.reshape(own, code);
-        own
-    } else {
-        mem.watch_code(key.page);
-        mem.pages.insert(*key, code)
-    };
-    let like = mem.pages.running(model).native.as_ref();
-    let native = jit.copy(like.expect("looked at before"), (model, id), by);
-    made_code(mem, jit, id, (native, ticks));
-    mem.counters.compile_ns += now_ns() - began;
+    let native = jit.copy(native, (model, own), by);
+    mem.pages.reshape(own, code);
     mem.counters.blocks_moved += 1;
-    Some(id)
+    let made = made_code(mem, jit, own, (native, ticks));
+    mem.counters.compile_ns += now_ns() - began;
+    made
+}
+
+/// A new block with the operations of the same bytes at another address, if there is one. It gets
+/// its code no sooner for that: copies would fill the arena, and all code go.
+fn shared<E: Env>(mem: &mut MemoryPath<'_, E>, key: &Key) -> Option<BlockId> {
+    let model = mem.model(key)?;
+    mem.watch_code(key.page);
+    match &mem.pages.running(model).native {
+        Some(native) if native.can_move() => mem.bring(model),
+        Some(_) => return None,
+        None => {}
+    }
+    let code = &mem.pages.running(model).code;
+    code.shared()?;
+    let code = code.moved(key.pc);
+    mem.counters.blocks_shared += 1;
+    Some(mem.pages.insert(*key, code))
 }
 
 /// Puts code that was made into its block. Says whether there is any.
