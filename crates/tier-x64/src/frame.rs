@@ -148,6 +148,9 @@ impl Frames {
     /// Instructions of a function that gets code.
     pub const INSNS_MAX: usize = 1 << 16;
 
+    /// Bytes of its code: a few instructions of a kind that takes much must not drive out all else.
+    pub const BYTES_MAX: usize = 4 << 20;
+
     /// For a host that can do this much.
     #[must_use]
     pub fn new(features: Features) -> Self {

@@ -176,3 +176,23 @@ fn functions_get_code_where_the_host_can() {
     let made = machine.counters().into_iter().find(|(name, _)| *name == "functions_translated");
     assert_eq!(made.map(|(_, count)| count > 0), Some(Tiers::can_compile()));
 }
+
+#[test]
+fn a_function_whose_code_is_too_much_costs_no_other_its_own() {
+    // Each way out of `$wide` copies all its results.
+    let (types, zeros) = ("i64 ".repeat(150), "(i64.const 0)".repeat(150));
+    let ways = "(br_if 0 (local.get 0))".repeat(4000);
+    let text = format!(
+        r#"(module
+  (func $wide (param i32) (result {types}) {zeros} {ways})
+  (func $small (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))
+  (func (export "_start") (local i32)
+    (local.set 0 (call $small (local.get 0)))
+    (call $wide (i32.const 1)) {drops}))"#,
+        drops = "(drop)".repeat(150)
+    );
+    let mut machine = program(&text, CODE);
+    assert_eq!(run(&mut *machine, 1 << 40), Stop::Halted { code: 0 });
+    let made = machine.counters().into_iter().find(|(name, _)| *name == "functions_translated");
+    assert_eq!(made.map(|(_, count)| count), Some(if Tiers::can_compile() { 2 } else { 0 }));
+}

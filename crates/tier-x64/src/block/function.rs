@@ -140,6 +140,9 @@ impl Maker<'_> {
         let entry = self.prologue();
         for at in 0..self.function.pieces.len() {
             self.piece(at);
+            if self.emit.asm.here() > Frames::BYTES_MAX {
+                return None;
+            }
         }
         let after = self.function.pieces.len() as u32;
         if self.jumps.iter().any(|(_, to)| *to >= after) {
@@ -147,6 +150,9 @@ impl Maker<'_> {
         }
         self.aside();
         self.leaves();
+        if self.emit.asm.here() > Frames::BYTES_MAX {
+            return None;
+        }
         for (jump, to) in std::mem::take(&mut self.jumps) {
             self.emit.asm.bind_to(jump, offset(self.begins[to as usize]));
         }
