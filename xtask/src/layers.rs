@@ -26,7 +26,14 @@ const LAYERS: &[&[&str]] = &[
     ],
     &["omni-board-*"],
     &["omni-kinds"],
-    &["omni-conformance", "omni-control", "omni-bench", "omni-recording", "omni-debug"],
+    &[
+        "omni-conformance",
+        "omni-control",
+        "omni-bench",
+        "omni-recording",
+        "omni-debug",
+        "omnivisor",
+    ],
     &["omni"],
 ];
 

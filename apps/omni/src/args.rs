@@ -469,6 +469,9 @@ pub(crate) struct MachineArgs {
     /// Firmware to start with
     #[arg(long, value_name = "FILE")]
     pub(crate) firmware: Option<PathBuf>,
+    /// A WebAssembly module whose exports a program imports by the name 'library'
+    #[arg(long, value_name = "FILE")]
+    pub(crate) library: Option<PathBuf>,
     /// What a network interface is connected to: user (the host's network, by NAT), switch:NAME
     /// (other machines), or none at all; once for each interface
     #[arg(long = "net", value_name = "user|none|switch:NAME", value_parser = switches::net)]

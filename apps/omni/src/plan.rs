@@ -133,7 +133,12 @@ fn files(
     kind: &dyn MachineKind,
     mut found: BTreeMap<String, PathBuf>,
 ) -> Result<BTreeMap<String, PathBuf>, Failure> {
-    let given = [("kernel", &args.kernel), ("initrd", &args.initrd), ("firmware", &args.firmware)];
+    let given = [
+        ("kernel", &args.kernel),
+        ("initrd", &args.initrd),
+        ("firmware", &args.firmware),
+        ("library", &args.library),
+    ];
     for (role, path) in given {
         found.extend(path.iter().map(|path| (role.to_owned(), path.clone())));
     }

@@ -143,7 +143,7 @@ pub(crate) fn restore(args: &RestoreArgs, dirs: &Dirs, ui: Ui) -> Result<(), Fai
     }
     let found = named(args.snapshot.as_deref().unwrap_or_default(), dirs)?;
     let tag = found.tag.clone();
-    let ((entry, runs), snapshot) = go_back(found, schedule)?;
+    let ((entry, runs), snapshot) = go_back(found, schedule, false)?;
     let value = json!({
         "id": entry.machine.id,
         "name": entry.machine.name,
@@ -154,14 +154,16 @@ pub(crate) fn restore(args: &RestoreArgs, dirs: &Dirs, ui: Ui) -> Result<(), Fai
     ui.result(value, &entry.machine.name)
 }
 
-/// Makes a machine go on from one of its snapshots. Gives when it ran, and that snapshot.
+/// Makes a machine go on from one of its snapshots, or stand still there. Gives when it ran, and
+/// that snapshot.
 pub(crate) fn go_back(
     found: Named,
     schedule: Schedule,
+    held: bool,
 ) -> Result<((Entry, Instant), Snapshot), Failure> {
     let Named { entry, store, id, .. } = found;
     let ready = Ready::of(entry, &store, (id, schedule))?;
-    let monitor = prepare(&ready.entry, Begin { from: Some(id), ..Begin::default() })?;
+    let monitor = prepare(&ready.entry, Begin { from: Some(id), held, ..Begin::default() })?;
     let snapshot = saved::read(&store, id, &ready.entry.machine.disks)?;
     Ok((go_on(ready, monitor, &store, None)?, snapshot))
 }

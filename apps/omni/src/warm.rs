@@ -7,7 +7,7 @@
 use crate::args::{Accel, Cli, MachineArgs, RunArgs, Schedule, Verb};
 use crate::failure::{Failure, code};
 use crate::life::{Begin, launch, make, run_plan, stay};
-use crate::plan::plan;
+use crate::plan::{Plan, plan};
 use crate::program;
 use crate::room;
 use crate::snapshots::{forget, go_back, named};
@@ -36,6 +36,9 @@ const TAG: &str = "warm";
 
 /// Words of a command line among which the name of an interpreter is looked for.
 const WORDS_MAX: usize = 256;
+
+/// The words of an interpreter, a file that it may read, and whether a terminal is there.
+type Given<'a> = (&'a [String], Option<&'a str>, bool);
 
 /// The kind of machine that interpreters run on.
 const KIND: &str = "wasm";
@@ -71,24 +74,39 @@ pub(crate) fn parted(mut words: Vec<OsString>) -> Vec<OsString> {
 pub(crate) fn run(runtime: &Runtime, args: &RunArgs, dirs: &Dirs, ui: Ui) -> Result<u8, Failure> {
     let typed = !args.detach && is_terminal(io::stdin());
     let env = &args.machine.env;
-    let (words, first) = match runtime.way(&args.machine.args, typed)? {
+    let (words, first, script) = match runtime.way(&args.machine.args, typed)? {
         Way::Warm(job) if can_be_forked(runtime, &args.machine) => {
             let first = job.bytes(env)?;
-            let entry = forked(runtime, args, typed, dirs, ui)?;
+            let words = [vec![runtime.name.to_owned()], args.machine.args.clone()].concat();
+            let entry = forked(runtime, args, (&words, None, typed), dirs, ui)?;
             return stay(&entry, args, first, ui);
         }
-        Way::Warm(job) => (runtime.flagged(&[]), job.bytes(env)?),
-        Way::Flagged(flags, job) => (runtime.flagged(&flags), job.bytes(env)?),
-        Way::Plain(words) => ([vec![runtime.name.to_owned()], words].concat(), Vec::new()),
+        Way::Plain(words, script)
+            if runtime.waiting().is_none() && can_be_forked(runtime, &args.machine) =>
+        {
+            let words = [vec![runtime.name.to_owned()], words].concat();
+            let given = (&words[..], script.as_deref(), args.detach || typed);
+            let entry = forked(runtime, args, given, dirs, ui)?;
+            return stay(&entry, args, Vec::new(), ui);
+        }
+        Way::Warm(job) => (runtime.flagged(&[]), job.bytes(env)?, None),
+        Way::Flagged(flags, job) => (runtime.flagged(&flags), job.bytes(env)?, None),
+        Way::Plain(words, script) => {
+            ([vec![runtime.name.to_owned()], words].concat(), Vec::new(), script)
+        }
     };
-    let plan = planned(runtime, &args.machine, &words, args.detach || typed, dirs, ui)?;
+    let given = (&words[..], script.as_deref(), args.detach || typed);
+    let plan = planned(runtime, &args.machine, given, dirs, ui)?;
     run_plan(plan, args, first, dirs, ui)
 }
 
 /// Whether what is asked for can be had of an interpreter that has started already.
 fn can_be_forked(runtime: &Runtime, args: &MachineArgs) -> bool {
     let early = |(name, _): &(String, String)| name.starts_with(runtime.early);
-    let plain = args.memory.is_none() && args.cpus.is_none() && args.disks.is_empty();
+    let plain = args.library.is_none()
+        && args.memory.is_none()
+        && args.cpus.is_none()
+        && args.disks.is_empty();
     let files = args.initrd.is_none() && args.firmware.is_none() && args.append.is_none();
     let outside = args.nets.is_empty() && args.publish.is_empty() && args.options.is_empty();
     let source = args.source.mirror.is_none() && args.source.keyring.is_none();
@@ -103,20 +121,51 @@ fn can_be_forked(runtime: &Runtime, args: &MachineArgs) -> bool {
 fn planned(
     runtime: &Runtime,
     args: &MachineArgs,
-    words: &[String],
-    interactive: bool,
+    given: Given<'_>,
     dirs: &Dirs,
     ui: Ui,
-) -> Result<crate::plan::Plan, Failure> {
+) -> Result<Plan, Failure> {
     let program = fetched(runtime, dirs, ui)?;
-    let image = Some(program.to_string_lossy().into_owned());
-    let args = MachineArgs { image, args: Vec::new(), ..args.clone() };
-    let mut plan = plan(&args, interactive, dirs, ui)?;
+    let (image, library) = match driver(runtime, dirs)? {
+        Some(driver) => (driver, Some(program)),
+        None => (program, args.library.clone()),
+    };
+    let image = Some(image.to_string_lossy().into_owned());
+    let args = MachineArgs { image, library, args: Vec::new(), ..args.clone() };
+    let mut plan = plan(&args, given.2, dirs, ui)?;
     plan.machine.image = runtime.name.into();
     plan.stem = runtime.name.into();
-    plan.machine.options.insert("argv".into(), words.join(program::SEPARATOR));
-    plan.machine.options.entry("root".into()).or_insert_with(|| "true".into());
+    give(given, &mut plan.machine)?;
     Ok(plan)
+}
+
+/// Gives a machine its words, and its script.
+fn give((words, script, _): Given<'_>, machine: &mut MachineFile) -> Result<(), Failure> {
+    let options = &mut machine.options;
+    options.insert("argv".into(), words.join(program::SEPARATOR));
+    options.entry("root".into()).or_insert_with(|| "true".into());
+    if let Some(script) = script {
+        let failed = |error| Failure::io(script, &error);
+        // Where it is a link, what it leads to is meant, and nothing else of that folder.
+        let path = fs::canonicalize(script).map_err(failed)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let files = [script, &*name].join(program::SEPARATOR);
+        options.insert("files".into(), files);
+        machine.folders.push(path.parent().unwrap_or(&path).to_owned());
+    }
+    Ok(())
+}
+
+/// The program that an interpreter is a library of, as a file.
+fn driver(runtime: &Runtime, dirs: &Dirs) -> Result<Option<PathBuf>, Failure> {
+    let Some(text) = runtime.driver() else { return Ok(None) };
+    let digest = Digest::of(text.as_bytes()).short();
+    let path = dirs.cache.join("runtimes").join(format!("{}-{digest}.wat", runtime.name));
+    if !path.exists() {
+        let written = replace_file(&path, text.as_bytes());
+        written.map_err(|error| Failure::io(&path.display().to_string(), &error))?;
+    }
+    Ok(Some(path))
 }
 
 /// The program of an interpreter.
@@ -129,11 +178,11 @@ fn fetched(runtime: &Runtime, dirs: &Dirs, ui: Ui) -> Result<PathBuf, Failure> {
 fn forked(
     runtime: &Runtime,
     args: &RunArgs,
-    typed: bool,
+    given: Given<'_>,
     dirs: &Dirs,
     ui: Ui,
 ) -> Result<Entry, Failure> {
-    let wanted = wanted(runtime, &args.machine, typed)?;
+    let wanted = wanted(runtime, &args.machine, given)?;
     let launched = |entry: &Entry| {
         let request = Request::Launch { machine: Box::new(wanted.clone()) };
         Client::connect(entry)?.ask(&request)
@@ -151,13 +200,10 @@ fn forked(
 }
 
 /// What a fork is to be.
-fn wanted(runtime: &Runtime, args: &MachineArgs, typed: bool) -> Result<MachineFile, Failure> {
-    let name = PathBuf::from(runtime.name);
-    let mut program = program::of(args, kind_of(KIND)?, Some(&name))?;
-    for (option, value) in [("root", true), ("echo", typed)] {
-        program.options.insert(option.into(), value.to_string());
-    }
-    Ok(MachineFile {
+fn wanted(runtime: &Runtime, args: &MachineArgs, given: Given<'_>) -> Result<MachineFile, Failure> {
+    let mut program = program::of(args, kind_of(KIND)?, None)?;
+    program.options.insert("echo".into(), given.2.to_string());
+    let mut machine = MachineFile {
         name: args.name.clone().unwrap_or_default(),
         image: runtime.name.into(),
         options: program.options,
@@ -168,13 +214,16 @@ fn wanted(runtime: &Runtime, args: &MachineArgs, typed: bool) -> Result<MachineF
         snapshot_on_exit: args.snapshot_on_exit,
         record: args.record,
         ..MachineFile::default()
-    })
+    };
+    give(given, &mut machine)?;
+    Ok(machine)
 }
 
 /// Where it is told which machine is the interpreter that waits: another file for each that is not
 /// the same.
 fn place(runtime: &Runtime, dirs: &Dirs) -> PathBuf {
-    let what = format!("{:?}{}", runtime.waiting(), runtime.package.member_sha256);
+    let (words, driver) = (runtime.waiting(), runtime.driver());
+    let what = format!("{words:?}{driver:?}{}", runtime.package.member_sha256);
     let name = format!("{}-{}", runtime.name, Digest::of(what.as_bytes()).short());
     dirs.state.join("warm").join(name)
 }
@@ -231,7 +280,9 @@ fn again(
     ui: Ui,
 ) -> Result<Entry, Failure> {
     let found = named(&format!("{}@{TAG}", entry.machine.id), dirs);
-    if let Ok(((back, _), _)) = found.and_then(|found| go_back(found, Schedule::default())) {
+    let held = runtime.waiting().is_none();
+    let found = found.and_then(|found| go_back(found, Schedule::default(), held));
+    if let Ok(((back, _), _)) = found {
         return Ok(back);
     }
     let registry = Registry::open(dirs)?;
@@ -246,16 +297,19 @@ fn again(
 /// Starts an interpreter, and keeps it at the moment at which it waits.
 fn made(runtime: &Runtime, place: &Path, dirs: &Dirs, ui: Ui) -> Result<Entry, Failure> {
     let args = MachineArgs::of(runtime.name);
-    let mut plan = planned(runtime, &args, &runtime.waiting(), false, dirs, ui)?;
+    let words = runtime.waiting();
+    let given = (words.as_deref().unwrap_or_default(), None, false);
+    let mut plan = planned(runtime, &args, given, dirs, ui)?;
     ui.say(&format!("omni: {} {} starts once, and is kept", runtime.name, runtime.version));
     plan.stem = format!("warm-{}", runtime.name);
     plan.machine.timeout_ms = u64::try_from(STAYS.as_millis()).ok();
     plan.machine.created = now_text();
     let registry = Registry::open(dirs)?;
     let entry = make(&registry, plan)?;
+    let begin = Begin { held: words.is_none(), ..Begin::default() };
     let kept = room::check(std::slice::from_ref(&entry), &registry)
-        .and_then(|()| launch(&entry, Begin::default()))
-        .and_then(|entry| keep(&entry, place).map(|()| entry));
+        .and_then(|()| launch(&entry, begin))
+        .and_then(|entry| keep(&entry, words.is_some(), place).map(|()| entry));
     kept.inspect_err(|_| {
         // The first failure is the one to tell of.
         let live = Entry::load(&entry.dir);
@@ -265,8 +319,20 @@ fn made(runtime: &Runtime, place: &Path, dirs: &Dirs, ui: Ui) -> Result<Entry, F
     })
 }
 
-/// Waits until an interpreter waits, takes the snapshot of that, and notes that it is the one.
-fn keep(entry: &Entry, place: &Path) -> Result<(), Failure> {
+/// Takes the snapshot of an interpreter that waits, and notes that it is the one.
+fn keep(entry: &Entry, starts: bool, place: &Path) -> Result<(), Failure> {
+    if starts {
+        wait(entry)?;
+    }
+    let tag = Some(TAG.to_owned());
+    Client::connect(entry)?.ask(&Request::Snapshot { tag })?;
+    let id = format!("{}\n", entry.machine.id);
+    let written = replace_file(place, id.as_bytes());
+    written.map_err(|error| Failure::io(&place.display().to_string(), &error))
+}
+
+/// Waits until an interpreter waits.
+fn wait(entry: &Entry) -> Result<(), Failure> {
     let mut client = Client::connect(entry)?;
     client.set_patience(STARTS)?;
     let history = u32::try_from(READY.len()).unwrap_or(u32::MAX);
@@ -284,11 +350,7 @@ fn keep(entry: &Entry, place: &Path) -> Result<(), Failure> {
         }
     }
     client.close();
-    let tag = Some(TAG.to_owned());
-    Client::connect(entry)?.ask(&Request::Snapshot { tag })?;
-    let id = format!("{}\n", entry.machine.id);
-    let written = replace_file(place, id.as_bytes());
-    written.map_err(|error| Failure::io(&place.display().to_string(), &error))
+    Ok(())
 }
 
 #[cfg(test)]

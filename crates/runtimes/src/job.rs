@@ -12,8 +12,9 @@ pub enum Way {
     Warm(Job),
     /// By an interpreter that starts with these flags, and then takes the job.
     Flagged(Vec<String>, Job),
-    /// By the interpreter itself: with these words behind its name.
-    Plain(Vec<String>),
+    /// By the interpreter itself: with these words behind its name, and with a file that it may
+    /// read.
+    Plain(Vec<String>, Option<String>),
 }
 
 /// What an interpreter is to run.

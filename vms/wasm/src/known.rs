@@ -12,20 +12,26 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 struct Known {
     source: Weak<Vec<u8>>,
     digest: Digest,
+    /// What it is linked with, which its code depends on.
+    beside: Digest,
     module: Weak<Module>,
 }
 
 static KNOWN: Mutex<Vec<Known>> = Mutex::new(Vec::new());
 
-/// The module of a source: that of another machine where one has it, or else a new one.
+/// The module of a source, to be linked with what has the other digest: that of another machine
+/// where one has it, or else a new one.
 ///
 /// # Errors
 /// As of `make`.
 pub(crate) fn module<E: From<ModuleError>>(
     source: &Arc<Vec<u8>>,
+    beside: Digest,
     make: impl FnOnce() -> Result<Arc<Vec<u8>>, E>,
 ) -> Result<Arc<Module>, E> {
-    let same = |known: &Known| std::ptr::eq(known.source.as_ptr(), Arc::as_ptr(source));
+    let same = |known: &Known| {
+        known.beside == beside && std::ptr::eq(known.source.as_ptr(), Arc::as_ptr(source))
+    };
     let mut digest = None;
     {
         let mut all = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -36,7 +42,7 @@ pub(crate) fn module<E: From<ModuleError>>(
         }
         if !all.is_empty() {
             let own = *digest.insert(Digest::of(source));
-            let hit = all.iter().find(|known| known.digest == own);
+            let hit = all.iter().find(|known| (known.digest, known.beside) == (own, beside));
             if let Some(found) = hit.and_then(|known| known.module.upgrade()) {
                 return Ok(found);
             }
@@ -44,7 +50,8 @@ pub(crate) fn module<E: From<ModuleError>>(
     }
     let module = Arc::new(Module::new(make()?)?);
     let digest = digest.unwrap_or_else(|| Digest::of(source));
-    let known = Known { source: Arc::downgrade(source), digest, module: Arc::downgrade(&module) };
+    let (source, weak) = (Arc::downgrade(source), Arc::downgrade(&module));
+    let known = Known { source, digest, beside, module: weak };
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner).push(known);
     Ok(module)
 }
@@ -91,7 +98,8 @@ mod tests {
     const EMPTY: &[u8] = b"\0asm\x01\0\0\0";
 
     fn known(source: &Arc<Vec<u8>>) -> Arc<Module> {
-        module(source, || Ok::<_, ModuleError>(source.clone())).expect("it is a module")
+        let make = || Ok::<_, ModuleError>(source.clone());
+        module(source, Digest::default(), make).expect("it is a module")
     }
 
     #[test]
@@ -103,6 +111,9 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &again), "equal bytes are one program");
         let other = known(&Arc::new([EMPTY, &[0, 2, 1, b'b']].concat()));
         assert!(!Arc::ptr_eq(&first, &other));
+        let make = || Ok::<_, ModuleError>(source.clone());
+        let linked = module(&source, Digest::of(b"another"), make).expect("it is a module");
+        assert!(!Arc::ptr_eq(&first, &linked), "its code is another");
         let weak = Arc::downgrade(&first);
         drop((first, again));
         assert!(weak.upgrade().is_none());

@@ -101,6 +101,9 @@ pub(crate) struct Externs {
     pub(crate) tags: Vec<u32>,
 }
 
+/// The number of the first function of the host that ends the program.
+pub(crate) const REFUSED: u32 = 1 << 16;
+
 /// What a module's imports are given.
 pub type Imports = BTreeMap<(String, String), Extern>;
 
@@ -327,14 +330,24 @@ impl Store {
     }
 
     fn link(
-        &self,
+        &mut self,
         import: &Import,
         imports: &Imports,
         numbers: &mut Numbers,
     ) -> Result<(), LinkError> {
         let name = || format!("'{}' of module '{}'", import.name, import.module);
-        let found = imports.get(&(import.module.clone(), import.name.clone()));
-        let found = *found.ok_or_else(|| LinkError::Missing { name: name() })?;
+        let found = imports.get(&(import.module.clone(), import.name.clone())).copied();
+        let found = match (found, import.ty, &mut self.refused) {
+            (Some(found), ..) => found,
+            (None, TypeRef::Func(ty) | TypeRef::FuncExact(ty), Some(refused)) => {
+                let host = REFUSED + number(refused.len());
+                refused.push(name());
+                self.funcs.push(Func { ty: numbers.types[ty as usize], body: Body::Host(host) });
+                self.code.push(None);
+                Extern::Func(number(self.funcs.len() - 1))
+            }
+            (None, ..) => return Err(LinkError::Missing { name: name() }),
+        };
         if !self.fits(&import.ty, found, &numbers.types) {
             return Err(LinkError::Mismatch { name: name() });
         }

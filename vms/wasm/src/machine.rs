@@ -1,6 +1,7 @@
 //! The machine: the contract, and what calls of the system do to a program.
 #![allow(clippy::wildcard_enum_match_arm, reason = "what a retried call does not give is a fault")]
 
+use crate::link::REFUSED;
 use crate::records::{Answer, Core, System, Wait};
 use crate::state::Frame;
 use crate::store::{HostCall, Ran, Store};
@@ -58,6 +59,8 @@ pub(crate) struct Vm {
     pub(crate) environment: Vec<String>,
     /// Names of the folders that were given.
     pub(crate) folders: Vec<String>,
+    /// Single files that can be read: the path of each, and its name in its folder.
+    pub(crate) files: Vec<String>,
     pub(crate) fuel: Option<u64>,
     /// The console is a terminal in raw mode.
     pub(crate) echo: bool,
@@ -150,6 +153,11 @@ impl Vm {
         let signature = self.store.types.signature(call.ty);
         let count = signature.map_or(0, |signature| slots(&signature.params)) as usize;
         let arguments = self.store.state.stack[call.first..call.first + count].to_vec();
+        if let Some(name) = self.refused(call.host) {
+            let text = format!("omni: the program called {name}, which nothing here serves\n");
+            self.put(ERRORS, text.into_bytes());
+            return self.trap(Trap::Host);
+        }
         match wasi::call(self, call.host, &arguments) {
             Outcome::Done(result) => {
                 self.system.wait = Wait::None;
@@ -163,6 +171,12 @@ impl Vm {
             Outcome::Exit(code) => self.halt(code),
             Outcome::Trap => self.trap(Trap::Host),
         }
+    }
+
+    /// The name of a function that nobody has, where it is one.
+    fn refused(&self, host: u32) -> Option<&str> {
+        let nth = host.checked_sub(REFUSED)? as usize;
+        self.store.refused.as_ref()?.get(nth).map(String::as_str)
     }
 
     /// Whether what the program waits for has come.

@@ -103,6 +103,9 @@ pub struct Store {
     /// Whether there is but one way to make a store of its module, so that code of another is code
     /// of this one.
     pub(crate) shares_code: bool,
+    /// Where functions that are imported and that nobody has end the program once they are called:
+    /// their names.
+    pub(crate) refused: Option<Vec<String>>,
     // Derived from here on.
     pub(crate) code: Vec<Option<Arc<Code>>>,
     /// The weight of all of it.
@@ -129,6 +132,7 @@ impl Store {
             heap: None,
             ns_per_tick: 1,
             shares_code: false,
+            refused: None,
             code: Vec::new(),
             weight: 0,
             slots: Vec::new(),

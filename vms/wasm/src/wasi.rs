@@ -132,6 +132,7 @@ impl Vm {
         if folder == ROOT {
             return self.ask_root(&op);
         }
+        self.check_single(folder, &op)?;
         let nth = self.answers_used;
         self.answers_used += 1;
         if let Some(answer) = self.system.answers.get(nth) {

@@ -16,6 +16,7 @@ pub(crate) const NOTSOCK: u16 = 57;
 pub(crate) const NOTSUP: u16 = 58;
 pub(crate) const OVERFLOW: u16 = 61;
 pub(crate) const PERM: u16 = 63;
+pub(crate) const ROFS: u16 = 69;
 pub(crate) const SPIPE: u16 = 70;
 pub(crate) const AGAIN: u16 = 6;
 
@@ -41,7 +42,7 @@ const HOST: &[(u16, u16)] = &[
     (27, 22),
     (28, 51),
     (29, SPIPE),
-    (30, 69),
+    (30, ROFS),
     (31, 34),
     (32, 64),
     (34, 68),

@@ -4,7 +4,7 @@ use crate::machine::Vm;
 use crate::records::{File, FileKind};
 use crate::root::ROOT;
 use crate::wasi::{BYTES_MAX, Early, Result};
-use crate::wasi_errno::{EXIST, INVAL, ISDIR, LOOP, MFILE, NOENT, NOTDIR, PERM};
+use crate::wasi_errno::{EXIST, INVAL, ISDIR, LOOP, MFILE, NOENT, NOTDIR, PERM, ROFS};
 use crate::wasi_fd::{WRITE, decode, filestat, type_of};
 use omni_machine::{FileType, FolderItem, FolderOp};
 
@@ -138,6 +138,9 @@ pub(crate) fn path_open(vm: &mut Vm, arguments: &[u64]) -> Result<()> {
     let rights = (arguments[5] & parent.1, arguments[6] & parent.1);
     let flags = u16::try_from(arguments[7]).ok().filter(|flags| *flags < 32).ok_or(INVAL)?;
     vm.can_write(arguments[8], 4)?;
+    if rights.0 & WRITE != 0 && vm.is_single(folder) {
+        return Err(ROFS.into());
+    }
     let kind = match vm.stat(folder, path.clone(), follow && how & FRESH == 0) {
         Ok(_) if how & CREATE != 0 && how & FRESH != 0 => return Err(EXIST.into()),
         Ok(stat) => match stat.kind {

@@ -9,9 +9,9 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 /// A home whose interpreter is fetched, or nothing where no package client of the host has it.
-fn home_with_python(name: &str) -> Option<Home> {
+fn home_with(name: &str, first: &[&str]) -> Option<Home> {
     let home = Home::new(name);
-    let output = home.output(&["run", "--rm", "python", "-c", "print(6 * 7)"]);
+    let output = home.output(&[&["run", "--rm"], first].concat());
     let talk = String::from_utf8_lossy(&output.stderr).into_owned();
     if talk.contains("did not fetch") || talk.contains("cannot be started") {
         eprintln!("skipped: no package of an interpreter can be had here: {talk}");
@@ -47,7 +47,7 @@ f(2)
 
 #[test]
 fn a_script_cannot_tell_an_interpreter_that_was_kept_from_one_of_the_host() {
-    let Some(home) = home_with_python("python") else { return };
+    let Some(home) = home_with("python", &["python", "-c", "print(6 * 7)"]) else { return };
     home.write("ends.py", ENDS.as_bytes());
     home.write("code.py", b"import sys; print(1); sys.exit('bye')\n");
     home.write("wrong.py", b"x = (\n");
@@ -91,7 +91,7 @@ fn a_script_cannot_tell_an_interpreter_that_was_kept_from_one_of_the_host() {
 
 #[test]
 fn an_interpreter_is_kept_forked_for_each_script_and_taken_up_again_once_it_has_ended() {
-    let Some(home) = home_with_python("python-kept") else { return };
+    let Some(home) = home_with("python-kept", &["python", "-c", "print(6 * 7)"]) else { return };
     std::fs::create_dir(home.dir.path().join("in")).expect("writable");
     home.write("in/f", b"hello");
     let run = ["run", "--rm", "--dir", "in:/data/in", "--env", "A=b", "python", "-c"];
@@ -122,4 +122,41 @@ fn an_interpreter_is_kept_forked_for_each_script_and_taken_up_again_once_it_has_
     assert!(replayed.contains("hello"), "{replayed}");
     let again = home.says(&["run", "--name", "one", "python", "-c", "1"], 4);
     assert!(again.contains("one"), "{again}");
+}
+
+#[test]
+fn a_script_in_perl_does_as_by_the_interpreter_of_the_host_and_reads_no_file_but_itself() {
+    let Some(home) = home_with("perl", &["perl", "-e", "print 6 * 7, qq(\\n)"]) else { return };
+    let script = b"use strict; use List::Util 'sum'; $| = 1;\nprint sum(1..4), \" @ARGV $0\\n\";\n\
+        while (<STDIN>) { print \"got $_\" }\nEND { print \"end\\n\" }\ndie \"no\\n\" if @ARGV;\n\
+        print scalar <DATA>;\n__END__\nlast\n";
+    home.write("x.pl", script);
+    home.write("other", b"secret");
+    let cases: &[&[&str]] = &[
+        &["x.pl"],
+        &["-w", "x.pl", "a", "-b"],
+        &["-lane", "print $F[0]"],
+        &["-e", "exit 3"],
+        &["-"],
+    ];
+    for case in cases {
+        let input = b"print 3; # 4\n";
+        let own = fed(home.omni(&[&["run", "--rm", "perl"], *case].concat()), input);
+        let mut perl = Command::new("perl");
+        perl.args(*case).current_dir(home.dir.path());
+        if perl.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
+            eprintln!("skipped: there is no perl to compare with");
+            return;
+        }
+        assert_eq!(own, fed(perl, input), "{case:?}");
+    }
+    home.write(
+        "y.pl",
+        b"print -e 'other' ? 1 : 0; open(my $f, '>>', 'y.pl') or print qq( $!\\n);\n",
+    );
+    let said = home.check(&["run", "--rm", "perl", "y.pl"]);
+    assert!(said.starts_with('0') && said.contains("Read-only"), "{said}");
+    let warm = home.check(&["ps", "--quiet"]);
+    home.check(&["kill", warm.trim()]);
+    assert_eq!(home.check(&["run", "--rm", "perl", "-e", "print 5"]), "5");
 }
