@@ -10,6 +10,7 @@ mod debugger;
 mod disk;
 mod guest;
 mod hot;
+mod mmix;
 mod module;
 #[cfg(feature = "outside")]
 mod outside;
@@ -26,6 +27,7 @@ mod switch;
 pub use board::{code, elf_image, mmio, tiers};
 pub use debugger::debugger;
 pub use disk::{disk_qcow2, disk_vdi, disk_vhd, disk_vhdx, disk_vmdk};
+pub use mmix::mmix;
 pub use module::module;
 #[cfg(feature = "outside")]
 pub use outside::{control_frames, image_text, net_frames, overlay};

@@ -1,6 +1,7 @@
 //! The faults that `cargo xtask sabotage` plants: each is a mistake that someone could make.
 
 mod code;
+mod mmix;
 mod stories;
 
 /// One fault.
@@ -41,7 +42,7 @@ const HOSTILE: &str = "-p omni-engine --test hostile";
 
 /// All of them.
 pub(crate) fn all() -> impl Iterator<Item = &'static Fault> {
-    FAULTS.iter().chain(code::FAULTS).chain(stories::FAULTS)
+    FAULTS.iter().chain(code::FAULTS).chain(mmix::FAULTS).chain(stories::FAULTS)
 }
 
 const FAULTS: &[Fault] = &[
