@@ -45,7 +45,10 @@ impl World {
     pub(crate) fn get(&self, which: u32) -> u32 {
         match which {
             0x102 => self.cpu.endmem,
-            0x121 => u32::from(!self.story.is_whole()),
+            0x121 => {
+                self.worked(self.story.extstart.into());
+                u32::from(!self.story.is_whole())
+            }
             0x128 => u32::from(self.cpu.undo.is_empty()),
             0x140 => self.cpu.string_table,
             0x148 => self.cpu.iosys.0,
@@ -62,7 +65,9 @@ impl World {
             }
             0x127 => self.cpu.protect = if b == 0 { (0, 0) } else { (a, b) },
             0x129 => {
-                self.cpu.undo.pop();
+                if let Some(level) = self.cpu.undo.pop() {
+                    self.release(&level, (0, 0));
+                }
             }
             0x141 => self.cpu.string_table = a,
             0x149 => {
@@ -164,6 +169,7 @@ impl World {
         let first = at.max(self.layout.ramstart);
         let end = at.saturating_add(count).min(self.layout.endmem_max);
         let mut bytes = vec![0; end.saturating_sub(first) as usize];
+        self.worked(bytes.len() as u64);
         let held = self.cpu.endmem.saturating_sub(first) as usize;
         let held = held.min(bytes.len());
         let read = self.read(first, &mut bytes[..held]);
@@ -180,6 +186,7 @@ impl World {
 
     /// Gives all that can be written new content, page by page; what is the same is not written.
     pub(crate) fn set_ram(&mut self, mut content: impl FnMut(usize, &mut [u8; PAGE_SIZE])) {
+        self.worked(self.cpu.endmem.into());
         let first = u64::from(self.layout.ramstart) + u64::from(self.layout.delta);
         let end = u64::from(self.cpu.endmem) + u64::from(self.layout.delta);
         let (mut old, mut new) = ([0; PAGE_SIZE], [0; PAGE_SIZE]);
@@ -198,6 +205,7 @@ impl World {
     /// All that can be written.
     pub(crate) fn ram(&self) -> Vec<u8> {
         let count = self.cpu.endmem - self.layout.ramstart;
+        self.worked(count.into());
         let mut bytes = vec![0; count as usize];
         let read = self.read(self.layout.ramstart, &mut bytes);
         debug_assert!(read.is_ok(), "memory is in the space");

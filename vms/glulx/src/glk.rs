@@ -364,6 +364,7 @@ impl World {
         if count > 1 << 16 {
             return Err(Fault::TooMuch);
         }
+        self.worked(32 * u64::from(count));
         let chars: Vec<u32> = (0..count.min(room))
             .map(|nth| self.long(at.wrapping_add(4 * nth)))
             .collect::<Result<_, _>>()?;

@@ -3,9 +3,10 @@
 use crate::fault::Fault;
 use crate::world::{MEMORY, World};
 use omni_base::{Gpa, PAGE_SIZE_U64};
+use std::ops::Range;
 
 /// Blocks of the heap at most.
-const BLOCKS_MAX: usize = 1 << 14;
+pub(crate) const BLOCKS_MAX: usize = 1 << 14;
 
 /// Where a block is, how large, and whether it is free.
 pub(crate) type Block = (u32, u32, bool);
@@ -30,6 +31,8 @@ impl World {
         if endmem != self.cpu.endmem {
             self.cpu.endmem = endmem;
             self.stop = true;
+            // Memory and undo share what there may be of both.
+            self.drop_undo(0);
         }
         true
     }
@@ -51,8 +54,12 @@ impl World {
         if bytes == 0 || bytes > i32::MAX.cast_unsigned() {
             return if bytes == 0 { Err(Fault::Heap) } else { Ok(0) };
         }
+        self.worked(16 * self.cpu.heap.len() as u64);
         if self.cpu.heap.len() >= BLOCKS_MAX {
-            return Ok(0);
+            self.merge_free();
+            if self.cpu.heap.len() >= BLOCKS_MAX {
+                return Ok(0);
+            }
         }
         let mut at = 0;
         while let Some((_, held, free)) = self.cpu.heap.get(at).copied() {
@@ -80,14 +87,25 @@ impl World {
         Ok(first)
     }
 
-    /// Makes room at the end: as much as there is, or as is asked for.
+    /// Makes one of free blocks that are one after the other.
+    fn merge_free(&mut self) {
+        self.cpu.heap.dedup_by(|next, held| {
+            let both = next.2 && held.2;
+            held.1 += if both { next.1 } else { 0 };
+            both
+        });
+    }
+
+    /// Makes room at the end: as much as there is, as is asked for, or as is missing.
     fn grow_heap(&mut self, bytes: u32) -> Option<usize> {
         let end = self.cpu.endmem;
         let held = if self.cpu.heap_start == 0 { 0 } else { end - self.cpu.heap_start };
-        let more = held.max(bytes).max(256).checked_next_multiple_of(256)?;
-        if !self.resize(end.checked_add(more)?) {
-            return None;
-        }
+        let free = self.cpu.heap.last().map_or(0, |block| if block.2 { block.1 } else { 0 });
+        let mut sizes = [held.max(bytes).max(256), bytes, bytes.saturating_sub(free)].into_iter();
+        let more = sizes.find_map(|size| {
+            let more = size.checked_next_multiple_of(256)?;
+            self.resize(end.checked_add(more)?).then_some(more)
+        })?;
         if self.cpu.heap_start == 0 {
             self.cpu.heap_start = end;
         }
@@ -102,6 +120,7 @@ impl World {
     pub(crate) fn free(&mut self, at: u32) -> Result<(), Fault> {
         let found = self.cpu.heap.binary_search_by_key(&at, |block| block.0);
         let nth = found.map_err(|_| Fault::Heap)?;
+        self.worked(16 * self.cpu.heap.len() as u64);
         if self.cpu.heap[nth].2 {
             return Err(Fault::Heap);
         }
@@ -133,13 +152,16 @@ impl World {
         head.into_iter().chain(used().flat_map(|block| [block.0, block.1])).collect()
     }
 
-    /// The blocks that such a summary tells of, where memory ends at `endmem`.
-    pub(crate) fn heap_of(words: &[u32], endmem: u32) -> Option<(u32, Vec<Block>)> {
+    /// The blocks that such a summary tells of, between the end of the story and that of memory.
+    pub(crate) fn heap_of(words: &[u32], room: Range<u32>) -> Option<(u32, Vec<Block>)> {
         let [start, count, blocks @ ..] = words else { return Some((0, Vec::new())) };
         if *start == 0 && *count == 0 {
             return Some((0, Vec::new()));
         }
         if blocks.len() as u64 != 2 * u64::from(*count) || blocks.len() > 2 * BLOCKS_MAX {
+            return None;
+        }
+        if *count == 0 || !room.contains(start) || !start.is_multiple_of(256) {
             return None;
         }
         let (mut heap, mut end) = (Vec::new(), *start);
@@ -154,11 +176,11 @@ impl World {
             heap.push((at, bytes, false));
             end = at.checked_add(bytes)?;
         }
-        if end > endmem || *start > endmem {
+        if end > room.end {
             return None;
         }
-        if end < endmem {
-            heap.push((end, endmem - end, true));
+        if end < room.end {
+            heap.push((end, room.end - end, true));
         }
         Some((*start, heap))
     }

@@ -15,6 +15,7 @@ use omni_machine::{
 };
 use omni_memory::{Memory, Space};
 use omni_state::Bundle;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -23,19 +24,19 @@ use std::sync::Arc;
 /// The console is port 0, files are port 1.
 pub struct Glulx;
 
-/// What memory may grow to where nothing else is said, if the story does not begin with more.
+/// What memory and undo may grow to where nothing else is said.
 const MEMORY_DEFAULT: u64 = 64 << 20;
 
 /// What a story and its stack may have at most.
 const MEMORY_MAX: u64 = 1 << 30;
-const STACK_MAX: u32 = 64 << 20;
+const STACK_MAX: u32 = 16 << 20;
 
 const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "memory",
         ty: OptionType::Size,
         default: "64M",
-        about: "what the story's memory may grow to, up to 1G; at least what it begins with",
+        about: "what memory and undo may grow to, up to 1G; at least what the story begins with",
     },
     OptionSpec {
         name: "echo",
@@ -47,7 +48,7 @@ const OPTIONS: &[OptionSpec] = &[
         name: "undo",
         ty: OptionType::Number,
         default: "8",
-        about: "levels of undo, 0 to 64",
+        about: "levels of undo, 0 to 64; the oldest go where memory leaves no room",
     },
 ];
 
@@ -135,8 +136,15 @@ fn blank(spec: &Spec) -> Result<Vm, CreateError> {
     let no_image = || CreateError::File { role: "image".into(), why: "no story is given".into() };
     let story = Story::new(spec.file("image").ok_or_else(no_image)?)?;
     let least = u64::from(story.endmem);
-    let room = spec.number("memory", MEMORY_DEFAULT.max(least))?;
+    let room = spec.number("memory", MEMORY_DEFAULT)?;
     let too = |why: String| bad("memory", why);
+    if room < least && spec.option("memory").is_none() {
+        let why = format!(
+            "the story begins with {least} bytes, more than the {room} it has if nothing is said; \
+             ask for {least} or more"
+        );
+        return Err(too(why));
+    }
     if room < least {
         return Err(too(format!("{room} bytes are less than the {least} of the story")));
     }
@@ -168,6 +176,7 @@ fn blank(spec: &Spec) -> Result<Vm, CreateError> {
         effects: Vec::new(),
         stash: [0; 8],
         stop: false,
+        work: Cell::new(0),
         tree: None,
         story,
         layout,
@@ -245,8 +254,7 @@ fn check(vm: &Vm) -> Result<(), CreateError> {
         && cpu.iosys.0 <= 2
         && pointers
         && stack.contains(&cpu.slots[0])
-        && heap_is_sound(cpu.heap_start, &cpu.heap, cpu.endmem)
-        && cpu.heap_start <= cpu.endmem
+        && heap_is_sound(cpu.heap_start, &cpu.heap, world.story.endmem..cpu.endmem)
         && cpu.accelerated.values().all(|number| crate::accel::FUNCTIONS.contains(number))
         && world.undo_is_sound();
     let sound_glk = glk.typed.len() <= TYPED_MAX && glk.flushed <= cpu.tick && glk.is_sound();

@@ -20,6 +20,8 @@ mod fault;
 mod float;
 mod glk;
 mod heap;
+#[cfg(test)]
+mod hostile_tests;
 mod input;
 mod inspect;
 mod isa;

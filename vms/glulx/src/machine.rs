@@ -4,7 +4,7 @@ use crate::code::Blocks;
 use crate::fault::Fault;
 use crate::lower::Front;
 use crate::state::Wait;
-use crate::world::{MEMORY, World};
+use crate::world::{MEMORY, RETURNED, World};
 use omni_base::Tick;
 use omni_engine::{Caught, Counters, Engine, Entry, Regs};
 use omni_ir::Trap;
@@ -73,11 +73,11 @@ impl Vm {
         }
         self.world.cpu.halted = Some(1);
         self.world.glk.wait = Wait::None;
-        self.world.flush();
+        self.world.end();
     }
 
     /// Runs code for so many ticks at most.
-    fn run_code(&mut self, budget: u64) -> Option<Hit> {
+    pub(crate) fn run_code(&mut self, budget: u64) -> Option<Hit> {
         let world = &mut self.world;
         let blocks = self.blocks.get_or_insert_with(Blocks::new);
         let front: Arc<Front> = world.front.clone();
@@ -90,6 +90,7 @@ impl Vm {
             budget,
         };
         world.began = world.cpu.tick;
+        world.work.set(0);
         let exit = blocks.engine.run(&*front, 0, world, &mut self.regs, entry);
         world.cpu.tick += exit.ticks;
         world.cpu.pc = exit.pc;
@@ -102,7 +103,7 @@ impl Vm {
             self.world.cpu.tick += 1;
         }
         if self.world.cpu.halted.is_some() {
-            self.world.flush();
+            self.world.end();
         }
         None
     }
@@ -110,7 +111,7 @@ impl Vm {
     fn trap(&mut self, trap: Trap) {
         let fault = Fault::of(trap);
         // The first function has no stub below it: to return from it is to end.
-        if fault == Fault::Read && trap.value == u32::MAX.into() {
+        if fault == Fault::Read && trap.value == RETURNED {
             self.world.quit();
             self.world.stop = false;
         } else {
@@ -218,6 +219,7 @@ impl Machine for Vm {
 
     fn run(&mut self, until: Tick, kick: &Kick, outside: &mut dyn Outside) -> Stop {
         loop {
+            self.world.flush_late();
             self.emit(outside);
             if let Some(code) = self.world.cpu.halted {
                 return Stop::Halted { code };
@@ -234,7 +236,8 @@ impl Machine for Vm {
             if kick.taken() {
                 return Stop::Kicked;
             }
-            let budget = (until.0 - self.world.cpu.tick).min(KICK_TICKS);
+            let budget =
+                (until.0 - self.world.cpu.tick).min(KICK_TICKS).min(self.world.held_ticks());
             if let Some(hit) = self.run_code(budget) {
                 self.emit(outside);
                 return Stop::Hit(hit);
@@ -250,7 +253,7 @@ impl Machine for Vm {
         // What an event changes, the next run begins with.
         self.world.stop = false;
         if self.world.cpu.halted.is_some() {
-            self.world.flush();
+            self.world.end();
         }
         self.emit(outside);
     }

@@ -107,7 +107,7 @@ impl World {
             let room = self.layout.stack_bytes as usize;
             stack.len() >= 16 && stack.len() <= room && stack.len() % 4 == 0
         })?;
-        let heap = Self::heap_of(&heap, endmem)?;
+        let heap = Self::heap_of(&heap, self.story.endmem..endmem)?;
         Some(Saved { endmem, ram, stack, heap })
     }
 
@@ -124,6 +124,7 @@ impl World {
         }
         let mut ram = self.original().to_vec();
         ram.resize(count, 0);
+        self.worked(count as u64);
         Some((endmem, expand(body, ram)?))
     }
 }

@@ -44,6 +44,7 @@ impl World {
             if size > self.cpu.endmem {
                 return Err(Fault::Read);
             }
+            self.worked(size.into());
             let mut bytes = vec![0; size as usize];
             self.read(key, &mut bytes)?;
             bytes
@@ -59,6 +60,7 @@ impl World {
     fn compare(&self, key: &mut Key, at: u32) -> Result<(std::cmp::Ordering, bool), Fault> {
         let size = key.bytes.len();
         key.left = key.left.checked_sub(size as u64 + 8).ok_or(Fault::TooMuch)?;
+        self.worked(size as u64 + 32);
         let at = at.wrapping_add(key.offset);
         let mut small = [0; 16];
         let mut large;

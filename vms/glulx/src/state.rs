@@ -206,7 +206,7 @@ record! {
         line: Vec<u32>;
         /// Text for the console that was not let go yet.
         out: Vec<u8>;
-        /// The tick at which text was let go last.
+        /// The tick at which text was let go last, or the first of what is held back came.
         flushed: u64;
         /// What the machine waits for.
         wait: Wait;

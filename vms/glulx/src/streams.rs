@@ -2,22 +2,28 @@
 
 use crate::fault::Fault;
 use crate::glk::{Call, Done, OBJECTS_MAX};
-use crate::machine::CONSOLE;
+use crate::machine::{CONSOLE, FILES};
 use crate::state::{Stream, Wait};
 use crate::world::World;
-use omni_machine::Effect;
+use omni_machine::{Effect, IoId, IoOp, IoRequest};
 
 /// Bytes of a file at most; what is written beyond is lost.
 const FILE_BYTES_MAX: usize = 16 << 20;
 
+/// Streams of files and resources at most, as all of each is held.
+const LARGE_MAX: usize = 16;
+
 /// Bytes of text that are held back until the story waits.
 const HELD_MAX: usize = 4096;
 
-/// Ticks after which lines are no longer held back.
+/// Ticks for which text is held back at most.
 const HELD_TICKS: u64 = 10_000_000;
 
 /// Characters that one function reads or writes at most.
 const TEXT_MAX: u32 = 1 << 20;
+
+/// What a character read or written counts as, in bytes of work.
+const CHAR_WORK: u64 = 16;
 
 /// What a stream is of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,7 +35,7 @@ pub(crate) enum Source {
 }
 
 /// A stream that is to be opened.
-pub(crate) struct Opening(Stream);
+pub(crate) struct Opening(pub(crate) Stream);
 
 impl Opening {
     /// Of this sort, in a mode: write 1, read 2, both 3, append 5.
@@ -52,7 +58,9 @@ fn is_mode(mode: u32) -> bool {
 impl World {
     /// Opens a stream, and gives its number where there is room.
     pub(crate) fn open(&mut self, Opening(stream): Opening) -> Option<u32> {
-        if self.glk.streams.len() >= OBJECTS_MAX {
+        let large = |stream: &Stream| stream.sort >= Source::File as u8;
+        let many = || self.glk.streams.values().filter(|held| large(held)).count() >= LARGE_MAX;
+        if self.glk.streams.len() >= OBJECTS_MAX || large(&stream) && many() {
             return None;
         }
         let id = self.new_object();
@@ -121,6 +129,7 @@ impl World {
             return 0;
         }
         (stream.wide, stream.text) = (wide, text);
+        self.worked(bytes.len() as u64);
         (stream.bytes, stream.end) = (bytes.to_vec(), bytes.len() as u32);
         self.open(Opening(stream)).unwrap_or(0)
     }
@@ -188,10 +197,11 @@ impl World {
         stream.at = u32::try_from(to).expect("not beyond the end");
     }
 
-    /// Writes all of a file to a stream of bytes; says whether it could.
+    /// Writes all of a file to a stream of bytes, or nothing; says whether it could.
     pub(crate) fn write_all(&mut self, id: u32, file: &[u8]) -> bool {
-        let writes = self.glk.streams.get(&id).is_some_and(|stream| stream.writes);
-        writes && file.iter().all(|byte| self.put_to(id, (*byte).into()).is_ok())
+        let stream = self.glk.streams.get(&id).filter(|stream| stream.writes);
+        stream.is_some_and(|stream| has_room(stream, file))
+            && file.iter().all(|byte| self.put_to(id, (*byte).into()).is_ok())
     }
 
     /// Reads a stream to its end, as bytes.
@@ -217,6 +227,7 @@ impl World {
             return Ok(());
         };
         stream.counts.1 = stream.counts.1.wrapping_add(1);
+        self.work.set(self.work.get() + CHAR_WORK);
         match stream.sort {
             0 => {
                 self.print(char);
@@ -236,6 +247,9 @@ impl World {
 
     /// A character to the console.
     pub(crate) fn print(&mut self, char: u32) {
+        if self.glk.out.is_empty() {
+            self.glk.flushed = self.now;
+        }
         if let Ok(byte @ 32..127) = u8::try_from(char) {
             self.glk.out.push(byte);
             if self.glk.out.len() >= HELD_MAX {
@@ -248,9 +262,43 @@ impl World {
             self.glk.out.push(b'\r');
         }
         self.glk.out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
-        let late = char == '\n' && self.now.saturating_sub(self.glk.flushed) >= HELD_TICKS;
-        if late || self.glk.out.len() >= HELD_MAX {
+        if self.glk.out.len() >= HELD_MAX {
             self.flush();
+        }
+    }
+
+    /// Lets text go that is held back for long: the story may compute for longer still.
+    pub(crate) fn flush_late(&mut self) {
+        let tick = self.cpu.tick;
+        if !self.glk.out.is_empty() && tick.saturating_sub(self.glk.flushed) >= HELD_TICKS {
+            self.now = tick;
+            self.flush();
+        }
+    }
+
+    /// Ticks until text is to be let go.
+    pub(crate) fn held_ticks(&self) -> u64 {
+        if self.glk.out.is_empty() {
+            return u64::MAX;
+        }
+        self.glk.flushed.saturating_add(HELD_TICKS).saturating_sub(self.cpu.tick)
+    }
+
+    /// The end of the story: text goes, and so do files that are still open.
+    pub(crate) fn end(&mut self) {
+        self.flush();
+        let open =
+            |(id, stream): (&u32, &Stream)| (is_file(stream) && stream.writes).then_some(*id);
+        let open: Vec<u32> = self.glk.streams.iter().filter_map(open).collect();
+        for id in open {
+            let Some(stream) = self.glk.streams.get_mut(&id) else { continue };
+            let name = std::mem::take(&mut stream.name);
+            let op = IoOp::SaveFile { name, bytes: std::mem::take(&mut stream.bytes) };
+            self.close_stream(id);
+            // Nothing waits for it.
+            let request = IoRequest { id: IoId(self.glk.next_io), port: FILES, op };
+            self.glk.next_io = self.glk.next_io.wrapping_add(1);
+            self.effects.push((self.now, Effect::Io(request)));
         }
     }
 
@@ -273,7 +321,7 @@ impl World {
         stream.at += 1;
         stream.end = stream.end.max(stream.at);
         if wide {
-            return self.set_long(first.wrapping_add(4 * at), char);
+            return self.set_long(first.wrapping_add(at.wrapping_mul(4)), char);
         }
         let byte = u8::try_from(char).unwrap_or(b'?');
         self.write(first.wrapping_add(at), &[byte])
@@ -287,11 +335,12 @@ impl World {
         if stream.at >= stream.end {
             return Ok(None);
         }
+        self.work.set(self.work.get() + CHAR_WORK);
         let char = if stream.sort == Source::Memory as u8 {
             let (at, wide, (first, _)) = (stream.at, stream.wide, stream.buffer);
             stream.at += 1;
             if wide {
-                self.long(first.wrapping_add(4 * at))?
+                self.long(first.wrapping_add(at.wrapping_mul(4)))?
             } else {
                 self.byte(first.wrapping_add(at))?.into()
             }
@@ -394,7 +443,7 @@ impl World {
         size: u32,
         char: u32,
     ) -> Result<(), Fault> {
-        let place = at.wrapping_add(size * nth);
+        let place = at.wrapping_add(size.wrapping_mul(nth));
         match size {
             _ if at == 0 => Ok(()),
             4 => self.set_long(place, char),
@@ -405,6 +454,21 @@ impl World {
 
 fn is_file(stream: &Stream) -> bool {
     stream.sort == Source::File as u8
+}
+
+/// Whether there is room for bytes, each as a character.
+fn has_room(stream: &Stream, bytes: &[u8]) -> bool {
+    let at = stream.at as usize;
+    let count = match (stream.wide, stream.text) {
+        (true, false) => 4 * bytes.len(),
+        (true, true) => bytes.len() + bytes.iter().filter(|byte| **byte >= 0x80).count(),
+        (false, _) => bytes.len(),
+    };
+    match stream.sort {
+        0 => true,
+        1 => stream.buffer.0 != 0 && at + bytes.len() <= stream.buffer.1 as usize,
+        _ => at + count <= FILE_BYTES_MAX,
+    }
 }
 
 /// Bytes of a place of the stream: those of files of wide characters are counted in fours.

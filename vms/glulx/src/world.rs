@@ -10,6 +10,7 @@ use omni_engine::{Access, At, Context, Env, Mapping, Regs, Reply, Target};
 use omni_ir::{Helper, Size, Slot, Trap};
 use omni_machine::Effect;
 use omni_memory::{Memory, Space};
+use std::cell::Cell;
 use std::sync::Arc;
 
 /// The space of memory and stack, and that of undo.
@@ -18,6 +19,16 @@ pub(crate) const UNDO: usize = 1;
 
 /// Arguments of a call or of Glk that are taken from the stack at most.
 const ARGS_MAX: u32 = 1024;
+
+/// Work of helpers after which the engine ends its run, so that a kick is seen: one instruction
+/// may copy all of memory.
+pub(crate) const WORK_MAX: u64 = 4 << 20;
+
+/// Bytes that are copied at once.
+const PART_BYTES: u32 = 1 << 16;
+
+/// What a trap has that says that the first function has returned: no address is as high.
+pub(crate) const RETURNED: u64 = 1 << 32;
 
 /// Where the machine goes on: an address as the engine has it.
 pub(crate) type Next = Result<u64, Fault>;
@@ -37,6 +48,8 @@ pub(crate) struct World {
     pub(crate) stash: [u64; 8],
     /// What runs as constant has changed, or nothing can run.
     pub(crate) stop: bool,
+    /// What helpers did in the present run, in bytes or what takes as long.
+    pub(crate) work: Cell<u64>,
     // Derived from here on: functions of the spec, and of the record for the front-end.
     /// The tree of a table of strings, where it has that form.
     pub(crate) tree: Option<(u32, Option<Arc<Tree>>)>,
@@ -63,6 +76,11 @@ impl World {
     /// The address space that loads, stores and fetches see now.
     pub(crate) fn context(&self) -> Context {
         Context([self.cpu.endmem.into(), 0])
+    }
+
+    /// Notes so many bytes of work. Nothing that the story can observe hangs on it.
+    pub(crate) fn worked(&self, bytes: u64) {
+        self.work.set(self.work.get().saturating_add(bytes));
     }
 
     fn place(&self, at: u32) -> Gpa {
@@ -96,6 +114,7 @@ impl World {
     /// Fills memory.
     pub(crate) fn fill(&mut self, at: u32, count: u32) -> Result<(), Fault> {
         self.check_write(at, count)?;
+        self.worked(count.into());
         let place = self.place(at);
         self.memory.spaces[MEMORY].fill(place, count.into(), 0).map_err(|_| Fault::Write)
     }
@@ -268,6 +287,7 @@ impl World {
                 return Err(Fault::Locals);
             }
         }
+        self.worked(16 * pairs.len() as u64);
         let locals = crate::calls::Locals::of(pairs).ok_or(Fault::Locals)?;
         let mut frame = locals.head();
         let (first, end) = locals.bounds;
@@ -316,6 +336,7 @@ impl World {
         let at = sp.checked_sub(bytes).filter(|at| *at >= regs.get(slot::VALUES));
         let at = at.ok_or(Fault::Underflow)?;
         let place = self.stack_place(at, bytes)?;
+        self.worked(bytes);
         let mut words = vec![0; bytes as usize];
         let read = self.memory.spaces[MEMORY].read(place, &mut words);
         read.map_err(|_| Fault::Underflow)?;
@@ -330,6 +351,7 @@ impl World {
         let at = sp.checked_sub(bytes).filter(|at| *at >= regs.get(slot::VALUES));
         let at = at.ok_or(Fault::Underflow)?;
         self.stack_place(sp, bytes)?;
+        self.worked(bytes);
         let mut words = vec![0; bytes as usize];
         let read = self.memory.spaces[MEMORY].read(self.stack_place(at, bytes)?, &mut words);
         read.map_err(|_| Fault::Underflow)?;
@@ -346,9 +368,19 @@ impl World {
         let Ok(from) = u32::try_from(from) else { return self.fill(to, count) };
         self.check_read(from, count)?;
         self.check_write(to, count)?;
-        let mut bytes = vec![0; count as usize];
-        self.read(from, &mut bytes)?;
-        self.write(to, &bytes)
+        self.worked(count.into());
+        let mut part = vec![0; count.min(PART_BYTES) as usize];
+        let mut done = 0;
+        while done < count {
+            let bytes = (count - done).min(PART_BYTES);
+            // What is copied upwards begins with its end, as the two may overlap.
+            let offset = if from < to { count - done - bytes } else { done };
+            let part = &mut part[..bytes as usize];
+            self.read(from + offset, part)?;
+            self.write(to + offset, part)?;
+            done += bytes;
+        }
+        Ok(())
     }
 
     /// Instructions that say themselves where they go on.
@@ -521,8 +553,10 @@ impl Env for World {
         let inside = at >= delta + first && at.saturating_add(size.bytes()) <= end;
         if !inside {
             let fault = if access == Access::Store { Fault::Write } else { Fault::Read };
-            let value = if at + 64 >= STACK_AT { u32::MAX } else { at.wrapping_sub(delta) as u32 };
-            return Err(fault.trap(value));
+            if access != Access::Store && at + 64 >= STACK_AT {
+                return Err(Trap { cause: fault as u64, value: RETURNED });
+            }
+            return Err(fault.trap(at.wrapping_sub(delta) as u32));
         }
         let page = at / PAGE_SIZE_U64;
         let whole = page * PAGE_SIZE_U64 >= delta && (page + 1) * PAGE_SIZE_U64 <= end;
@@ -554,6 +588,7 @@ impl Env for World {
     ) -> Result<Reply, Trap> {
         self.now = self.began + when.ticks;
         let value = self.helper(helper, regs, args, when)?;
-        Ok(Reply { value, stop: std::mem::take(&mut self.stop) })
+        let stop = std::mem::take(&mut self.stop) || self.work.get() > WORK_MAX;
+        Ok(Reply { value, stop })
     }
 }

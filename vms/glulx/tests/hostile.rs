@@ -42,12 +42,13 @@ fn fault_of(code: &[u8]) -> String {
 
 #[test]
 fn what_a_story_may_not_do_ends_it_with_a_message() {
-    let cases: [(&[u8], &str); 8] = [
+    let cases: [(&[u8], &str); 9] = [
         (&[0x16], "no such instruction"),
         (&[0x40, 0x04, 0, 0], "in no known way"),
         (&[0x13, 0x11, 0x00, 1, 0], "divides by zero"),
         (&[0x40, 0x08, 0x00], "more from the stack"),
         (&[0x40, 0x07, 0xff, 0xff, 0xff, 0xf0], "where there is no memory"),
+        (&[0x40, 0x07, 0xff, 0xff, 0xff, 0xff], "where there is no memory"),
         (&[0x40, 0x61, 1, 0x00, 0x30], "where it cannot"),
         (&[0x81, 0x60, 0x01, 30], "what is not a function"),
         (&[0x81, 0x04, 0x03, 0x7f, 0, 0, 0], "outside memory"),
@@ -129,6 +130,11 @@ fn a_header_that_asks_for_too_much_is_refused_in_words() {
     story[16..20].copy_from_slice(&0xffff_ff00u32.to_be_bytes());
     let error = Glulx.create(&spec_of(&story, &[])).err().expect("no such memory");
     assert!(error.to_string().contains("memory"), "{error}");
+    let mut story = sample_story();
+    story[16..20].copy_from_slice(&(80u32 << 20).to_be_bytes());
+    let error = Glulx.create(&spec_of(&story, &[])).err().expect("more than the default");
+    assert!(error.to_string().contains("ask for 83886080 or more"), "{error}");
+    assert!(Glulx.create(&spec_of(&story, &[("memory", "80M")])).is_ok());
     for (name, value) in [("memory", "1K"), ("memory", "2G"), ("undo", "65"), ("echo", "maybe")] {
         let error = Glulx.create(&spec_of(&sample_story(), &[(name, value)])).err();
         assert!(error.is_some_and(|error| error.to_string().contains(name)), "{name}");

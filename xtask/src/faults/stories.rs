@@ -27,4 +27,18 @@ pub(super) const FAULTS: &[Fault] = &[
         replace: "        let _ = (in_slot, stack);\n",
         test: "-p omni-vm-glulx --test suites",
     },
+    Fault {
+        name: "much work of single instructions shuts out a kick",
+        file: "vms/glulx/src/world.rs",
+        find: "self.work.get() > WORK_MAX;\n",
+        replace: "self.work.get() > WORK_MAX << 40;\n",
+        test: "-p omni-vm-glulx --lib hostile_tests::",
+    },
+    Fault {
+        name: "a file that is open at the end of a story is lost",
+        file: "vms/glulx/src/streams.rs",
+        find: "            self.effects.push((self.now, Effect::Io(request)));\n",
+        replace: "            drop(request);\n",
+        test: "-p omni-vm-glulx --lib hostile_tests::",
+    },
 ];
