@@ -14,7 +14,7 @@ use crate::snapshots::{forget, go_back, named};
 use crate::ui::Ui;
 use clap::Parser;
 use omni_base::Digest;
-use omni_control::{Client, Dirs, Entry, MachineFile, Message, Registry, Reply};
+use omni_control::{Client, ControlError, Dirs, Entry, MachineFile, Message, Registry, Reply};
 use omni_control::{Request, now_text};
 use omni_host::{FileLock, is_terminal, private_dir, replace_file};
 use omni_kinds::kind_of;
@@ -30,6 +30,9 @@ const STAYS: Duration = Duration::from_secs(15 * 60);
 
 /// How long an interpreter has to start.
 const STARTS: Duration = Duration::from_secs(300);
+
+/// What a monitor says of a request that it does not know begins so.
+const UNKNOWN: &str = "not a request";
 
 /// The tag of the snapshot of one that waits.
 const TAG: &str = "warm";
@@ -62,7 +65,8 @@ pub(crate) fn parted(mut words: Vec<OsString>) -> Vec<OsString> {
             Ok(Verb::Run(args)) => args.machine.image,
             _ => None,
         };
-        if image.is_some_and(|image| *image == *words[at]) {
+        let own = words.get(at + 1).is_some_and(|next| next == "--") || words[at - 1] == "--";
+        if !own && image.is_some_and(|image| *image == *words[at]) {
             words.insert(at + 1, "--".into());
             break;
         }
@@ -189,14 +193,22 @@ fn forked(
     };
     let parent = ready(runtime, dirs, ui)?;
     let said = match launched(&parent) {
-        Err(error) if !matches!(error.exit_code(), code::EXISTS | code::UNSUPPORTED) => {
-            // It may have come to its end just now, or be of an older build.
+        Err(error) if is_of_no_use(&error) => {
+            // It has come to its end just now, or is no longer at the moment at which it waited.
             launched(&renewed(runtime, &parent, dirs, ui)?)
         }
         said => said,
     }?;
     let id = said["id"].as_str().unwrap_or_default();
     Ok(Entry::load(&dirs.machines().join(id))?)
+}
+
+/// Whether it is for the interpreter that waits that nothing was forked, and not for what was asked
+/// of it.
+fn is_of_no_use(error: &ControlError) -> bool {
+    // One of an older build does not know what is asked of it.
+    let old = matches!(error, ControlError::Refused { text, .. } if text.starts_with(UNKNOWN));
+    old || matches!(error, ControlError::Gone(_)) || error.exit_code() == code::WRONG_STATE
 }
 
 /// What a fork is to be.
@@ -256,10 +268,17 @@ fn ready(runtime: &Runtime, dirs: &Dirs, ui: Ui) -> Result<Entry, Failure> {
 fn renewed(runtime: &Runtime, old: &Entry, dirs: &Dirs, ui: Ui) -> Result<Entry, Failure> {
     let place = place(runtime, dirs);
     let _lock = lock(&place)?;
-    match Entry::load(&old.dir) {
-        Ok(entry) => again(runtime, entry, &place, dirs, ui),
-        Err(_) => made(runtime, &place, dirs, ui),
+    match known(&place, dirs) {
+        // Another has renewed it meanwhile.
+        Some(entry) if entry.state.state.is_live() && !is_same(&entry, old) => Ok(entry),
+        Some(entry) => again(runtime, entry, &place, dirs, ui),
+        None => made(runtime, &place, dirs, ui),
     }
+}
+
+/// Whether it is one life of one machine.
+fn is_same(one: &Entry, other: &Entry) -> bool {
+    one.machine.id == other.machine.id && one.state.pid == other.state.pid
 }
 
 fn lock(place: &Path) -> Result<FileLock, Failure> {
@@ -281,17 +300,19 @@ fn again(
 ) -> Result<Entry, Failure> {
     let found = named(&format!("{}@{TAG}", entry.machine.id), dirs);
     let held = runtime.waiting().is_none();
-    let found = found.and_then(|found| go_back(found, Schedule::default(), held));
-    if let Ok(((back, _), _)) = found {
-        return Ok(back);
+    match found.and_then(|found| go_back(found, Schedule::default(), held)) {
+        Ok(((back, _), _)) => return Ok(back),
+        // Without its snapshot, or where this build cannot read that, it is of no use.
+        Err(failure) if is_lost(&failure) => {}
+        Err(failure) => return Err(failure),
     }
-    let registry = Registry::open(dirs)?;
-    let _ =
-        Client::connect(&entry).and_then(|mut client| client.ask(&Request::Kill { keep: true }));
-    // What is left of it is in nobody's way.
-    let _ = registry.remove_files(&entry.machine.id, &entry.dir);
-    let _ = forget(&entry.machine.id, dirs);
+    bury(&entry, &Registry::open(dirs)?, dirs);
     made(runtime, place, dirs, ui)
+}
+
+/// Whether what was kept is missing, damaged or of another build.
+fn is_lost(failure: &Failure) -> bool {
+    matches!(failure.code, code::NOT_FOUND | code::DAMAGED | code::UNSUPPORTED)
 }
 
 /// Starts an interpreter, and keeps it at the moment at which it waits.
@@ -305,18 +326,43 @@ fn made(runtime: &Runtime, place: &Path, dirs: &Dirs, ui: Ui) -> Result<Entry, F
     plan.machine.timeout_ms = u64::try_from(STAYS.as_millis()).ok();
     plan.machine.created = now_text();
     let registry = Registry::open(dirs)?;
+    let half = place.with_extension("half");
+    clean(&half, &registry, dirs);
     let entry = make(&registry, plan)?;
+    // Whoever is next removes it, where this is interrupted before it is kept.
+    let noted = replace_file(&half, entry.machine.id.as_bytes());
+    noted.map_err(|error| Failure::io(&half.display().to_string(), &error))?;
     let begin = Begin { held: words.is_none(), ..Begin::default() };
     let kept = room::check(std::slice::from_ref(&entry), &registry)
         .and_then(|()| launch(&entry, begin))
         .and_then(|entry| keep(&entry, words.is_some(), place).map(|()| entry));
-    kept.inspect_err(|_| {
+    match &kept {
+        // Where the note stays, the next start finds that this one is kept.
+        Ok(_) => drop(fs::remove_file(&half)),
         // The first failure is the one to tell of.
-        let live = Entry::load(&entry.dir);
-        let _ = live.and_then(|live| Client::connect(&live)?.ask(&Request::Kill { keep: true }));
-        let _ = registry.remove_files(&entry.machine.id, &entry.dir);
-        let _ = forget(&entry.machine.id, dirs);
-    })
+        Err(_) => clean(&half, &registry, dirs),
+    }
+    kept
+}
+
+/// Removes the interpreter that is noted as half made, unless it is the one that is kept. The lock
+/// is held.
+fn clean(half: &Path, registry: &Registry, dirs: &Dirs) {
+    if let Some(entry) = known(half, dirs) {
+        let kept = known(&half.with_extension(""), dirs);
+        if kept.is_none_or(|kept| kept.machine.id != entry.machine.id) {
+            bury(&entry, registry, dirs);
+        }
+    }
+    let _ = fs::remove_file(half);
+}
+
+/// Removes an interpreter. What is left of it is in nobody's way.
+fn bury(entry: &Entry, registry: &Registry, dirs: &Dirs) {
+    let kill = Request::Kill { keep: true };
+    let _ = Client::connect(entry).and_then(|mut client| client.ask(&kill));
+    let _ = registry.remove_files(&entry.machine.id, &entry.dir);
+    let _ = forget(&entry.machine.id, dirs);
 }
 
 /// Takes the snapshot of an interpreter that waits, and notes that it is the one.
@@ -363,7 +409,13 @@ mod tests {
             let words = parted(text.split(' ').map(OsString::from).collect());
             words.iter().filter_map(|word| word.to_str()).collect::<Vec<_>>().join(" ")
         };
-        let same = ["omni ps", "omni run x.wasm python -m x", "omni run --name python x.wasm -m 4"];
+        let same = [
+            "omni ps",
+            "omni run x.wasm python -m x",
+            "omni run --name python x.wasm -m 4",
+            "omni run -- python -c x",
+            "omni run python -- -c x",
+        ];
         same.iter().for_each(|text| assert_eq!(parted(text), *text));
         assert_eq!(parted("omni run python -m x"), "omni run python -- -m x");
         assert_eq!(

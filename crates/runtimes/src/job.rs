@@ -3,7 +3,7 @@
 use crate::RuntimeError;
 
 /// Bytes of a job, all in all: what a program is told in one piece.
-const JOB_BYTES_MAX: usize = 1 << 20;
+pub(crate) const JOB_BYTES_MAX: usize = 1 << 20;
 
 /// How a command line is run.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,8 +1,9 @@
 //! The command line of CPython.
 
 use crate::RuntimeError;
-use crate::job::{Job, Way};
+use crate::job::{JOB_BYTES_MAX, Job, Way};
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 
 /// What waits for a job.
@@ -63,7 +64,10 @@ fn job(kind: char, text: &str, arguments: &[String]) -> Job {
 fn script(name: &str, arguments: &[String]) -> Result<Job, RuntimeError> {
     let path = Path::new(name);
     let failed = |source| RuntimeError::Script { name: "python", path: path.into(), source };
-    let text = fs::read(path).map_err(failed)?;
+    let mut text = Vec::new();
+    let most = u64::try_from(JOB_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    let read = fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut text));
+    read.map_err(failed)?;
     Ok(Job { kind: 'f', name: name.to_owned(), text, arguments: arguments.to_vec() })
 }
 
