@@ -66,8 +66,10 @@ pub(crate) fn parted(mut words: Vec<OsString>) -> Vec<OsString> {
             _ => None,
         };
         let own = words.get(at + 1).is_some_and(|next| next == "--") || words[at - 1] == "--";
-        if !own && image.is_some_and(|image| *image == *words[at]) {
-            words.insert(at + 1, "--".into());
+        if image.is_some_and(|image| *image == *words[at]) {
+            if !own {
+                words.insert(at + 1, "--".into());
+            }
             break;
         }
     }
@@ -414,7 +416,7 @@ mod tests {
             "omni run x.wasm python -m x",
             "omni run --name python x.wasm -m 4",
             "omni run -- python -c x",
-            "omni run python -- -c x",
+            "omni run python -- -m python x",
         ];
         same.iter().for_each(|text| assert_eq!(parted(text), *text));
         assert_eq!(parted("omni run python -m x"), "omni run python -- -m x");
