@@ -200,13 +200,15 @@ fn a_moment_of_late_is_had_from_a_rung_in_memory() {
         let mut machine = live(&case, &recorder, |_| {});
         assert!(recorder.shelve(machine.tick()), "{case}");
         assert!(recorder.shelve(machine.tick()), "{case}: it is there already");
-        assert!(recorder.shelve(Tick(machine.tick().0 / 2)), "{case}");
+        // How many there are depends on how fast the host was.
+        let near: Vec<Tick> = recorder.near().iter().map(|rung| rung.moment.tick).collect();
+        assert!(recorder.shelve(near[0]), "{case}");
         assert!(!recorder.shelve(Tick(0)), "{case}: nothing is that near");
         assert_eq!(recorder.finish(&mut *machine), Ok(true), "{case}");
         let timeline = reopen(&path, &vault).expect("whole");
-        assert_eq!(timeline.rungs().len(), 3, "{case}");
+        assert_eq!(timeline.rungs().len(), 1 + near.len().min(2), "{case}");
         timeline.verify(KINDS).unwrap_or_else(|error| panic!("{case}: {error}"));
-        let last = timeline.rungs()[2].moment;
+        let last = timeline.rungs().last().expect("the first, at least").moment;
         let mut again = timeline.visit(KINDS, timeline.log.end()).expect("the same way");
         assert_eq!(digest(&mut *again), digest(&mut *machine), "{case}: from {last}");
     }
