@@ -88,14 +88,24 @@ impl Stats {
     }
 }
 
+/// Bytes of output after which a slice ends, so that they go out before there are more.
+const OUTPUT_BYTES_MAX: usize = 1 << 20;
+
 /// Collects the effects of a slice. A request ends the slice soon, as someone waits for it.
 struct Collect {
     effects: Vec<Effect>,
+    output_bytes: usize,
     kick: Kick,
 }
 
 impl Outside for Collect {
     fn emit(&mut self, _: Tick, effect: Effect) {
+        if let Effect::Output { bytes, .. } = &effect {
+            self.output_bytes += bytes.len();
+            if self.output_bytes > OUTPUT_BYTES_MAX {
+                self.kick.kick();
+            }
+        }
         match (&effect, self.effects.last_mut()) {
             // One byte at a time is how serial ports talk; frames stay apart at their ports.
             (Effect::Output { port, bytes }, Some(Effect::Output { port: last, bytes: all }))
@@ -161,7 +171,7 @@ impl<B: Backends> Runner<B> {
     ) -> Self {
         let pace = Pace::new(machine.spec().ns_per_tick, machine.tick());
         let kick = queue.kick().clone();
-        let outside = Collect { effects: Vec::new(), kick };
+        let outside = Collect { effects: Vec::new(), output_bytes: 0, kick };
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let stats = Arc::default();
         let (paused, idle, tape) = (false, None, None);
@@ -310,6 +320,7 @@ impl<B: Backends> Runner<B> {
     }
 
     fn send_effects(&mut self) {
+        self.outside.output_bytes = 0;
         let effects = std::mem::take(&mut self.outside.effects);
         effects.into_iter().for_each(|effect| self.dispatch(effect));
     }

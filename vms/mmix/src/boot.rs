@@ -41,6 +41,7 @@ pub(crate) fn boot(
     let io = &mut world.io;
     (io.wait, io.answer, io.refused) = (Wait::None, None, None);
     io.typed.clear();
+    io.closed = false;
     io.name.clear();
     io.files = [(0, may::READ), (1, may::WRITE), (2, may::WRITE)].map(console).into();
     for (&at, tetra) in &program.memory {

@@ -104,7 +104,8 @@ impl MachineKind for Mmix {
             && cpu.middle.len() == usize::from(HIGH - LOW)
             && cpu.ring.len() == RING
             && cpu.idle <= cpu.tick
-            && io.typed.len() <= TYPED_MAX;
+            && io.typed.len() <= TYPED_MAX
+            && io.has_sound_files();
         if !sound {
             return Err(CreateError::Shape("its records are not those of this kind"));
         }
@@ -140,6 +141,7 @@ pub(crate) fn build(spec: &Spec) -> Result<Vm, CreateError> {
     };
     let io = Io {
         typed: Vec::new(),
+        closed: false,
         files: BTreeMap::new(),
         wait: Wait::None,
         answer: None,
@@ -164,6 +166,8 @@ fn program_of(spec: &Spec) -> Result<Arc<Program>, CreateError> {
     }
     let program = if object::is_object(&bytes) {
         object::load(&bytes).map_err(|error| bad_file(error.to_string()))?
+    } else if bytes.len() > asm::TEXT_MAX {
+        return Err(bad_file(format!("its text has more than {} MiB", asm::TEXT_MAX >> 20)));
     } else {
         asm::assemble(&bytes).map_err(|errors| bad_file(errors.to_string()))?
     };

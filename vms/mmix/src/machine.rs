@@ -27,7 +27,7 @@ pub(crate) const CAPS: Caps =
     Caps { exact_ticks: true, deterministic: true, self_contained: true, parallel: false };
 
 /// Bytes of input that wait; more are dropped.
-pub(crate) const TYPED_MAX: usize = 1 << 20;
+pub(crate) const TYPED_MAX: usize = 4 << 20;
 
 /// Ticks between two looks at the kick.
 const KICK_TICKS: u64 = 20_000;
@@ -228,6 +228,7 @@ impl Machine for Vm {
         match event {
             Event::Input { port, bytes } => {
                 if *port == CONSOLE {
+                    self.world.io.closed |= bytes.is_empty();
                     self.type_bytes(bytes);
                 }
             }

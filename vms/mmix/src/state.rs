@@ -1,5 +1,6 @@
 //! The records: everything of a machine that is not in a space, and where registers are.
 
+use crate::system::FILES_MAX;
 use omni_ir::Slot;
 use omni_state::{Field, Reader, StateError, Writer, record};
 use std::collections::BTreeMap;
@@ -193,6 +194,8 @@ record! {
     pub(crate) struct Io = "mmix-io" v 1 {
         /// Input that is not read yet.
         typed: Vec<u8>;
+        /// No more input will come.
+        closed: bool;
         /// Open handles.
         files: BTreeMap<u8, File>;
         /// What the machine waits for.
@@ -207,5 +210,17 @@ record! {
         io: u64;
         /// The name of the file asked for.
         name: String;
+    }
+}
+
+impl Io {
+    /// Whether the open files are some that calls could have made.
+    pub(crate) fn has_sound_files(&self) -> bool {
+        let mut held = 0_usize;
+        self.files.values().all(|file| {
+            held = held.saturating_add(file.bytes.len());
+            let placed = file.at < 1 << 32 && (!file.console || file.bytes.is_empty());
+            placed && held <= FILES_MAX
+        })
     }
 }

@@ -16,7 +16,7 @@ use omni_machine::{Effect, IoId, IoOp, IoRequest};
 pub(crate) const CALL_MAX: u64 = 1 << 20;
 
 /// Bytes of all files that are open, at most.
-const FILES_MAX: usize = 64 << 20;
+pub(crate) const FILES_MAX: usize = 64 << 20;
 
 /// Bytes of a name, at most.
 const NAME_MAX: u64 = 4096;
@@ -245,9 +245,10 @@ impl World {
         if size > CALL_MAX {
             return Ok(failed);
         }
+        let closed = self.io.closed;
         let Some((left, console)) = self.readable(handle) else { return Ok(failed) };
         let wanted = usize::try_from(size).expect("at most CALL_MAX");
-        if console && left.len() < wanted {
+        if console && left.len() < wanted && !closed {
             self.io.wait = Wait::Input;
             return Ok(Call::Wait);
         }
@@ -268,13 +269,14 @@ impl World {
         if size == 0 {
             return Ok(Call::Done(FAILED));
         }
+        let closed = self.io.closed;
         let Some((left, console)) = self.readable(handle) else { return Ok(Call::Done(FAILED)) };
         let room = usize::try_from((size - 1).min(CALL_MAX)).expect("at most CALL_MAX");
         let end = |unit: &[u8]| unit.iter().rev().eq(b"\n\0"[..width].iter());
         let units = left.chunks_exact(width).take(room);
         let found = units.clone().position(end).map(|at| at + 1);
         let count = found.unwrap_or(units.len());
-        if found.is_none() && count < room && console {
+        if found.is_none() && count < room && console && !closed {
             self.io.wait = Wait::Input;
             return Ok(Call::Wait);
         }
@@ -342,7 +344,7 @@ impl World {
         }
         let Ok(at) = usize::try_from(file.at) else { return false };
         let end = at.saturating_add(bytes.len());
-        if held + end.saturating_sub(file.bytes.len()) > FILES_MAX {
+        if held.saturating_add(end.saturating_sub(file.bytes.len())) > FILES_MAX {
             return false;
         }
         if file.bytes.len() < end {

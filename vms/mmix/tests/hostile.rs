@@ -117,6 +117,16 @@ fn a_program_that_wants_all_memory_is_told_where_to_get_more() {
 }
 
 #[test]
+fn a_prefix_that_every_symbol_would_copy_is_refused() {
+    let long = "a".repeat(300);
+    for program in [format!(" PREFIX {long}\nMain SWYM\n"), " PREFIX abc\n".repeat(100)] {
+        let refused = Mmix.create(&spec_of(format!("{program}:Main SWYM\n").as_bytes(), &[]));
+        let words = refused.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(words.contains("prefix has more than 255"), "{words}");
+    }
+}
+
+#[test]
 fn what_is_privileged_or_illegal_ends_with_its_name() {
     for (line, words) in [
         ("LDVTS $1,$2,$3", "LDVTS) is privileged"),

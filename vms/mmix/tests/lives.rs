@@ -41,3 +41,18 @@ fn a_program_says_hello_with_its_arguments_and_ends_with_255() {
     let program = program.replace("GETA $255,String\n LDOU", " SWYM\n LDOU");
     assert_eq!(run(&program, &[("argv", "hi\0hello")]), (42, "hihello, world\n".into()));
 }
+
+#[test]
+fn the_end_of_what_is_typed_ends_a_program_that_copies_lines() {
+    let program = "  LOC Data_Segment\n GREG @\nBuf OCTA 0\n  LOC Buf+64\nArg OCTA Buf,60\n\
+                   Put OCTA 0\n  LOC #100\nMain LDA $255,Arg\n\
+                   TRAP 0,Fgets,StdIn\n BN $255,Done\n LDA $255,Buf\n \
+                   TRAP 0,Fputs,StdOut\n JMP Main\nDone SET $255,7\n TRAP 0,Halt,0\n";
+    let program = program.replace("\nTRAP", "\n TRAP");
+    let mut driver = Driver::new(&spec_of(program.as_bytes(), &[]));
+    assert_eq!(driver.settle(), Stop::Idle { wake: None });
+    assert_eq!(driver.line("one"), Stop::Idle { wake: None });
+    assert_eq!(driver.typed(b"rest"), Stop::Idle { wake: None });
+    assert_eq!(driver.typed(b""), Stop::Halted { code: 7 });
+    assert_eq!(driver.said(), "one\nrest");
+}

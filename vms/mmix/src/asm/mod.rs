@@ -13,8 +13,14 @@ use std::fmt;
 /// Errors that are told, at most.
 const ERRORS_MAX: usize = 20;
 
+/// The same that are counted.
+const ERRORS_KEPT_MAX: usize = 1000;
+
+/// Characters of a prefix, at most: each symbol has a copy of it.
+const PREFIX_MAX: usize = 255;
+
 /// Bytes that a program is of, at most, to be known as one.
-const TEXT_MAX: usize = 8 << 20;
+pub(crate) const TEXT_MAX: usize = 8 << 20;
 
 /// What is wrong with a program, by lines.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -95,7 +101,7 @@ pub(crate) fn assemble(text: &[u8]) -> Result<Program, Errors> {
         errors: Vec::new(),
     };
     for line in text.split(|byte| *byte == b'\n') {
-        asm.line += 1;
+        asm.line = asm.line.saturating_add(1);
         asm.run_line(line.strip_suffix(b"\r").unwrap_or(line));
     }
     asm.finish()
@@ -118,7 +124,9 @@ pub(crate) fn is_program(text: &[u8]) -> bool {
 
 impl Assembler {
     fn error(&mut self, line: usize, why: impl fmt::Display) {
-        self.errors.push(format!("line {line}: {why}"));
+        if self.errors.len() < ERRORS_KEPT_MAX {
+            self.errors.push(format!("line {line}: {why}"));
+        }
     }
 
     fn run_line(&mut self, line: &[u8]) {

@@ -2,7 +2,7 @@
 
 use super::encode::encode;
 use super::expression::{Operand, Value, is_letter};
-use super::{Assembler, Fixup, Form};
+use super::{Assembler, Fixup, Form, PREFIX_MAX};
 use crate::opcode::{NAMES, op};
 
 /// Operations that are no instructions of the machine.
@@ -220,7 +220,11 @@ impl Assembler {
                 if !rest.is_empty() || !name.first().is_some_and(|byte| is_letter(*byte)) {
                     return Err("a prefix is a symbol".into());
                 }
-                self.prefix = self.qualified(&latin(name));
+                let prefix = self.qualified(&latin(name));
+                if prefix.len() > PREFIX_MAX {
+                    return Err(format!("the prefix has more than {PREFIX_MAX} characters"));
+                }
+                self.prefix = prefix;
                 Ok(())
             }
             Pseudo::Data(size) => self.data(size, label, text),

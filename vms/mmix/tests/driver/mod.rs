@@ -70,7 +70,12 @@ impl Driver {
 
     /// Gives a line and runs on.
     pub(crate) fn line(&mut self, line: &str) -> Stop {
-        let bytes = format!("{line}\n").into_bytes();
+        self.typed(format!("{line}\n").as_bytes())
+    }
+
+    /// Gives what is typed, or its end, and runs on.
+    pub(crate) fn typed(&mut self, bytes: &[u8]) -> Stop {
+        let bytes = bytes.to_vec();
         let mut effects: Vec<(Tick, Effect)> = Vec::new();
         self.machine.apply(&Event::Input { port: PortId(0), bytes }, &mut effects);
         self.settle()
