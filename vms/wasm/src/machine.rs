@@ -27,7 +27,7 @@ pub(crate) const CAPS: Caps =
     Caps { exact_ticks: true, deterministic: true, self_contained: true, parallel: false };
 
 /// Bytes of input that wait; more are dropped.
-pub(crate) const TYPED_MAX: usize = 1 << 20;
+pub(crate) const TYPED_MAX: usize = 4 << 20;
 
 /// The exit code of a program that has trapped: that of a process that was aborted.
 const TRAPPED: u64 = 134;
