@@ -9,7 +9,9 @@ use omni_lifecycle::{Log, Moment, Rung, take};
 use omni_machine::{Event, Hit, PortId, Spec, StopPoint, ThreadId, WatchOn, digest};
 
 fn sessions(mut each: impl FnMut(&Sample, &mut Session<'_>)) {
-    for sample in debugged() {
+    // These wait for most of their lives or end early: a few steps that wait too take all of them.
+    let short = ["large_story", "mixed"];
+    for sample in debugged().into_iter().filter(|sample| !short.contains(&sample.name)) {
         let mut alive = Alive::new(&sample);
         let history = History::new(kinds(), alive.machine()).expect("it replays");
         let mut session = Session::new(&mut alive, history).expect("it has registers");
